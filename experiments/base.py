@@ -1,0 +1,130 @@
+"""What every experiment starts from: the originals' recipe, with each option named and explained once.
+
+A file beside this one overrides a few of these values; a command line overrides any of them, as in
+`python -m jaxcap.train --config experiments/flickr8k.py --config.train.epochs=3`.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    """Returns the config with every key that jaxcap knows, at the values of the faithful experiments."""
+    return ConfigDict(
+        {
+            "seed": 0,
+            "data": data(),
+            "text": text(),
+            "images": images(),
+            "encoder": encoder(),
+            "embedding": embedding(),
+            "decoder": decoder(),
+            "loss": loss(),
+            "train": train(),
+            "show": show(),
+        }
+    )
+
+
+def data() -> dict:
+    return {
+        "name": "flickr30k",  # flickr30k, flickr8k, coco, folder or scenes
+        "dir": "",  # where the raw files lie; empty: looked for in the usual places (Kaggle's mounts, ~/data/NAME)
+        "captions": "",  # folder: the csv, tsv or jsonl file of captions, when its name is not captions.*
+        "download": False,  # fetch what can be had without an account
+        "prepared_dir": "",  # where the prepared records go; empty: the cache folder
+        "splits": "published",  # published lists, or random: seeded 80/20 by image, validation cut from the 80
+        "allow_missing": False,  # go on without the photos that are not there
+        "year": 2014,  # coco: 2014 (Karpathy's splits) or 2017
+        "scenes": 2400,  # scenes: how many pictures to render, split 80/10/10
+        "scene_size": 112,  # scenes: pixels a side
+    }
+
+
+def text() -> dict:
+    return {
+        "max_length": 20,  # positions of a caption, <start> and <end> among them
+        "min_count": 1,  # words seen less often in the counted captions become <unk>
+        "vocabulary": "train",  # count the captions of the training split, or of all splits as the originals did
+        "keep_punctuation": False,  # punctuation marks as words of their own
+    }
+
+
+def images() -> dict:
+    return {
+        "size": 224,  # pixels a side that the encoder sees
+        "resize": 256,  # augment=free and cropped views: resize to this before cropping `size`
+        "augment": "free",  # none, free (a new random view each time), views (the fixed ones below, cached)
+        "jitter": 0.1,  # augment=free: strength of the jitter of brightness, contrast, saturation and hue
+        "views": ("plain", "mirror"),  # augment=views: plain or centre, top_left, ... (crops), each with or without _mirror
+        "cache_dir": "",  # where cached features go; empty: the cache folder
+        "workers": 4,  # threads that decode photos
+    }
+
+
+def encoder() -> dict:
+    return {
+        "weights": "hub",  # hub (pinned torchvision weights), a .safetensors, .pth or .h5 file, or random
+        "layout": "v1.5",  # where stride 2 stands: v1.5 in the 3x3 convolution (torchvision), v1 in the first 1x1
+        "pool": "auto",  # padded (torchvision, Keras), ceil (the original v1 weights), auto: by layout and file
+        "stage_sizes": (3, 4, 6, 3),  # blocks a stage; this is ResNet50
+        "width": 64,  # channels of the stem
+        "trainable": False,
+        "batch_size": 32,  # images a call when features are computed for the cache
+    }
+
+
+def embedding() -> dict:
+    return {
+        "kind": "random",  # random, or word2vec: vectors from `path`
+        "path": "",  # .bin, .bin.gz, .txt, .txt.gz, GloVe text, or a file saved by gensim
+        "dim": 300,  # must equal the file's when there is one
+        "trainable": True,
+    }
+
+
+def decoder() -> dict:
+    return {
+        "hidden": 512,
+        "attention": 512,
+        "activation": "relu",  # of the additive attention: relu or tanh
+        "init_from_mean": False,  # h0 and c0 from the mean feature instead of zeros
+        "context_gate": False,  # a sigmoid gate of the hidden state on the context vector
+        "deep_output": False,  # the word and the context join the hidden state before the vocabulary
+        "tie_weights": False,  # the output layer shares the word embedding
+        "word_dropout": 0.0,  # of the embedded words
+        "hidden_dropout": 0.0,  # of the state that predicts the word
+        "feature_dropout": 0.0,  # of the grid
+    }
+
+
+def loss() -> dict:
+    return {
+        "label_smoothing": 0.0,
+        "doubly_stochastic": 0.0,  # weight of the term that asks every region for attention 1 over the sentence
+    }
+
+
+def train() -> dict:
+    return {
+        "batch_size": 64,  # images over all devices
+        "captions": "random",  # random: one of an image's captions each epoch; all: every one of them
+        "epochs": 20,
+        "learning_rate": 4e-4,
+        "schedule": "step",  # step: times `decay_factor` every `decay_epochs`; cosine: down to zero; constant
+        "decay_factor": 0.8,
+        "decay_epochs": 4,
+        "warmup_steps": 0,
+        "weight_decay": 0.0,
+        "decoupled": False,  # AdamW's decoupled decay; False: coupled, as PyTorch's Adam(weight_decay)
+        "clip_norm": 5.0,  # global norm of the gradient; 0: no clipping
+        "average": 0.0,  # decay of the exponential moving average of the weights; 0: none
+        "patience": 5,  # epochs without a better validation loss before it stops; 0: never
+        "checkpoint_every": 500,  # steps between saves inside an epoch
+    }
+
+
+def show() -> dict:
+    return {
+        "captions": 4,  # validation photos captioned after each epoch
+        "tensorboard_every": 10,  # steps
+    }

@@ -1,0 +1,37 @@
+"""How a command ends when the user made a mistake: one line on stderr and exit code 2."""
+
+import errno
+import os
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+
+class UserError(Exception):
+    """A mistake of the user's. Its text is one line: what was wrong, where, and what to do about it."""
+
+
+def out_of_space(error: OSError, path: os.PathLike | str) -> UserError:
+    """Returns the one line for a full disk (or quota) met while writing to `path`."""
+    return UserError(f"no space left on disk while writing {path}: free some space, or set another place for it ({error.strerror})")
+
+
+def is_out_of_space(error: BaseException) -> bool:
+    """Tells whether `error` is the operating system's word for a full disk or an exhausted quota."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def exit_with(main: Callable[[], int | None]) -> NoReturn:
+    """Runs a command's `main` and leaves the process: 0 or its own code, 2 after a mistake, 130 after Ctrl-C."""
+    try:
+        sys.exit(main() or 0)
+    except UserError as mistake:
+        print(f"error: {' '.join(str(mistake).split())}", file=sys.stderr)
+    except OSError as error:
+        if not is_out_of_space(error):
+            raise
+        print(f"error: {out_of_space(error, error.filename or 'a file')}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(130)
+    sys.exit(2)
