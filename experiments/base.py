@@ -21,7 +21,8 @@ def get_config() -> ConfigDict:
             "loss": loss(),
             "train": train(),
             "show": show(),
-        }
+        },
+        sort_keys=False,
     )
 
 
@@ -55,7 +56,10 @@ def images() -> dict:
         "resize": 256,  # augment=free and cropped views: resize to this before cropping `size`
         "augment": "free",  # none, free (a new random view each time), views (the fixed ones below, cached)
         "jitter": 0.1,  # augment=free: strength of the jitter of brightness, contrast, saturation and hue
-        "views": ("plain", "mirror"),  # augment=views: plain or centre, top_left, ... (crops), each with or without _mirror
+        "views": (
+            "plain",
+            "mirror",
+        ),  # augment=views: plain or centre, top_left, ... (crops), each with or without _mirror
         "cache_dir": "",  # where cached features go; empty: the cache folder
         "workers": 4,  # threads that decode photos
     }
@@ -75,7 +79,7 @@ def encoder() -> dict:
 
 def embedding() -> dict:
     return {
-        "kind": "random",  # random, or word2vec: vectors from `path`
+        "kind": "random",  # random, word2vec (vectors from `path`), or train (gensim, on the training captions)
         "path": "",  # .bin, .bin.gz, .txt, .txt.gz, GloVe text, or a file saved by gensim
         "dim": 300,  # must equal the file's when there is one
         "trainable": True,

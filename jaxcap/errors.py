@@ -13,7 +13,9 @@ class UserError(Exception):
 
 def out_of_space(error: OSError, path: os.PathLike | str) -> UserError:
     """Returns the one line for a full disk (or quota) met while writing to `path`."""
-    return UserError(f"no space left on disk while writing {path}: free some space, or set another place for it ({error.strerror})")
+    return UserError(
+        f"no space left on disk while writing {path}: free some space, or set another place for it ({error.strerror})"
+    )
 
 
 def is_out_of_space(error: BaseException) -> bool:

@@ -1,0 +1,66 @@
+"""Flickr30k: 31,783 photos with five captions each (Young et al. 2014), laid out as Kaggle has it."""
+
+from functools import partial
+from pathlib import Path
+
+from jaxcap.data import places
+from jaxcap.data.captions_files import flickr30k_results, numbered_lines, results_header
+from jaxcap.data.source import Reading, Source, chosen
+from jaxcap.data.splitting import Plan, divide, plan
+
+LISTS = {"train": "train_images.txt", "val": "val_images.txt", "test": "test_images.txt"}
+KARPATHY = "dataset_flickr30k.json"
+_GET = "get hsankesara/flickr-image-dataset from Kaggle, unpack it and name its folder with data.dir"
+
+
+def locate(dir: str, splits: str, seed: int, download: bool) -> Source:
+    """Finds results.csv, the photos and the lists, also where Kaggle repeats them one folder deeper.
+
+    Args:
+      dir: the folder that holds them, at most two folders deep; empty for the usual places.
+      splits: published (29,000/1,014/1,000, from lists or from Karpathy's dataset_flickr30k.json) or random.
+      seed: of random splits.
+      download: in vain here, since Kaggle wants an account; what is there already is used.
+
+    Returns:
+      The data set, ready to be read.
+
+    Raises:
+      UserError: there is no results.csv, or nothing that says how the published splits are.
+    """
+    roots = places.roots("flickr30k", dir)
+    captions = places.find(roots, "results.csv", accept=Path.is_file if dir else _is_flickr30k)
+    if captions is None:
+        vain = "it cannot be downloaded without an account: " if download else ""
+        raise places.not_found("flickr30k", "results.csv", dir, vain + _GET)
+    near = places.root_of(captions, roots)
+    how = plan("flickr30k", splits, seed, near, roots, LISTS, KARPATHY)
+    photos = places.photo_folder(near) or captions.parent
+    return Source(
+        "flickr30k",
+        files=(captions, photos, *how.files),
+        options=how.options,
+        read=partial(read, captions, photos, how),
+        about="Flickr30k (Young et al. 2014, From image descriptions to visual denotations): photos and captions",
+    )
+
+
+def read(captions: Path, photos: Path, how: Plan) -> Reading:
+    """Reads results.csv and splits its images.
+
+    Args:
+      captions: results.csv.
+      photos: the folder of the photos.
+      how: the plan of the splits.
+
+    Raises:
+      UserError: a bad row, or a list of images that are not Flickr30k's.
+    """
+    by_image, notes = flickr30k_results(captions)
+    splits, said = divide(how, by_image)
+    return chosen(splits, by_image, photos.joinpath, notes + said)
+
+
+def _is_flickr30k(path: Path) -> bool:
+    # Among Kaggle's mounts, other data sets may have a results.csv too.
+    return path.is_file() and results_header(next(numbered_lines(path), (0, ""))[1])

@@ -1,0 +1,98 @@
+"""What a data set is before it is prepared: its files, how to read them, and the examples that come out."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jaxcap.data.places import listed
+from jaxcap.errors import UserError
+
+
+@dataclass(frozen=True)
+class Example:
+    """A photo with its captions.
+
+    Attributes:
+      id: the image's name, unique in the data set.
+      photo: the file, or its encoded bytes (JPEG, PNG, ...).
+      captions: the captions as their authors wrote them.
+      objects: what is in the picture, when it is known: dicts of shape, colour and size (strings) and
+        box (y0, x0, y1, x1), each in 0..1.
+    """
+
+    id: str
+    photo: Path | bytes
+    captions: tuple[str, ...]
+    objects: tuple[dict, ...] = ()
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was read from a data set's raw files.
+
+    Attributes:
+      splits: the examples of each split.
+      notes: what the user should know, in plain words.
+      left_out: the captions of images that are in no split.
+    """
+
+    splits: dict[str, list[Example]]
+    notes: list[str]
+    left_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set whose files have been found.
+
+    Attributes:
+      name: the data set.
+      files: the files and folders whose change changes the data set.
+      options: whatever else decides its content.
+      read: reads the files; called only when something is to be prepared.
+      about: one line for the prepared set's description.
+    """
+
+    name: str
+    files: tuple[Path, ...]
+    options: dict[str, object]
+    read: Callable[[], Reading]
+    about: str
+
+
+def chosen(
+    splits: Mapping[str, Sequence[str]],
+    captions: Mapping[str, Sequence[str]],
+    photo: Callable[[str], Path],
+    notes: Sequence[str] = (),
+) -> Reading:
+    """Makes the examples of the images that the splits name.
+
+    Args:
+      splits: image names by split.
+      captions: captions by image name.
+      photo: says where an image's photo lies.
+      notes: what reading the files brought to light.
+
+    Returns:
+      The examples, with one more note when captioned images are in no split.
+
+    Raises:
+      UserError: a split names images that have no captions.
+    """
+    for split, names in splits.items():
+        if bare := [name for name in names if not captions.get(name)]:
+            raise UserError(
+                f"{len(bare):,} of the {len(names):,} images of {split} have no captions ({listed(bare)}): "
+                "the list of images and the file of captions do not belong together"
+            )
+    named = {name for names in splits.values() for name in names}
+    others = [name for name in captions if name not in named]
+    return Reading(
+        {
+            split: [Example(name, photo(name), tuple(captions[name])) for name in names]
+            for split, names in splits.items()
+        },
+        [*notes, *([f"{len(others):,} captioned images are in no split"] if others else [])],
+        tuple(caption for name in others for caption in captions[name]),
+    )

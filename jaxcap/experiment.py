@@ -1,0 +1,301 @@
+"""From a config to the things it names: data, vocabulary, encoder, captioner, first parameters and inputs."""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from jaxcap import data, images, parallel, pretrained, word2vec
+from jaxcap.data import features, pipeline
+from jaxcap.data.split import Split
+from jaxcap.errors import UserError
+from jaxcap.files import cache_root
+from jaxcap.models import captioner
+from jaxcap.models.attention import ACTIVATIONS
+from jaxcap.optim import SCHEDULES, freeze_mask, trainable_rules
+from jaxcap.text import Vocabulary, count_words, tokenise
+
+CHOICES = {
+    "text.vocabulary": ("train", "all"),
+    "images.augment": ("none", "free", "views"),
+    "encoder.layout": ("v1.5", "v1"),
+    "encoder.pool": ("auto", "padded", "ceil"),
+    "embedding.kind": ("random", "word2vec", "train"),
+    "decoder.activation": tuple(ACTIVATIONS),
+    "train.captions": ("random", "all"),
+    "train.schedule": SCHEDULES,
+}
+
+
+def check(config: ConfigDict) -> None:
+    """Finds, before anything slow happens, what no run could do.
+
+    Raises:
+      UserError: a value that is not among a key's choices, or two that contradict each other.
+    """
+    for key, choices in CHOICES.items():
+        section, name = key.split(".")
+        if config[section][name] not in choices:
+            raise UserError(f"{key}={config[section][name]} is unknown: choose one of {', '.join(choices)}")
+    for key in ("data.scenes", "text.max_length", "train.batch_size", "train.epochs", "encoder.batch_size"):
+        section, name = key.split(".")
+        if config[section][name] < 1:
+            raise UserError(f"{key}={config[section][name]}: must be at least 1")
+    if config.embedding.kind == "word2vec" and not config.embedding.path:
+        raise UserError("embedding.kind=word2vec needs embedding.path, the file of vectors")
+    if config.encoder.trainable and config.images.augment == "views":
+        raise UserError(
+            "images.augment=views reads cached features, which a trained encoder outgrows: use free or none"
+        )
+    parallel.check_batch_size(config.train.batch_size, "train.batch_size")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """All that a config names, ready for training.
+
+    Attributes:
+      config: resolved and locked.
+      splits: the data, by "train", "val" and, where there is one, "test".
+      vocabulary: of the captions.
+      unknown: each split's rate of out-of-vocabulary words.
+      captions: the encoded captions of each split.
+      facts: what a workdir keeps of the encoder's weights.
+      vectors: the imported word vectors, or None.
+      model: the captioner.
+      params: its parameters before the first step.
+      frozen: which of them never move.
+    """
+
+    config: ConfigDict
+    splits: Mapping[str, Split]
+    vocabulary: Vocabulary
+    unknown: Mapping[str, float]
+    captions: Mapping[str, pipeline.Captions]
+    facts: Mapping[str, str]
+    vectors: word2vec.WordVectors | None
+    model: captioner.Captioner
+    params: Any
+    frozen: Any
+
+
+def prepare(config: ConfigDict) -> Experiment:
+    """Loads, checks and builds everything; no file is written outside of the caches.
+
+    Raises:
+      UserError: data, weights or vectors are missing or wrong.
+    """
+    splits = load_data(config)
+    for name in ("train", "val"):
+        if name not in splits:
+            raise UserError(f"training needs a {name} split, and {config.data.name} here has only {', '.join(splits)}")
+    vocabulary, unknown = build_vocabulary(config, splits)
+    encode = partial(
+        pipeline.encode_captions,
+        vocabulary=vocabulary,
+        max_length=config.text.max_length,
+        keep_punctuation=config.text.keep_punctuation,
+    )
+    encoder = load_encoder(config)
+    facts = encoder_facts(config, encoder)
+    vectors = load_vectors(config, vocabulary, splits["train"])
+    model = build_captioner(config, vocabulary, facts)
+    params = initial_params(config, model, encoder, vectors)
+    return Experiment(
+        config=config,
+        splits=splits,
+        vocabulary=vocabulary,
+        unknown=unknown,
+        captions={name: encode(split) for name, split in splits.items()},
+        facts=facts,
+        vectors=vectors,
+        model=model,
+        params=params,
+        frozen=freeze_mask(params, trainable_rules(config)),
+    )
+
+
+def describe(run: Experiment) -> list[str]:
+    """Returns the lines that a run begins with: data, words, model and devices."""
+    lines = [
+        f"{name}: {len(split):,} photos, {run.captions[name].counts.sum():,} captions "
+        f"({run.captions[name].truncated:,} cut to {run.config.text.max_length} positions), "
+        f"{run.unknown[name]:.2%} of words out of vocabulary"
+        for name, split in run.splits.items()
+    ]
+    lines.append(f"vocabulary: {len(run.vocabulary):,} words with the four specials")
+    if run.vectors is not None:
+        train = run.splits["train"]
+        words = partial(tokenise, keep_punctuation=run.config.text.keep_punctuation)
+        counts = count_words(words(caption) for captions in train.captions for caption in captions)
+        lines.append(word2vec.describe(run.vectors, run.vocabulary, counts))
+    sizes = jax.tree.map(lambda still, p: (p.size * (not still), p.size), run.frozen, run.params)
+    trained, total = np.sum([size for size in jax.tree.leaves(sizes, is_leaf=lambda x: isinstance(x, tuple))], axis=0)
+    lines.append(f"encoder: {run.facts['source']}")
+    lines.append(f"parameters: {trained:,} trained, {total - trained:,} frozen; devices: {parallel.describe()}")
+    return lines
+
+
+def load_data(config: ConfigDict, **overrides: Any) -> dict[str, Split]:
+    """Prepares (once) and opens the data set that the config names; see `data.load` for the overrides and errors."""
+    section = config.data
+    options = {
+        "dir": section.dir,
+        "captions": section.captions,
+        "download": section.download,
+        "prepared_dir": section.prepared_dir,
+        "splits": section.splits,
+        "allow_missing": section.allow_missing,
+        "year": section.year,
+        "scenes": section.scenes,
+        "scene_size": section.scene_size,
+        "seed": config.seed,
+    }
+    return data.load(section.name, **{**options, **overrides})
+
+
+def build_vocabulary(config: ConfigDict, splits: Mapping[str, Split]) -> tuple[Vocabulary, dict[str, float]]:
+    """Builds the vocabulary from the training captions (or from all, as the originals did).
+
+    Returns:
+      The vocabulary, and each split's rate of out-of-vocabulary words.
+    """
+    words = partial(tokenise, keep_punctuation=config.text.keep_punctuation)
+    counts = {
+        name: count_words(words(caption) for captions in split.captions for caption in captions)
+        for name, split in splits.items()
+    }
+    counted = counts.values() if config.text.vocabulary == "all" else [counts["train"]]
+    vocabulary = Vocabulary.build(sum(counted, start=type(counts["train"])()), config.text.min_count)
+    return vocabulary, {name: vocabulary.unknown_rate(count) for name, count in counts.items()}
+
+
+def load_encoder(config: ConfigDict) -> pretrained.Pretrained | None:
+    """Loads the encoder's weights; None when the config asks for random ones."""
+    encoder = config.encoder
+    if encoder.weights == "random":
+        return None
+    return pretrained.load_resnet(
+        encoder.weights,
+        layout=encoder.layout,
+        pool=encoder.pool,
+        stage_sizes=encoder.stage_sizes,
+        width=encoder.width,
+    )
+
+
+def encoder_facts(config: ConfigDict, encoder: pretrained.Pretrained | None) -> dict[str, str]:
+    """What a workdir keeps of its encoder's weights, so that photos meet them as in training."""
+    if encoder is None:
+        pool = "padded" if config.encoder.pool == "auto" else config.encoder.pool
+        fingerprint = (
+            f"random-{config.seed}-{config.encoder.layout}-{config.encoder.stage_sizes}-{config.encoder.width}"
+        )
+        return {"pool": pool, "convention": "imagenet", "fingerprint": fingerprint, "source": "random weights"}
+    return {
+        "pool": encoder.pool,
+        "convention": encoder.convention,
+        "fingerprint": encoder.fingerprint,
+        "source": encoder.source,
+    }
+
+
+def load_vectors(config: ConfigDict, vocabulary: Vocabulary, train: Split) -> word2vec.WordVectors | None:
+    """Loads or trains word vectors; None when the config asks for random ones."""
+    embedding = config.embedding
+    if embedding.kind == "random":
+        return None
+    if embedding.kind == "word2vec":
+        return word2vec.load(embedding.path, vocabulary, dim=embedding.dim, seed=config.seed)
+    words = partial(tokenise, keep_punctuation=config.text.keep_punctuation)
+    sentences = [words(caption) for captions in train.captions for caption in captions]
+    return word2vec.train_vectors(sentences, vocabulary, dim=embedding.dim, seed=config.seed)
+
+
+def build_captioner(config: ConfigDict, vocabulary: Vocabulary, facts: Mapping[str, str]) -> captioner.Captioner:
+    """Builds the module; `facts` are those of `encoder_facts`."""
+    return captioner.build(config, len(vocabulary), pool=facts["pool"], convention=facts["convention"])
+
+
+def initial_params(
+    config: ConfigDict,
+    model: captioner.Captioner,
+    encoder: pretrained.Pretrained | None = None,
+    vectors: word2vec.WordVectors | None = None,
+) -> dict[str, Any]:
+    """Draws the parameters by the config's seed, then puts imported weights and vectors in their places."""
+    size = config.images.size
+    batch = {"images": jnp.zeros((1, size, size, 3), jnp.uint8), "tokens": jnp.ones((1, 1, 2), jnp.int32)}
+    params = jax.jit(model.init)(jax.random.key(config.seed), batch)["params"]
+    if encoder is not None:
+        params = {**params, "encoder": jax.tree.map(jnp.asarray, encoder.params)}
+    if vectors is not None:
+        words = {"embedding": jnp.asarray(vectors.matrix)}
+        params = {**params, "decoder": {**params["decoder"], "words": words}}
+    return params
+
+
+def cached_features(
+    config: ConfigDict, model: captioner.Captioner, params: Any, fingerprint: str, split: Split, views: tuple[str, ...]
+) -> np.ndarray:
+    """Opens the feature cache [N, views, L, D] of a split, computing first what is not there yet."""
+    section = config.images
+    transform = {"views": views, "resize": section.resize, "size": section.size}
+    root = Path(section.cache_dir).expanduser() if section.cache_dir else cache_root() / "features"
+    path = root / features.cache_key(fingerprint, transform, split.ids)
+    encode = parallel.compile_per_image(
+        lambda encoder, photos: model.apply({"params": {"encoder": encoder}}, photos, method="encode")
+    )
+    encoder = params["encoder"]
+    features.fill(
+        path,
+        split.photo,
+        split.ids,
+        partial(encode, encoder),
+        views=views,
+        resize=section.resize,
+        size=section.size,
+        batch_size=config.encoder.batch_size,
+        workers=section.workers,
+    )
+    return features.open(path)
+
+
+def photos(config: ConfigDict, split: Split, *, augment: bool) -> pipeline.Inputs:
+    """Inputs straight from photos: a new random view each time, or the plain one."""
+    section = config.images
+    view = partial(images.train_view, resize=section.resize, size=section.size, jitter=section.jitter)
+    return pipeline.photo_inputs(
+        split, size=section.size, augment=view if augment else None, pool=ThreadPoolExecutor(section.workers)
+    )
+
+
+def training_inputs(run: Experiment) -> tuple[pipeline.Inputs, int]:
+    """Chooses what training reads: photos while the encoder learns or views are free, the feature cache otherwise.
+
+    Returns:
+      The inputs, and how many views they have of each photo.
+    """
+    augment, split = run.config.images.augment, run.splits["train"]
+    if run.config.encoder.trainable or augment == "free":
+        return photos(run.config, split, augment=augment == "free"), 1
+    views = run.config.images.views if augment == "views" else ("plain",)
+    cache = cached_features(run.config, run.model, run.params, run.facts["fingerprint"], split, views)
+    return pipeline.cached_inputs(cache), len(views)
+
+
+def evaluation_inputs(run: Experiment, name: str) -> pipeline.Inputs:
+    """Chooses what a validation or test split is read from: photos while the encoder learns, else cached features."""
+    split = run.splits[name]
+    if run.config.encoder.trainable:
+        return photos(run.config, split, augment=False)
+    return pipeline.cached_inputs(
+        cached_features(run.config, run.model, run.params, run.facts["fingerprint"], split, ("plain",))
+    )

@@ -1,0 +1,156 @@
+"""The training loop: epochs of steps, validation after each, checkpoints, and a stop that loses nothing."""
+
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import jax
+
+from jaxcap.checkpoint import Checkpoints
+from jaxcap.data.pipeline import TrainingBatches
+from jaxcap.step import TrainState
+from jaxcap.writers import Writer
+
+
+@dataclass
+class Progress:
+    """What the loop remembers beside the state; it travels in every checkpoint.
+
+    Attributes:
+      nats, words: sums of the training loss over the epoch so far.
+      best_loss, best_epoch: of the validation, in nats per word; epochs count from 1.
+      stale: epochs since the best one.
+      finished: the run is over, by its number of epochs or by early stopping.
+    """
+
+    nats: float = 0.0
+    words: float = 0.0
+    best_loss: float | None = None
+    best_epoch: int = 0
+    stale: int = 0
+    finished: bool = False
+
+    def validated(self, loss: float, epoch: int, *, epochs: int, patience: int) -> None:
+        """Takes note of a validation: is it the best so far, and is it time to stop?"""
+        if self.best_loss is None or loss < self.best_loss:
+            self.best_loss, self.best_epoch = loss, epoch
+        self.stale = epoch - self.best_epoch
+        self.finished = epoch >= epochs or 0 < patience <= self.stale
+        self.nats = self.words = 0.0
+
+
+class Stop:
+    """Turns the first SIGTERM or Ctrl-C into a request that the loop answers after its step; the second one kills."""
+
+    def __init__(self) -> None:
+        self.asked = 0  # the signal's number
+
+    def __enter__(self) -> Self:
+        self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGTERM, signal.SIGINT)}
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number: int, _: Any) -> None:
+        self.asked = number
+        signal.signal(number, self._before[number])
+
+
+@dataclass(frozen=True)
+class Loop:
+    """One training run, ready to go.
+
+    Attributes:
+      step: compiled (state, batch, rng) -> (state, metrics); see `step.train_step`.
+      validate: state -> validation loss in nats per word.
+      batches: of training.
+      rate: step -> learning rate.
+      checkpoints: where the state goes.
+      frozen: from `optim.freeze_mask`.
+      write: takes (step, numbers).
+      after_epoch: called with (epoch, state) once an epoch is validated and saved.
+      train: the config's section `train`.
+      seed: of the steps' keys.
+      write_every: steps between two records.
+    """
+
+    step: Callable
+    validate: Callable[[TrainState], float]
+    batches: TrainingBatches
+    rate: Callable[[int], Any]
+    checkpoints: Checkpoints
+    frozen: Any
+    write: Writer
+    after_epoch: Callable[[int, TrainState], None]
+    train: Mapping[str, Any]
+    seed: int
+    write_every: int
+
+    def run(self, state: TrainState, progress: Progress) -> tuple[TrainState, int]:
+        """Trains until the run is finished or a signal asks it to stop; either way the latest state is then on disk.
+
+        Returns:
+          The last state, and the number of the signal that stopped it (0 when none did).
+        """
+        with Stop() as stop:
+            while not progress.finished and not stop.asked:
+                epoch = int(state.step) // len(self.batches)
+                state = self._epoch(state, progress, epoch, stop)
+                if int(state.step) == (epoch + 1) * len(self.batches):
+                    self._end_of_epoch(state, progress, epoch + 1)
+                else:
+                    self._save(state, progress)
+            self.checkpoints.wait()
+        return state, stop.asked
+
+    def _epoch(self, state: TrainState, progress: Progress, epoch: int, stop: Stop) -> TrainState:
+        """Goes on from the state's place in the epoch to its end, or to the step in which a stop is asked for."""
+        key, step, end = jax.random.key(self.seed), int(state.step), (epoch + 1) * len(self.batches)
+        waiting = None
+        for batch in self.batches.epoch(epoch, step - epoch * len(self.batches)):
+            # The key is made from the step, so it needs no place in a checkpoint.
+            state, metrics = self.step(state, batch, jax.random.fold_in(key, step))
+            step += 1
+            # Numbers are read one step late, so that the device never waits for the host.
+            self._take(waiting, progress)
+            waiting = (step, metrics)
+            if stop.asked:
+                break
+            if step % self.train["checkpoint_every"] == 0 and step < end:
+                self._take(waiting, progress)
+                waiting = None
+                self._save(state, progress)
+        self._take(waiting, progress)
+        return state
+
+    def _take(self, waiting: tuple[int, Mapping[str, jax.Array]] | None, progress: Progress) -> None:
+        """Adds a step's sums to the epoch's, and writes them where a record is due."""
+        if waiting is None:
+            return
+        step, metrics = waiting
+        nats, words = float(metrics["nats"]), float(metrics["words"])
+        progress.nats += nats
+        progress.words += words
+        if step % self.write_every == 0 or step % len(self.batches) == 0:
+            numbers = {
+                "epoch": step / len(self.batches),
+                "split": "train",
+                "loss": nats / max(words, 1.0),
+                "learning_rate": float(self.rate(step - 1)),
+                "gradient_norm": float(metrics["gradient_norm"]),
+            }
+            self.write(step, numbers)
+
+    def _end_of_epoch(self, state: TrainState, progress: Progress, epoch: int) -> None:
+        """Validates, decides whether the run is finished, saves and shows."""
+        loss, train_loss = self.validate(state), progress.nats / max(progress.words, 1.0)
+        progress.validated(loss, epoch, epochs=self.train["epochs"], patience=self.train["patience"])
+        self._save(state, progress, loss)
+        self.write(int(state.step), {"epoch": epoch, "split": "val", "loss": loss, "train_loss": train_loss})
+        self.after_epoch(epoch, state)
+
+    def _save(self, state: TrainState, progress: Progress, loss: float | None = None) -> None:
+        self.checkpoints.save(state, self.frozen, asdict(progress), loss)

@@ -1,0 +1,79 @@
+"""The captioner: an encoder that turns a photo into a grid of regions, and a decoder that writes from it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxcap.images import normalise
+from jaxcap.models.decoder import Decoder, Memory
+from jaxcap.models.resnet import ResNet
+
+
+class Captioner(nn.Module):
+    """Photo (or its cached features) and words in, the next words and the attention out.
+
+    Attributes:
+      encoder: any module from normalised photos [B, S, S, 3] to a grid [B, h, w, D].
+      decoder: reads regions [B, L, D].
+      convention: how the encoder's weights want their input normalised, see `images.normalise`.
+    """
+
+    encoder: nn.Module
+    decoder: Decoder
+    convention: str = "imagenet"
+
+    def encode(self, images: jax.Array) -> jax.Array:
+        """Returns the regions [B, L, D], row by row of the grid, of photos [B, S, S, 3] uint8."""
+        grid = self.encoder(normalise(images, self.convention))  # [B, h, w, D]
+        return grid.reshape(grid.shape[0], -1, grid.shape[-1])
+
+    def regions(self, batch: Mapping[str, jax.Array]) -> jax.Array:
+        """Returns the regions [B, L, D] float32 of a batch that holds "features" [B, L, D] or "images"."""
+        if "features" in batch:
+            return batch["features"].astype(jnp.float32)
+        return self.encode(batch["images"])
+
+    def __call__(self, batch: Mapping[str, jax.Array], keys: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
+        """Teacher forcing over the batch's captions.
+
+        Args:
+          batch: "tokens" [B, C, T + 1] int32, and "features" or "images".
+          keys: one random key a photo, [B], for dropout; None in evaluation.
+
+        Returns:
+          Logits [B, C, T, V] that predict tokens[..., 1:], and attention [B, C, T, L].
+        """
+        return self.decoder(self.regions(batch), batch["tokens"][..., :-1], keys)
+
+    def start(self, features: jax.Array, captions: int):
+        """See `Decoder.start`."""
+        return self.decoder.start(features, captions)
+
+    def step(self, carry: Any, memory: Memory, tokens: jax.Array):
+        """See `Decoder.step`."""
+        return self.decoder.step(carry, memory, tokens)
+
+
+def build(config: Mapping[str, Any], vocabulary_size: int, *, pool: str, convention: str) -> Captioner:
+    """Builds the captioner that a config describes.
+
+    Args:
+      config: an experiment's config, with sections encoder, embedding and decoder.
+      vocabulary_size: V.
+      pool: the encoder's max-pool, "padded" or "ceil", as its weights want it.
+      convention: how its weights want photos normalised.
+
+    Returns:
+      The module; it holds no parameters.
+    """
+    encoder, decoder = config["encoder"], config["decoder"]
+    return Captioner(
+        encoder=ResNet(
+            stage_sizes=tuple(encoder["stage_sizes"]), width=encoder["width"], layout=encoder["layout"], pool=pool
+        ),
+        decoder=Decoder(vocabulary_size, embedding=config["embedding"]["dim"], **decoder),
+        convention=convention,
+    )

@@ -1,0 +1,93 @@
+"""What a run shows of itself: captions beside their references, attention pictures, and the check of the scenes."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxcap import figures, grounding, images
+from jaxcap.data import pipeline
+from jaxcap.data.split import Split
+from jaxcap.text import END, Vocabulary
+
+
+class Caption(NamedTuple):
+    """One photo's caption: its words, and the attention [T, L] under which each was written."""
+
+    words: list[str]
+    attention: np.ndarray
+
+
+def write_captions(
+    caption: Callable, params: Any, inputs: pipeline.Inputs, rows: int, batch_size: int, vocabulary: Vocabulary
+) -> list[Caption]:
+    """Captions the first `rows` photos of some inputs.
+
+    Args:
+      caption: compiled (params, batch) -> `search.Hypotheses`.
+      params: the captioner's.
+      inputs: of the split.
+      rows: how many photos.
+      batch_size: photos a call.
+      vocabulary: turns tokens into words.
+
+    Returns:
+      One caption a photo, in order.
+    """
+    captions = []
+    for batch in pipeline.evaluation_batches(inputs, rows, batch_size):
+        batch.pop("tokens")
+        found = caption(params, batch)
+        for tokens, attention in zip(np.asarray(found.tokens), np.asarray(found.attention), strict=True):
+            words = [vocabulary.words[token] for token in _sentence(tokens)]
+            captions.append(Caption(words, attention[: len(words)]))
+    return captions[:rows]
+
+
+def _sentence(tokens: np.ndarray) -> list[int]:
+    """Returns the tokens before <end>, <unk> among them, so that each word keeps its own attention."""
+    tokens = tokens[tokens > 0].tolist()
+    return tokens[: tokens.index(END)] if END in tokens else tokens
+
+
+def sheet(split: Split, captions: Sequence[Caption], size: int):
+    """Draws captioned photos as the encoder saw them, with attention and references, as one PIL image."""
+    return figures.sample_sheet(
+        [
+            (photo(split, row, size), caption.words, caption.attention, split.captions[row])
+            for row, caption in enumerate(captions)
+        ]
+    )
+
+
+def photo(split: Split, row: int, size: int) -> np.ndarray:
+    """Returns a photo as the encoder sees it, uint8 [S, S, 3]."""
+    return images.test_view(images.decode(split.photo(row), split.ids[row]), size=size)
+
+
+class SceneCheck(NamedTuple):
+    """How well captions name the objects of rendered scenes: right of total, and attention in multiples of chance."""
+
+    right: int
+    total: int
+    gain: float
+
+
+def check_scenes(split: Split, captions: Sequence[Caption]) -> SceneCheck:
+    """Compares captions with the objects that the scenes are known to hold."""
+    right = total = 0
+    gains: list[float] = []
+    for row, caption in enumerate(captions):
+        objects = split.objects(row)
+        named, present = grounding.correct(caption.words, objects)
+        right, total = right + named, total + present
+        side = round(caption.attention.shape[-1] ** 0.5)
+        gains += grounding.attention_gain(caption.attention, caption.words, objects, (side, side))
+    return SceneCheck(right, total, float(np.mean(gains)) if gains else float("nan"))
+
+
+def save(picture: Any, path: Path) -> None:
+    """Saves a PIL image, making its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path)

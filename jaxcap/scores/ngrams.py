@@ -1,0 +1,19 @@
+"""Counts of the word sequences of a caption."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+
+def ngram_counts(words: Sequence[str], longest: int) -> list[Counter[tuple[str, ...]]]:
+    """Counts the n-grams of a caption.
+
+    Args:
+      words: the caption's words.
+      longest: the largest n.
+
+    Returns:
+      The counts of its n-grams for n = 1 .. longest.
+    """
+    # The tokeniser joins "22 3/4" by a no-break space; coco-caption's BLEU and CIDEr-D then see two words.
+    words = " ".join(words).split()
+    return [Counter(zip(*(words[i:] for i in range(n)), strict=False)) for n in range(1, longest + 1)]

@@ -1,0 +1,200 @@
+"""Trains a captioner: `python -m jaxcap.train --config experiments/NAME.py [--workdir DIR] [--config.KEY=VALUE ...]`.
+
+Running the same command again resumes where it stopped.
+"""
+
+import argparse
+import functools
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from jaxcap import captioning, errors, experiment, figures, optim, parallel, samples, search, workdir, writers
+from jaxcap import config as configs
+from jaxcap import step as steps
+from jaxcap.checkpoint import Checkpoints
+from jaxcap.data import pipeline
+from jaxcap.experiment import Experiment
+from jaxcap.loop import Loop, Progress
+
+EXAMPLE = """example:
+  python -m jaxcap.train --config experiments/flickr8k.py --config.data.dir=DIR --config.train.epochs=3
+experiments/base.py lists and explains every key."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit code."""
+    config, folder = parse(argv)
+    experiment.check(config)
+    resuming = workdir.check(folder, config)
+    run = experiment.prepare(config)
+    print("\n".join(experiment.describe(run)), flush=True)
+    return train(run, folder, resuming)
+
+
+def parse(argv: Sequence[str] | None) -> tuple[ConfigDict, Path]:
+    """Reads the command line into the resolved config and the workdir."""
+    parser = argparse.ArgumentParser(
+        prog="python -m jaxcap.train",
+        description="Train an image captioner. The same command again resumes where it stopped.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--config", required=True, metavar="FILE.py", help="the experiment, as experiments/quickstart.py"
+    )
+    parser.add_argument("--workdir", metavar="DIR", help="where the run is kept (checkpoints/NAME of the experiment)")
+    parser.add_argument("--config.KEY", dest="override", metavar="VALUE", help="overrides any key of the experiment")
+    # Overrides are taken out first: their names are the config's business, not the parser's.
+    argv = list(sys.argv[1:] if argv is None else argv)
+    overrides = [argument for argument in argv if argument.startswith(configs.PREFIX)]
+    arguments = parser.parse_args([argument for argument in argv if argument not in overrides])
+    config = configs.load(arguments.config, overrides)
+    return config, Path(arguments.workdir or Path("checkpoints") / Path(arguments.config).stem)
+
+
+def train(run: Experiment, folder: Path, resuming: bool) -> int:
+    """Trains (on), shows the result and returns the exit code: 0, or 128 + the signal that stopped it."""
+    config = run.config
+    inputs, views = experiment.training_inputs(run)
+    val_inputs = experiment.evaluation_inputs(run, "val")
+    batches = pipeline.TrainingBatches(
+        inputs, run.captions["train"], views, config.train.batch_size, config.train.captions == "all", config.seed
+    )
+    optimiser = optim.optimiser(config.train, len(batches), run.frozen)
+    if not resuming:
+        workdir.create(folder, config, run.vocabulary, run.facts)
+    checkpoints = Checkpoints(folder / "checkpoints")
+    state, progress = latest(run, checkpoints, optimiser)
+    metrics = folder / "metrics.jsonl"
+    writers.truncate_after(metrics, int(state.step))
+    caption = parallel.compile_per_image(captioning.greedy(run.model, search.Rules(config.text.max_length)))
+    total = len(batches) * config.train.epochs
+    with (
+        writers.TensorBoard(folder / "tensorboard", int(state.step)) as board,
+        writers.Console(total, config.train.batch_size, len(run.vocabulary), int(state.step)) as console,
+    ):
+        loop = Loop(
+            step=compile_step(run, optimiser),
+            validate=compile_validation(run, val_inputs),
+            batches=batches,
+            rate=optim.schedule(config.train, len(batches)),
+            checkpoints=checkpoints,
+            frozen=run.frozen,
+            write=writers.all_of(writers.JsonLines(metrics), board, console),
+            after_epoch=EpochSamples(run, folder, caption, val_inputs, board, console),
+            train=config.train,
+            seed=config.seed,
+            write_every=config.show.tensorboard_every,
+        )
+        state, signal = loop.run(state, progress)
+    figures.curves(writers.read_lines(metrics), folder / "curves.png")
+    if signal:
+        print(f"stopped after step {int(state.step):,}: the same command goes on from there", flush=True)
+        return 128 + signal
+    finish(run, folder, checkpoints, state, progress, caption)
+    checkpoints.close()
+    return 0
+
+
+def latest(run: Experiment, checkpoints: Checkpoints, optimiser: Any) -> tuple[steps.TrainState, Progress]:
+    """Returns the state and the progress of the newest checkpoint, or those of the start."""
+    state = steps.create(run.params, optimiser, run.frozen, average=run.config.train.average > 0)
+    restored = checkpoints.restore_latest(state, run.frozen)
+    if restored is None:
+        return state, Progress()
+    print(f"resuming after step {int(restored[0].step):,}", flush=True)
+    return restored[0], Progress(**restored[1])
+
+
+def compile_step(run: Experiment, optimiser: Any) -> Callable:
+    """Compiles the training step for all devices."""
+    step = functools.partial(
+        steps.train_step,
+        model=run.model,
+        optimiser=optimiser,
+        frozen=run.frozen,
+        loss=run.config.loss,
+        average=run.config.train.average,
+    )
+    return parallel.compile_train_step(step)
+
+
+def compile_validation(run: Experiment, inputs: pipeline.Inputs) -> Callable[[steps.TrainState], float]:
+    """Returns the function from a state to the loss over all validation captions, in nats per word."""
+    step = parallel.compile_eval_step(functools.partial(steps.eval_step, model=run.model))
+    split, tokens = run.splits["val"], run.captions["val"].tokens
+
+    def validate(state: steps.TrainState) -> float:
+        params = state.best_params
+        batches = pipeline.evaluation_batches(inputs, len(split), run.config.train.batch_size, tokens)
+        sums = [step(params, batch) for batch in batches]
+        return sum(float(s["nats"]) for s in sums) / max(sum(float(s["words"]) for s in sums), 1.0)
+
+    return validate
+
+
+@dataclass(frozen=True)
+class EpochSamples:
+    """After each epoch: a few validation photos captioned, printed beside a reference, and drawn."""
+
+    run: Experiment
+    folder: Path
+    caption: Callable
+    inputs: pipeline.Inputs
+    board: writers.TensorBoard
+    console: writers.Console
+
+    def __call__(self, epoch: int, state: steps.TrainState) -> None:
+        """Writes samples/epoch_NNN.png, the same picture to TensorBoard, and a line a photo."""
+        run, split = self.run, self.run.splits["val"]
+        rows = min(run.config.show.captions, len(split))
+        if not rows:
+            return
+        captions = samples.write_captions(
+            self.caption, state.best_params, self.inputs, rows, run.config.train.batch_size, run.vocabulary
+        )
+        picture = samples.sheet(split, captions, run.config.images.size)
+        samples.save(picture, self.folder / "samples" / f"epoch_{epoch:03}.png")
+        self.board.image(int(state.step), "samples", picture)
+        for row, caption in enumerate(captions):
+            self.console.say(f"  {split.ids[row]}: {' '.join(caption.words)}  [{split.captions[row][0]}]")
+
+
+def finish(
+    run: Experiment, folder: Path, checkpoints: Checkpoints, state: steps.TrainState, progress: Progress, caption: Any
+) -> None:
+    """Prints what came of the run; on scenes, whose objects are known, also how right the best captions are."""
+    print(
+        f"best validation loss: {progress.best_loss:.4f} nats/word after epoch {progress.best_epoch} "
+        f"(vocabulary {len(run.vocabulary):,}); everything is in {folder}",
+        flush=True,
+    )
+    split = run.splits.get("test")
+    if split is None or not len(split) or not split.objects(0):
+        return
+    best, _ = checkpoints.restore(checkpoints.best_step(), state, run.frozen)
+    inputs = experiment.evaluation_inputs(run, "test")
+    captions = samples.write_captions(
+        caption, best.best_params, inputs, len(split), run.config.train.batch_size, run.vocabulary
+    )
+    shown = captions[:8]
+    for row, written in enumerate(shown):
+        print(f"  {split.ids[row]}: {' '.join(written.words)}")
+    samples.save(samples.sheet(split, shown, run.config.images.size), folder / "scenes.png")
+    check = samples.check_scenes(split, captions)
+    print(
+        f"{len(split)} held-out scenes: {check.right} of {check.total} objects named with the right shape and colour "
+        f"({check.right / check.total:.1%}), attention on the named object {check.gain:.1f} times chance "
+        f"(drawn in {folder / 'scenes.png'})",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    errors.exit_with(main)

@@ -1,0 +1,91 @@
+"""Word vectors saved by gensim (`KeyedVectors.save`, `Word2Vec.save`), read without running anything in the file.
+
+gensim's files are pickles: programs that may call any function, and gensim's own `load` lets them. The unpickler here
+hands every class and function that the file names an inert shell in its place, which keeps what it is given and does
+nothing; words and vectors are then taken out of the shells. An array that gensim stored beside the file
+(NAME.vectors.npy, NAME.wv.vectors.npy) is mapped with pickles forbidden.
+"""
+
+import pickle
+from collections.abc import Container, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from jaxcap.errors import UserError
+
+MAGIC = b"\x80"  # how a pickle of protocol 2 or later begins
+
+
+class _Shell:
+    """Stands for whatever the file names: called, built or filled, it only keeps its arguments and its state."""
+
+    arguments: tuple = ()
+    state: Any = None
+
+    def __init__(self, *arguments: Any) -> None:
+        self.arguments = arguments
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+
+class _Shells(pickle.Unpickler):
+    """An unpickler that makes plain Python values and shells, and imports nothing."""
+
+    def find_class(self, module: str, name: str) -> type[_Shell]:
+        return _Shell
+
+
+def rows(file: BinaryIO, path: Path, dim: int, wanted: Container[bytes]) -> Iterator[tuple[bytes, np.ndarray]]:
+    """Yields each wanted word of a file saved by gensim 4 with its vector.
+
+    Args:
+      file: the open file.
+      path: its name, which leads to the array beside it.
+      dim: E, the length that the vectors must have.
+      wanted: the words to keep, in UTF-8.
+
+    Yields:
+      A word and its vector, float32 [E].
+
+    Raises:
+      UserError: the file is damaged, holds no vectors, or vectors of another E.
+    """
+    try:
+        saved = _Shells(file).load()
+        words, vectors = _words_and_vectors(saved, path)
+    except (EOFError, OSError, UserError):
+        raise
+    except Exception as error:  # a damaged pickle may raise anything
+        raise UserError(f"{path} is damaged, or not saved by gensim ({type(error).__name__}: {error})") from error
+    if vectors.shape != (len(words), dim):
+        found = " x ".join(map(str, vectors.shape))
+        raise UserError(f"{path} holds {found} numbers for {len(words)} words, embedding.dim is {dim}: they must agree")
+    for word, vector in zip(words, vectors, strict=True):
+        if str(word).encode() in wanted:
+            yield str(word).encode(), np.asarray(vector, np.float32)
+
+
+def _words_and_vectors(saved: Any, path: Path) -> tuple[list[str], np.ndarray]:
+    """Returns the V words and their vectors [V, E] of a KeyedVectors, or of the one in a Word2Vec model."""
+    attributes, beside = getattr(saved, "state", None), Path(f"{path}.vectors.npy")
+    if isinstance(attributes, dict) and "wv" in attributes:
+        attributes, beside = attributes["wv"].state, Path(f"{path}.wv.vectors.npy")
+    if not isinstance(attributes, dict) or "index_to_key" not in attributes:
+        raise UserError(f"{path} is no word2vec model of gensim 4: write its vectors with save_word2vec_format")
+    if "vectors" in attributes:
+        return attributes["index_to_key"], _array(attributes["vectors"])
+    if "vectors" not in attributes.get("__numpys", ()):
+        raise UserError(f"{path} stores no vectors by word (fastText?): write them with save_word2vec_format")
+    if not beside.exists():
+        raise UserError(f"{beside} is missing: gensim saved the vectors of {path.name} there; copy it along")
+    return attributes["index_to_key"], np.load(beside, mmap_mode="r", allow_pickle=False)
+
+
+def _array(shell: _Shell) -> np.ndarray:
+    """Returns the array of numbers that `shell` holds in numpy's pickled form."""
+    _, shape, kind, fortran, data = shell.state
+    dtype = np.dtype(kind.state[1] + kind.arguments[0])
+    return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
