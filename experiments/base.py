@@ -35,7 +35,7 @@ def data() -> dict:
         "prepared_dir": "",  # where the prepared records go; empty: the cache folder
         "splits": "published",  # published lists, or random: seeded 80/20 by image, validation cut from the 80
         "allow_missing": False,  # go on without the photos that are not there
-        "year": 2014,  # coco: 2014 (Karpathy's splits) or 2017
+        "year": 2014,  # coco: whose files, 2014 or 2017
         "scenes": 2400,  # scenes: how many pictures to render, split 80/10/10
         "scene_size": 112,  # scenes: pixels a side
     }
@@ -59,7 +59,7 @@ def images() -> dict:
         "views": (
             "plain",
             "mirror",
-        ),  # augment=views: plain or centre, top_left, ... (crops), each with or without _mirror
+        ),  # augment=views: plain, mirror, crops (centre, top_left, ..., centre_mirror, ...)
         "cache_dir": "",  # where cached features go; empty: the cache folder
         "workers": 4,  # threads that decode photos
     }

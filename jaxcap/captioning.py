@@ -1,5 +1,6 @@
 """Writing captions with a captioner: the search over its one-step function, as one pure function of a batch."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -7,9 +8,10 @@ import jax
 
 from jaxcap import search
 from jaxcap.models.captioner import Captioner
+from jaxcap.models.decoder import Memory
 
 
-def one_step(model: Captioner, params: Any, batch: dict[str, jax.Array], beams: int) -> tuple[search.Step, Any]:
+def prepare(model: Captioner, params: Any, batch: dict[str, jax.Array], beams: int) -> tuple[search.Step, Any, Memory]:
     """Prepares a batch for search.
 
     Args:
@@ -19,18 +21,18 @@ def one_step(model: Captioner, params: Any, batch: dict[str, jax.Array], beams: 
       beams: K.
 
     Returns:
-      The step (carry, tokens [B, K]) -> (carry, logits [B, K, V], attention [B, K, L]), and the first carry.
+      The decoder's step as `search` wants it, the first carry [B, K, ...] and the memory [B, ...].
     """
-    variables = {"params": params}
-    regions = model.apply(variables, batch, method="regions")
-    memory, carry = model.apply(variables, regions, beams, method="start")
-    return lambda carry, tokens: model.apply(variables, carry, memory, tokens, method="step"), carry
+    apply = functools.partial(model.apply, {"params": params})
+    memory, carry = apply(apply(batch, method="regions"), beams, method="start")
+    return functools.partial(apply, method="step"), carry, memory
 
 
 def greedy(model: Captioner, rules: search.Rules) -> Callable[[Any, dict[str, jax.Array]], search.Hypotheses]:
     """Returns the pure function (params, batch) -> hypotheses that takes the likeliest word at every step."""
+    return lambda params, batch: search.greedy(*prepare(model, params, batch, 1), rules)
 
-    def caption(params: Any, batch: dict[str, jax.Array]) -> search.Hypotheses:
-        return search.greedy(*one_step(model, params, batch, 1), rules)
 
-    return caption
+def beam(model: Captioner, rules: search.Rules, beams: int) -> Callable[[Any, dict[str, jax.Array]], search.Hypotheses]:
+    """Returns the pure function (params, batch) -> hypotheses of beam search with `beams` hypotheses."""
+    return lambda params, batch: search.beam_search(*prepare(model, params, batch, beams), beams, rules)

@@ -143,22 +143,23 @@ def describe(run: Experiment) -> list[str]:
     return lines
 
 
-def load_data(config: ConfigDict, **overrides: Any) -> dict[str, Split]:
-    """Prepares (once) and opens the data set that the config names; see `data.load` for the overrides and errors."""
+def data_options(config: ConfigDict) -> dict[str, Any]:
+    """Returns what decides which raw files a data set is read from, and how: keywords of `data.load`."""
     section = config.data
-    options = {
-        "dir": section.dir,
-        "captions": section.captions,
-        "download": section.download,
-        "prepared_dir": section.prepared_dir,
-        "splits": section.splits,
-        "allow_missing": section.allow_missing,
-        "year": section.year,
-        "scenes": section.scenes,
-        "scene_size": section.scene_size,
-        "seed": config.seed,
-    }
-    return data.load(section.name, **{**options, **overrides})
+    names = ("dir", "captions", "splits", "year", "scenes", "scene_size")
+    return {name: section[name] for name in names} | {"seed": config.seed}
+
+
+def load_data(config: ConfigDict) -> dict[str, Split]:
+    """Prepares (once) and opens the data set that the config names; see `data.load` for the errors."""
+    section = config.data
+    return data.load(
+        section.name,
+        **data_options(config),
+        download=section.download,
+        prepared_dir=section.prepared_dir,
+        allow_missing=section.allow_missing,
+    )
 
 
 def build_vocabulary(config: ConfigDict, splits: Mapping[str, Split]) -> tuple[Vocabulary, dict[str, float]]:
@@ -172,8 +173,11 @@ def build_vocabulary(config: ConfigDict, splits: Mapping[str, Split]) -> tuple[V
         name: count_words(words(caption) for captions in split.captions for caption in captions)
         for name, split in splits.items()
     }
-    counted = counts.values() if config.text.vocabulary == "all" else [counts["train"]]
-    vocabulary = Vocabulary.build(sum(counted, start=type(counts["train"])()), config.text.min_count)
+    counted = counts["train"]
+    if config.text.vocabulary == "all":
+        # The originals counted every caption there is, also of photos that are in no list.
+        counted = count_words(map(words, data.all_captions(config.data.name, **data_options(config))))
+    vocabulary = Vocabulary.build(counted, config.text.min_count)
     return vocabulary, {name: vocabulary.unknown_rate(count) for name, count in counts.items()}
 
 
@@ -243,22 +247,31 @@ def initial_params(
 
 
 def cached_features(
-    config: ConfigDict, model: captioner.Captioner, params: Any, fingerprint: str, split: Split, views: tuple[str, ...]
+    config: ConfigDict,
+    model: captioner.Captioner,
+    params: Any,
+    fingerprint: str,
+    split: Split,
+    views: tuple[str, ...] = ("plain",),
 ) -> np.ndarray:
     """Opens the feature cache [N, views, L, D] of a split, computing first what is not there yet."""
     section = config.images
     transform = {"views": views, "resize": section.resize, "size": section.size}
+    key = features.cache_key(fingerprint, transform, split.ids, data.fingerprint(split))
     root = Path(section.cache_dir).expanduser() if section.cache_dir else cache_root() / "features"
-    path = root / features.cache_key(fingerprint, transform, split.ids)
-    encode = parallel.compile_per_image(
-        lambda encoder, photos: model.apply({"params": {"encoder": encoder}}, photos, method="encode")
-    )
-    encoder = params["encoder"]
-    features.fill(
-        path,
+
+    def encode(encoder: Any, photos: jax.Array) -> jax.Array:
+        # Halved on the device: half the bytes to bring back.
+        return model.apply({"params": {"encoder": encoder}}, photos, method="encode").astype(jnp.float16)
+
+    one = jax.ShapeDtypeStruct((1, section.size, section.size, 3), jnp.uint8)
+    path = features.fill(
+        root / key[:16],
         split.photo,
         split.ids,
-        partial(encode, encoder),
+        partial(parallel.compile_per_image(encode), params["encoder"]),
+        key=key,
+        grid=jax.eval_shape(encode, params["encoder"], one).shape[1:],
         views=views,
         resize=section.resize,
         size=section.size,
@@ -296,6 +309,4 @@ def evaluation_inputs(run: Experiment, name: str) -> pipeline.Inputs:
     split = run.splits[name]
     if run.config.encoder.trainable:
         return photos(run.config, split, augment=False)
-    return pipeline.cached_inputs(
-        cached_features(run.config, run.model, run.params, run.facts["fingerprint"], split, ("plain",))
-    )
+    return pipeline.cached_inputs(cached_features(run.config, run.model, run.params, run.facts["fingerprint"], split))

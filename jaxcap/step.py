@@ -118,7 +118,7 @@ def train_step(
         "nats": nats,
         "words": words,
         "images": everywhere(mask.max((-1, -2)).sum()),
-        "gradient_norm": optax.global_norm(grads),
+        "gradient_norm": optax.tree.norm(grads),
     }
     return TrainState(state.step + 1, fill(part, state.params), opt_state, moved), metrics
 

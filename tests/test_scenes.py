@@ -52,19 +52,26 @@ def test_no_combination_of_things_stands_in_two_splits():
     assert not seen["train"] & seen["val"] and not seen["train"] & seen["test"] and not seen["val"] & seen["test"]
 
 
-def test_every_split_has_scenes_of_one_two_and_three_things_of_different_shapes_and_colours(splits):
+def test_every_split_has_scenes_of_one_two_and_three_things_that_differ_in_all(splits):
     for split in splits.values():
         assert {len(example.objects) for example in split} == {1, 2, 3}
         for example in split:
-            assert len({o["shape"] for o in example.objects}) == len({o["colour"] for o in example.objects})
-            assert len({o["shape"] for o in example.objects}) == len(example.objects)
+            for name in ("shape", "colour", "size", "box"):
+                assert len({thing[name] for thing in example.objects}) == len(example.objects)
 
 
 def test_every_shape_colour_and_size_is_drawn(examples):
     drawn = {(name, o[name]) for e in examples for o in e.objects for name in ("shape", "colour", "size")}
     assert {value for name, value in drawn if name == "shape"} == set(SHAPES)
     assert {value for name, value in drawn if name == "colour"} == set(COLOURS)
-    assert {value for name, value in drawn if name == "size"} == {"small", "large"}
+    assert {value for name, value in drawn if name == "size"} == {"small", "medium", "large"}
+
+
+def test_a_large_thing_has_a_larger_box_than_a_small_one(examples):
+    for example in examples:
+        sides = {o["size"]: max(o["box"][2] - o["box"][0], o["box"][3] - o["box"][1]) for o in example.objects}
+        ordered = [sides[size] for size in ("small", "medium", "large") if size in sides]
+        assert all(b > 1.2 * a for a, b in zip(ordered, ordered[1:], strict=False))
 
 
 def test_boxes_lie_inside_the_picture_and_apart(examples):
@@ -143,12 +150,24 @@ def test_what_captions_say_of_a_place_is_true(examples):
     assert checked > 50
 
 
-def test_sentences_and_orders_vary(examples):
+def test_sentences_and_the_order_of_things_vary(examples):
     openings = {tuple(words(caption)[:2]) for example in examples for caption in example.captions}
     assert len(openings) >= 15
-    pairs = [e for e in examples if len(e.objects) == 2]
-    assert all(len({named_objects(words(c))[0][1] for c in e.captions}) <= 2 for e in pairs)
-    assert sum(len({named_objects(words(c))[0][1] for c in e.captions}) == 2 for e in pairs) > len(pairs) / 2
+    several = [e for e in examples if len(e.objects) > 1]
+    first_named = [len({named_objects(words(c))[0][1] for c in e.captions}) for e in several]
+    assert sum(count == 2 for count in first_named) > len(several) / 2
+
+
+def test_how_a_sentence_begins_decides_which_thing_it_names_first(examples):
+    largest_first, openings = {}, ("a picture of", "we see", "there is", "the", "a")
+    for example in examples:
+        sizes = {thing["shape"]: ("small", "medium", "large").index(thing["size"]) for thing in example.objects}
+        for caption in example.captions if len(sizes) > 1 else ():
+            order = [sizes[shape] for _, shape, _ in named_objects(words(caption))]
+            assert order in (sorted(order), sorted(order, reverse=True)), caption
+            opening = next(start for start in openings if caption.startswith(start))
+            assert largest_first.setdefault(opening, order[0] > order[-1]) == (order[0] > order[-1])
+    assert set(largest_first.values()) == {True, False}
 
 
 @pytest.mark.parametrize(("count", "size", "key"), [(9, 112, "data.scenes"), (100, 16, "data.scene_size")])

@@ -5,6 +5,7 @@ import difflib
 from pathlib import Path
 from typing import Any
 
+from jaxcap.data import coco, flickr8k, flickr30k, folder, phrases, scenes
 from jaxcap.data.prepare import prepared, wanted_splits
 from jaxcap.data.source import Reading, Source
 from jaxcap.data.split import Split, fingerprint, summary
@@ -56,17 +57,8 @@ def load(
       UserError: raw files are missing or wrong, or a wanted split is not there.
     """
     root = Path(prepared_dir).expanduser() if prepared_dir else cache_root() / "prepared"
-    source = _source(
-        name,
-        dir=dir,
-        splits=splits,
-        captions=captions,
-        download=download,
-        year=year,
-        scenes=scenes,
-        scene_size=scene_size,
-        seed=seed,
-    )
+    drawn = {"scenes": scenes, "scene_size": scene_size, "seed": seed}
+    source = _source(name, dir=dir, splits=splits, captions=captions, download=download, year=year, **drawn)
     builder = prepared(source, root, allow_missing=allow_missing, only=only)
     return wanted_splits(name, builder.splits(), only)
 
@@ -134,25 +126,17 @@ def _source(
     scene_size: int = 0,
     seed: int = 0,
 ) -> Source:
-    """Finds the raw files of a data set; only the module of that one is imported."""
+    """Finds the raw files of a data set."""
     if splits not in ("published", "random"):
         raise UserError(f"data.splits={splits} is unknown: choose published or random")
     match name:
         case "flickr30k":
-            from jaxcap.data import flickr30k
-
             return flickr30k.locate(dir, splits, seed, download)
         case "flickr8k":
-            from jaxcap.data import flickr8k
-
             return flickr8k.locate(dir, splits, seed, download)
         case "coco":
-            from jaxcap.data import coco
-
             return coco.locate(dir, splits, year, seed, download)
         case "folder":
-            from jaxcap.data import folder
-
             return folder.locate(dir, captions, splits, seed)
         case "scenes":
             return _scenes(scenes, scene_size, seed)
@@ -161,13 +145,10 @@ def _source(
 
 
 def _scenes(count: int, size: int, seed: int) -> Source:
-    from jaxcap.data import phrases, scenes
-
     return Source(
         "scenes",
         # The code is the raw file here: what draws and words the pictures decides their content.
         files=(Path(scenes.__file__), Path(phrases.__file__)),
         options={"count": count, "size": size, "seed": seed},
         read=lambda: Reading(*scenes.read(count, size, seed)),
-        about="scenes of coloured shapes, drawn by jaxcap, with the box of every shape",
     )

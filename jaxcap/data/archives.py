@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from jaxcap.errors import UserError
+from jaxcap.fetch import fetch
 from jaxcap.files import space_checked
 from jaxcap.progress import Progress
 
@@ -27,12 +28,9 @@ def fetched(url: str, into: Path, *, sha256: str | None = None, members: str = "
     Raises:
       UserError: there is no network, the archive is damaged or unsafe, or the disk is full.
     """
-    from jaxcap.fetch import fetch
-
     name = Path(urlsplit(url).path).name
     folder = into / Path(name).stem
     if not folder.is_dir():
-        into.mkdir(parents=True, exist_ok=True)
         archive = fetch(url, into / name, sha256=sha256, what=name)
         unpack(archive, folder, members)
         archive.unlink()
@@ -50,6 +48,7 @@ def unpack(archive: Path, folder: Path, members: str = "") -> None:
     Raises:
       UserError: the archive is damaged, it names files outside the folder, or the disk is full.
     """
+    folder.parent.mkdir(parents=True, exist_ok=True)
     with space_checked(folder), tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
         inside = Path(temporary).resolve() / folder.name
         try:
@@ -58,6 +57,8 @@ def unpack(archive: Path, folder: Path, members: str = "") -> None:
                 if escaping := [name for name in names if not (inside / name).resolve().is_relative_to(inside)]:
                     raise UserError(f"{archive}: holds {escaping[0]!r}, outside its own folder: do not trust it")
                 wanted = [name for name in names if Path(name).name.startswith(members)]
+                if not wanted:
+                    raise UserError(f"{archive}: holds no file {members}*: it is not the archive that was expected")
                 with Progress(len(wanted), f"unpacking {archive.name}", unit="files") as progress:
                     for name in wanted:
                         zipped.extract(name, inside)

@@ -27,16 +27,6 @@ class Captions(tfds.core.ShardBasedBuilder, skip_registration=True):
     VERSION = tfds.core.Version(VERSION)
     code_path = None  # else TFDS looks for checksums beside this file, by a package that it forgets to install
 
-    def __init__(self, folder: Path, about: str = ""):
-        """Opens the set when it is there, and writes nothing yet.
-
-        Args:
-          folder: where the set is, or will be.
-          about: one line of description for a set to be written.
-        """
-        self._about = about
-        super().__init__(data_dir=folder)
-
     @property
     def is_complete(self) -> bool:
         """Tells whether the set is there: TFDS renames its folder into place when all is written."""
@@ -55,17 +45,19 @@ class Captions(tfds.core.ShardBasedBuilder, skip_registration=True):
             for name, part in self.info.metadata["splits"].items()
         }
 
-    def write(self, reading: Reading, update: Callable[[int], None]) -> None:
+    def write(self, reading: Reading, made_of: dict, update: Callable[[int], None]) -> None:
         """Writes the set.
 
         Args:
           reading: what to write.
+          made_of: what decided it, for people who wonder where a prepared set came from.
           update: told how many more photos are written.
 
         Raises:
           UserError: a photo cannot be read.
         """
         self._reading, self._update = reading, update
+        self.info.metadata["made_of"] = made_of
         self._seen: dict[bytes, tuple[str, str]] = {}
         self._twins: list[str] = []
         self.download_and_prepare(
@@ -78,7 +70,7 @@ class Captions(tfds.core.ShardBasedBuilder, skip_registration=True):
         thing = {"shape": text, "colour": text, "size": text, "box": tfds.features.BBoxFeature()}
         return tfds.core.DatasetInfo(
             builder=self,
-            description=self._about,
+            description="Photos with their captions; the metadata say what this set was made of.",
             features=tfds.features.FeaturesDict(
                 {
                     "id": text,

@@ -2,7 +2,8 @@
 
 Splits "published" are Karpathy's, which papers report (113,287/5,000/5,000, his restval counting as train), wherever
 his dataset_coco.json lies beside the data; the files of 2017 hold the same photos and are split by it as well. Without
-it they are COCO's own: val is cut off the training photos by a seed, and COCO's validation photos are the test split.
+it they are COCO's own: val is cut off the training photos, the same for everybody, and COCO's validation photos are the
+test split.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,7 +40,7 @@ def locate(dir: str, splits: str, year: int, seed: int, download: bool) -> Sourc
       dir: the folder that holds them, at most two folders deep; empty for the usual places.
       splits: published (see above) or random.
       year: 2014 or 2017: whose files and photo names.
-      seed: of random splits, and of the cut of COCO's own.
+      seed: of random splits.
       download: fetch what is not there: photos, and Karpathy's file for the published splits of 2014, else COCO's
         annotations.
 
@@ -64,9 +65,8 @@ def locate(dir: str, splits: str, year: int, seed: int, download: bool) -> Sourc
     return Source(
         "coco",
         files=(*files, *folders),
-        options={"splits": splits, "year": year, "seed": seed},
+        options={"splits": splits, "year": year, "seed": seed if splits == "random" else None},
         read=partial(read, annotations, karpathy, folders, splits, year, seed),
-        about=f"COCO captions (Chen et al. 2015, arXiv:1504.00325), files of {year}: photos and captions",
     )
 
 
@@ -81,7 +81,7 @@ def read(
       folders: of photos.
       splits: published or random.
       year: 2014 or 2017, which name their photos differently.
-      seed: of random splits, and of the cut of COCO's own.
+      seed: of random splits.
 
     Raises:
       UserError: a file is cut off or of another kind.
@@ -93,20 +93,20 @@ def read(
     else:
         parts = {part: coco_annotations(path) for part, path in annotations.items()}
         captions = {name: texts for part in parts.values() for name, texts in part.items()}
-        divided, notes = _own_splits({part: list(of_part) for part, of_part in parts.items()}, year, seed)
+        divided, notes = _own_splits({part: list(of_part) for part, of_part in parts.items()}, year)
     if splits == "random":
         divided, notes = random_splits(captions, seed), [random_note(seed)]
     return chosen(divided, captions, partial(_photo, folders), notes)
 
 
-def _own_splits(parts: Mapping[str, list[str]], year: int, seed: int) -> tuple[dict[str, list[str]], list[str]]:
+def _own_splits(parts: Mapping[str, list[str]], year: int) -> tuple[dict[str, list[str]], list[str]]:
     """Splits by COCO's own parts, whose val becomes test, so that test photos choose nothing in training."""
     splits: dict[str, list[str]] = {}
     notes = [f"splits: COCO's own of {year}, for want of {KARPATHY}: scores do not compare with those on Karpathy's"]
     if "train" in parts:
         count = min(_VAL, max(1, len(parts["train"]) // 10))
-        splits["train"], splits["val"] = cut(parts["train"], count, f"val/{seed}")
-        notes.append(f"splits: val is {count:,} photos cut off train{year} with seed {seed}")
+        splits["train"], splits["val"] = cut(parts["train"], count, "coco")
+        notes.append(f"splits: val is {count:,} photos cut off train{year}, the same whatever the seed")
     else:
         notes.append(f"splits: no captions_train{year}.json, so no train and no val")
     if "val" in parts:

@@ -287,7 +287,7 @@ def _halved(names: Sequence[str], features: np.ndarray, grid: Sequence[int]) -> 
     if features.shape != (len(names), *grid):
         raise ValueError(f"the encoder returned {features.shape} for {len(names)} views, not (views, {grid})")
     with np.errstate(over="ignore"):
-        half = features.astype("<f2")  # [n, L, D]
+        half = features.astype("<f2", copy=False)  # [n, L, D]
     whole = np.isfinite(half).all(axis=(1, 2))
     if not whole.all():
         row = int(whole.argmin())
@@ -303,7 +303,7 @@ def _write(folder: Path, meta: dict, done: int, batches: Iterator[np.ndarray], p
     with (folder / "features.npy").open("r+b") as file:
         # Plain writes, for a full disk ends a write to mapped memory with a bus error instead of an exception.
         file.write(_header(meta))
-        file.truncate(file.seek(done * _row_bytes(meta), os.SEEK_CUR))
+        file.seek(done * _row_bytes(meta), os.SEEK_CUR)
         recorded = time.monotonic()
         try:
             for half in batches:

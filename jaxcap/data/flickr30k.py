@@ -41,7 +41,6 @@ def locate(dir: str, splits: str, seed: int, download: bool) -> Source:
         files=(captions, photos, *how.files),
         options=how.options,
         read=partial(read, captions, photos, how),
-        about="Flickr30k (Young et al. 2014, From image descriptions to visual denotations): photos and captions",
     )
 
 

@@ -50,7 +50,6 @@ def locate(dir: str, splits: str, seed: int, download: bool) -> Source:
         files=(captions, photos, *how.files),
         options=how.options,
         read=partial(read, captions, photos, how),
-        about="Flickr8k (Hodosh et al. 2013, Framing image description as a ranking task): photos and captions",
     )
 
 

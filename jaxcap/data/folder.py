@@ -53,7 +53,6 @@ def locate(dir: str, captions: str, splits: str, seed: int) -> Source:
         files=(path, root, *sorted(child for child in root.iterdir() if child.is_dir())),
         options={"splits": splits, "seed": seed},
         read=partial(read, path, root, splits, seed),
-        about=f"the photos in {root} with the captions of {path.name}",
     )
 
 

@@ -1,11 +1,12 @@
 """Five differently worded captions of a drawn scene, in the plain lower-case English of Flickr's captions."""
 
+import itertools
 import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# {a} {b} {c} are objects ("a small red circle"), {A} {B} {C} statements ("the small circle is red"), {ab} and {ac} how
-# a stands to another; {ab_} says it in full, {ba_} the other way round. The longest sentence has 18 words.
+# {a} {b} {c} are objects ("a small red circle") from the largest to the smallest, {A} {B} {C} statements about them
+# ("the small circle is red"), {ab} how a stands to b; {ab_} says it in full. The longest sentence has 18 words.
 _SENTENCES = {
     1: (
         "{a} {place}",
@@ -21,21 +22,21 @@ _SENTENCES = {
         "{a} is {ab_} {b}",
         "there is {a} {ab_} {b}",
         "{a} with {b} {ba_} it",
-        "a picture of {a} and {b}",
+        "a picture of {b} and {a}",
         "{A} and {B}",
         "{a} and {b}",
     ),
     3: (
         "{a}, {b} and {c}",
         "there is {a}, {b} and {c}",
-        "a picture of {a}, {b} and {c}",
+        "a picture of {c}, {b} and {a}",
         "{a} {ab} {b} and {ac} {c}",
         "{A}, {B} and {C}",
         "{a} and {b} with {c}",
-        "we see {a} {ab} {b} and also {c}",
+        "we see {c} {cb} {b} and also {a}",
     ),
 }
-_SIZES = {"small": ("small", "small", "little"), "large": ("large", "large", "big")}
+_SIZES = {"small": ("small", "small", "little"), "medium": ("",), "large": ("large", "large", "big")}
 _SIZE_SAID = 0.6  # how often the size is mentioned
 _SHORT = ("left of", "right of", "above", "below")
 _FULL = ("to the left of", "to the right of", "above", "below")
@@ -49,30 +50,32 @@ _PLACES = (
 def describe(objects: Sequence[Mapping[str, Any]], rng: random.Random) -> tuple[str, ...]:
     """Writes five captions of a scene; each names the colour and the shape of every object.
 
+    The order in which objects are named follows from how a sentence begins, as people name first what strikes them
+    first. A decoder that looks before it knows its last word could not tell which of two objects that word began.
+
     Args:
       objects: one to three, each with "shape", "colour", "size" and "box" = (y0, x0, y1, x1) in 0..1.
-      rng: chooses the sentences, the order of the objects and whether a size is said.
+      rng: chooses the sentences and whether a size is said.
 
     Returns:
       Five captions of at most 18 words, none the same as another.
     """
-    return tuple(
-        _write(sentence, rng.sample(objects, len(objects)), rng) for sentence in rng.sample(_SENTENCES[len(objects)], 5)
-    )
+    ordered = sorted(objects, key=lambda thing: list(_SIZES).index(thing["size"]), reverse=True)
+    return tuple(_write(sentence, ordered, rng) for sentence in rng.sample(_SENTENCES[len(ordered)], 5))
 
 
 def _write(sentence: str, objects: Sequence[Mapping[str, Any]], rng: random.Random) -> str:
-    """Fills one sentence with the objects in this order."""
+    """Fills one sentence with the objects, which come from the largest to the smallest."""
     words = {"place": _place(objects[0])}
-    for letter, thing in zip("abc", objects, strict=False):
-        size = f"{rng.choice(_SIZES[thing['size']])} " if rng.random() < _SIZE_SAID else ""
-        noun = f"{size}{thing['colour']} {thing['shape']}"
+    named = dict(zip("abc", objects, strict=False))
+    for letter, thing in named.items():
+        size = rng.choice(_SIZES[thing["size"]]) if rng.random() < _SIZE_SAID else ""
+        noun = f"{size} {thing['colour']} {thing['shape']}".strip()
         words[letter] = f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
-        words[letter.upper()] = f"the {size}{thing['shape']} is {thing['colour']}"
-        if letter != "a":
-            words[f"a{letter}"] = _relation(objects[0], thing, _SHORT)
-            words[f"a{letter}_"] = _relation(objects[0], thing, _FULL)
-            words[f"{letter}a_"] = _relation(thing, objects[0], _FULL)
+        words[letter.upper()] = " ".join(f"the {size} {thing['shape']} is {thing['colour']}".split())
+    for (one, thing), (other, beside) in itertools.permutations(named.items(), 2):
+        words[one + other] = _relation(thing, beside, _SHORT)
+        words[f"{one}{other}_"] = _relation(thing, beside, _FULL)
     return sentence.format(**words)
 
 

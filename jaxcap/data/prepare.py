@@ -41,15 +41,15 @@ def prepared(source: Source, root: Path, *, allow_missing: bool, only: Sequence[
     """
     # A set made under stricter terms serves as well.
     for missing, splits in itertools.product((False, allow_missing), (None, only)):
-        if (found := Captions(_folder(source, root, missing, splits))).is_complete:
+        if (found := Captions(data_dir=_folder(root, _made_of(source, missing, splits)))).is_complete:
             return found
-    folder = _folder(source, root, allow_missing, only)
+    made_of = _made_of(source, allow_missing, only)
+    folder = _folder(root, made_of)
     with space_checked(folder), _alone_in(folder):
-        if (found := Captions(folder)).is_complete:
-            return found
-        reading = checked(source.name, source.read(), allow_missing=allow_missing, only=only)
-        _write(reading, source, folder)
-    return Captions(folder)
+        if not Captions(data_dir=folder).is_complete:
+            reading = checked(source.name, source.read(), allow_missing=allow_missing, only=only)
+            _write(source.name, reading, made_of, folder)
+    return Captions(data_dir=folder)
 
 
 def checked(name: str, reading: Reading, *, allow_missing: bool, only: Sequence[str] | None) -> Reading:
@@ -104,18 +104,21 @@ def _there(example: Example) -> bool:
     return isinstance(example.photo, bytes) or example.photo.is_file()
 
 
-def _folder(source: Source, root: Path, allow_missing: bool, only: Sequence[str] | None) -> Path:
-    """Returns the folder of a prepared set, named by a hash of everything that decides its content."""
+def _made_of(source: Source, allow_missing: bool, only: Sequence[str] | None) -> dict:
+    """Returns everything that decides the content of a prepared set."""
     stats = [(str(path.resolve()), path.stat()) for path in source.files]
-    content = {
+    return {
+        "name": source.name,
         "version": VERSION,
         "options": source.options,
         "files": [(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats],
         "allow_missing": allow_missing,
         "only": sorted(only) if only else None,
     }
-    key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
-    return root / source.name / key
+
+
+def _folder(root: Path, made_of: dict) -> Path:
+    return root / made_of["name"] / hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:12]
 
 
 @contextlib.contextmanager
@@ -146,23 +149,23 @@ def _alone_in(folder: Path) -> Iterator[None]:
             raise
 
 
-def _write(reading: Reading, source: Source, folder: Path) -> None:
+def _write(name: str, reading: Reading, made_of: dict, folder: Path) -> None:
     """Writes a checked reading and says what is in it."""
     _check_space(reading, folder)
     total = sum(map(len, reading.splits.values()))
-    print(f"{source.name}: preparing {total:,} photos in {folder}", file=sys.stderr, flush=True)
+    print(f"{name}: preparing {total:,} photos in {folder}", file=sys.stderr, flush=True)
     try:
-        with Progress(total, source.name, unit="photos") as progress:
-            Captions(folder, source.about).write(reading, progress.update)
+        with Progress(total, name, unit="photos") as progress:
+            Captions(data_dir=folder).write(reading, made_of, progress.update)
     except RuntimeError as error:  # the record writer's own kind of error, whatever happened
         for code in (errno.ENOSPC, errno.EDQUOT):
             if os.strerror(code) in str(error):
                 raise out_of_space(OSError(code, os.strerror(code)), folder) from error
         raise
     shutil.rmtree(folder / "downloads", ignore_errors=True)  # TFDS makes one even when it downloads nothing
-    splits = Captions(folder).splits()
+    splits = Captions(data_dir=folder).splits()
     for line in (*next(iter(splits.values())).notes, summary(splits)):
-        print(f"{source.name}: {line}", file=sys.stderr, flush=True)
+        print(f"{name}: {line}", file=sys.stderr, flush=True)
 
 
 def _check_space(reading: Reading, folder: Path) -> None:
@@ -171,6 +174,6 @@ def _check_space(reading: Reading, folder: Path) -> None:
     needed = sum(len(photo) if isinstance(photo, bytes) else photo.stat().st_size for photo in photos)
     if needed > (free := shutil.disk_usage(folder).free):
         raise UserError(
-            f"{folder}: preparing needs {needed / 1e9:,.1f} GB and {free / 1e9:,.1f} GB are free: "
+            f"{folder}: preparing needs {needed / 1e6:,.0f} MB and {free / 1e6:,.0f} MB are free: "
             "free some space, or set another place with data.prepared_dir"
         )

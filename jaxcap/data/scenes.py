@@ -26,10 +26,10 @@ _PAINT = dict(
         strict=True,
     )
 )
-_SPANS = {"small": (0.19, 0.23), "large": (0.33, 0.38)}  # of the longer side of a shape's box, in pictures
+# Of the longer side of a shape's box, in pictures.
+_SPANS = {"small": (0.18, 0.21), "medium": (0.26, 0.29), "large": (0.36, 0.40)}
 _SHARPNESS = 4  # shapes are drawn this many times larger and averaged down
 _GAP = 0.02  # between two boxes, and to the border
-
 
 Outline = list[tuple[float, float]]  # the corners (x, y) of a shape
 
@@ -83,11 +83,10 @@ def _split(number: int) -> str:
 
 
 def _combination(rng: random.Random, split: str) -> list[tuple[str, str, str]]:
-    """Draws one to three (size, colour, shape), all shapes and all colours different, that belong to `split`."""
+    """Draws one to three (size, colour, shape) that differ in each of the three and belong to `split`."""
     count = rng.randint(1, 3)
     while True:
-        sizes = [rng.choice(("small", "large")) for _ in range(count)]
-        kinds = list(zip(sizes, rng.sample(COLOURS, count), rng.sample(SHAPES, count), strict=True))
+        kinds = list(zip(*(rng.sample(names, count) for names in (tuple(_SPANS), COLOURS, SHAPES)), strict=True))
         if _split(zlib.crc32(repr(sorted(kinds)).encode())) == split:
             return kinds
 
@@ -154,24 +153,12 @@ def _heart(t: float) -> tuple[float, float]:
     return math.sin(t) ** 3, -y / 16
 
 
+_QUARTERS = ((1, 0), (0, 1), (-1, 0), (0, -1))  # cosine and sine of quarter turns
 _CORNERS = {
     "circle": _ring([1] * 60),
     "square": [(-1, -1), (1, -1), (1, 1), (-1, 1)],
     "triangle": _ring([1] * 3),
     "star": _ring([1, 0.42] * 5),
-    "cross": [
-        (-3, -8),
-        (3, -8),
-        (3, -3),
-        (8, -3),
-        (8, 3),
-        (3, 3),
-        (3, 8),
-        (-3, 8),
-        (-3, 3),
-        (-8, 3),
-        (-8, -3),
-        (-3, -3),
-    ],
+    "cross": [(x * c - y * s, x * s + y * c) for c, s in _QUARTERS for x, y in ((-3, -8), (3, -8), (3, -3))],
     "heart": [_heart(2 * math.pi * i / 60) for i in range(60)],
 }

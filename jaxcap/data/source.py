@@ -50,14 +50,12 @@ class Source:
       files: the files and folders whose change changes the data set.
       options: whatever else decides its content.
       read: reads the files; called only when something is to be prepared.
-      about: one line for the prepared set's description.
     """
 
     name: str
     files: tuple[Path, ...]
     options: dict[str, object]
     read: Callable[[], Reading]
-    about: str
 
 
 def chosen(

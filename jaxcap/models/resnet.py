@@ -17,6 +17,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 LAYOUTS = ("v1.5", "v1")
 POOLS = ("padded", "ceil")
+HE_NORMAL = nn.initializers.he_normal()
 
 
 class ResNet(nn.Module):
@@ -103,15 +104,14 @@ def max_pool(x: jax.Array, pool: str) -> jax.Array:
     Returns:
       [B, m, m, D] with m = ceil(n / 2) when padded, ceil((n - 1) / 2) in ceil mode.
     """
-    if pool == "padded":
-        padding = [(1, 1), (1, 1)]
-    else:
-        padding = [(0, (size - 3) % 2) for size in x.shape[1:3]]
+    padding = [(1, 1) if pool == "padded" else (0, (size - 3) % 2) for size in x.shape[1:3]]
     return nn.max_pool(x, (3, 3), strides=(2, 2), padding=padding)
 
 
 def fold(variables: dict, eps: float = 1e-5) -> dict:
-    """Folds every BatchNorm into its convolution: w' = w * g and b' = (b - mean) * g + beta, g = gamma / sqrt(var + eps).
+    """Folds every BatchNorm into its convolution.
+
+    w' = w g and b' = (b - mean) g + beta, with g = gamma / sqrt(var + eps).
 
     Args:
       variables: "params" and "batch_stats" of a `ResNet` with folded=False.
@@ -128,7 +128,7 @@ def fold(variables: dict, eps: float = 1e-5) -> dict:
         conv, norm = (*parents, name), (*parents, _norm_name(name))
         gain = _double(params[*norm, "scale"]) / np.sqrt(_double(statistics[*norm, "var"]) + eps)
         shift = _double(params.get((*conv, "bias"), 0.0)) - _double(statistics[*norm, "mean"])
-        folded[*conv, "kernel"] = (_double(kernel) * gain).astype(np.float32)
+        folded[*conv, "kernel"] = (_double(kernel) * gain).astype(np.float32, order="C")
         folded[*conv, "bias"] = (shift * gain + _double(params[*norm, "bias"])).astype(np.float32)
     return unflatten_dict(folded)
 
@@ -144,7 +144,7 @@ def _conv(
     eps: float,
     conv_bias: bool,
     dtype: jnp.dtype,
-    kernel_init: Callable = nn.initializers.he_normal(),
+    kernel_init: Callable[..., jax.Array] = HE_NORMAL,
 ) -> jax.Array:
     """Applies a convolution, and its BatchNorm where that is not folded into it, inside the calling module."""
     margin = (size - 1) // 2  # explicit: "SAME" pads strided convolutions on the wrong side for imported weights

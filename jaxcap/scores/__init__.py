@@ -8,8 +8,8 @@ import numpy as np
 from jaxcap.scores import bleu, bootstrap, cider, rouge
 from jaxcap.scores.tokenizer import tokenize
 
-CIDER_NOTE = "CIDEr-D's interval keeps the document frequencies of all scored images."
-ONE_IMAGE_NOTE = "CIDEr-D of a single image is always 0: no word is rarer than another."
+_CIDER_NOTE = "CIDEr-D takes its document frequencies from the scored references; its interval keeps them fixed."
+_ONE_IMAGE_NOTE = "CIDEr-D of a single image is always 0, because no word is rarer than another there."
 
 
 def score(
@@ -30,8 +30,8 @@ def score(
       seed: of the bootstrap.
 
     Returns:
-      "images"; "level"; "scores": name to {"value", "low", "high"} for BLEU-1 .. 4, ROUGE-L and CIDEr-D, in 0 .. 1 (CIDEr-D
-      in 0 .. 10); "notes": sentences to print under the table.
+      "images"; "level"; "scores": name to {"value", "low", "high"} for BLEU-1 .. 4, ROUGE-L (all in 0 .. 1)
+      and CIDEr-D (in 0 .. 10); "notes": sentences to print under the table.
 
     Raises:
       ValueError: there is no hypothesis, or one without a reference.
@@ -41,7 +41,7 @@ def score(
     for metric in (bleu, rouge, cider):
         rows = metric.statistics(ours, theirs)
         table |= with_intervals(metric.NAMES, rows, metric.from_statistics, resamples=resamples, level=level, seed=seed)
-    notes = [ONE_IMAGE_NOTE if len(ours) == 1 else CIDER_NOTE]
+    notes = [_ONE_IMAGE_NOTE if len(ours) == 1 else _CIDER_NOTE]
     return {"images": len(ours), "level": level, "scores": table, "notes": notes}
 
 

@@ -1,7 +1,7 @@
 """The health of the attention: how sharp it is, whether it moves from word to word, and whether it finds its object.
 
-One caption's attention is a float array [T, L]: a row of weights that sum to 1 for each of its T words (rows beyond the
-words, as that of <end>, are left out), over the L regions of a grid, row by row.
+One caption's attention is an array [T, L]: for each of its T words (<end> is none) the weights over the L regions of a
+grid, row by row, with which that word was written. They sum to 1.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ def entropy(attention: np.ndarray) -> np.ndarray:
 
 
 def change(attention: np.ndarray) -> np.ndarray:
-    """Computes the part of the attention that moves elsewhere from each word to the next. [..., T, L] to [..., T - 1]"""
+    """Computes the part of the attention that moves from each word to the next. [..., T, L] to [..., T - 1]"""
     return np.abs(np.diff(attention, axis=-2)).sum(-1) / 2
 
 
@@ -59,6 +59,7 @@ def statistics(attentions: Sequence[np.ndarray], grid: tuple[int, int]) -> np.nd
     """
     rows = []
     for attention in attentions:
+        attention = np.asarray(attention, np.float64)  # [T, L]
         values = entropy(attention), change(attention), centre_bias(attention, grid)
         rows.append([value.sum() for value in values] + [value.size for value in values])
     return np.array(rows, np.float64).reshape(-1, 2 * len(NAMES))

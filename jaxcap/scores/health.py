@@ -2,20 +2,20 @@
 
 import math
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from jaxcap.scores.ngrams import ngram_counts
 
 # Words that a whole sentence hardly ever ends in ("on", "by" and "behind" may): fewer than 1 in 500 references does.
-FUNCTION_WORDS = frozenset(
-    """a about across after against along among an and are as at be because been before being beneath beside between but
-    could does during for from had has have having his if in into is its my near next of onto or our over she so some
-    than that the their these they this those through to toward towards under until upon very was we were when where
-    which while who whose will with within without would your""".split()
-)
+_WORDS = """a about across after against along among an and are as at be because been before being beneath beside
+    between but could does during for from had has have having his if in into is its my near next of onto or
+    our over she so some than that the their these they this those through to toward towards under until upon
+    very was we were when where which while who whose will with within without would your"""
+FUNCTION_WORDS = frozenset(_WORDS.split())
 _REPEATED = (2, 3, 4)
 _PHRASES = (3, 4, 5)
+_SURELY = 3.0  # standard errors; thousands of phrases are compared, so 2 would be met by chance
 
 
 class Phrase(NamedTuple):
@@ -66,7 +66,7 @@ def summary(captions: Sequence[Sequence[str]], known: Collection[tuple[str, ...]
     }
 
 
-def _part(texts: Sequence[tuple[str, ...]], has_it) -> float:
+def _part(texts: Sequence[tuple[str, ...]], has_it: Callable[[tuple[str, ...]], bool]) -> float:
     return sum(map(has_it, texts)) / len(texts)
 
 
@@ -86,8 +86,8 @@ def overused(
 
     Counted is in how many captions a phrase stands. The order is that of the log odds ratio of the two rates over its
     standard error, with half a caption added to each count (Monroe et al. 2008, "Fightin' Words",
-    https://doi.org/10.1093/pan/mpn018, with Jeffreys' prior). A phrase of function words alone is left out, and so is
-    one that mostly stands inside a longer phrase, or is the longer form of one, that is listed before it.
+    https://doi.org/10.1093/pan/mpn018, with Jeffreys' prior). A phrase that ends in a function word is left out, and so
+    is one that stands inside one longer overused phrase in at least two thirds of its uses.
 
     Args:
       captions: the words of each caption.
@@ -103,10 +103,10 @@ def overused(
     found = [
         _compared(phrase, count, len(captions), theirs[phrase], len(references))
         for phrase, count in ours.items()
-        if count >= least and not FUNCTION_WORDS.issuperset(phrase)
+        if count >= least and phrase[-1] not in FUNCTION_WORDS
     ]
-    worn = [phrase for phrase in found if phrase.z > 0 and phrase.rate >= times * phrase.reference_rate]
-    return _one_form_each(sorted(worn, key=lambda phrase: (-phrase.z, phrase.words)), most)
+    worn = [phrase for phrase in found if phrase.z >= _SURELY and phrase.rate >= times * phrase.reference_rate]
+    return sorted(_whole(worn), key=lambda phrase: (-phrase.z, phrase.words))[:most]
 
 
 def _phrase_counts(captions: Sequence[Sequence[str]]) -> Counter[tuple[str, ...]]:
@@ -125,18 +125,12 @@ def _compared(phrase: tuple[str, ...], ours: int, captions: int, theirs: int, re
     return Phrase(" ".join(phrase), ours, ours / captions, theirs / references, log_odds / error)
 
 
-def _one_form_each(phrases: Sequence[Phrase], most: int) -> list[Phrase]:
-    """Keeps the first of the phrases that hold one another in most of their uses."""
-    kept = []
+def _whole(phrases: Sequence[Phrase]) -> list[Phrase]:
+    """Leaves out the phrases that stand inside one longer phrase in at least two thirds of their uses."""
+    inside = Counter()  # the most captions of any longer phrase around each
     for phrase in phrases:
-        if len(kept) == most:
-            break
-        if not any(_same_use(phrase, other) for other in kept):
-            kept.append(phrase)
-    return kept
-
-
-def _same_use(a: Phrase, b: Phrase) -> bool:
-    """Tells whether one phrase holds the other and takes up at least 80 % of its uses."""
-    short, long = sorted((a, b), key=lambda phrase: len(phrase.words))
-    return f" {short.words} " in f" {long.words} " and long.captions >= 0.8 * short.captions
+        words = phrase.words.split()
+        for n in range(min(_PHRASES), len(words)):
+            for part in zip(*(words[i:] for i in range(n)), strict=False):
+                inside[" ".join(part)] = max(inside[" ".join(part)], phrase.captions)
+    return [phrase for phrase in phrases if 3 * inside[phrase.words] < 2 * phrase.captions]

@@ -13,13 +13,14 @@ _L = r"[^\W\d_]"  # a letter of any alphabet
 _W = r"[^\W_]"  # a letter or a digit
 
 # Words that keep their full stop: in any case of letters, only when capitalised, and only before a number.
-_ABBREVIATIONS = """adj adm adv al ala alex apr ariz assn asst atty aug ave bancorp bldg blvd brig bros calif capt cf
-    cie cmdr co col colo comdr conn corp cos cpl ct dak dec dept det dr drs elec ens esq est etc ext feb fla fri ft ga
-    gen gov govs hon inc ind insp intl invt jan jos jr jul jun kan kans ky lieut lt ltd maj mar md messrs mich minn mlle
-    mme mo mon mont mr mrs ms msgr mt natl neb nev nov oct okla penn pfc ph ph.d plc pres prof profs pvt rd rep reps rev
-    sen sens sep sept sgt spc sq sr st ste supt tel tenn thu thurs treas tue tues univ va vs vt wed wis wisc wm wyo"""
-_CAPITALISED = "Ark Del Ill La Mass Miss Ore Pa Tex Wash"
-_BEFORE_NUMBERS = "art ca fig figs no nos op pp"
+_ABBREVIATIONS = """adj adm adv al ala alex apr ariz assn assoc asst atty attys aug ave bancorp bhd bldg blvd brig
+    bros calif capt cf cie cmdr co col colo comdr conn corp cos cpl ct dak dec dept det dr drs elec ens esq est etc ext
+    feb fla fri ft ga gen gov govs hon inc ind insp intl invt jan jos jr jul jun kan kans ky lieut lt ltd maj mar md
+    messrs mfg mich minn mlle mme mo mon mont mr mrs ms msgr mt mtg natl neb nev nov oct okla penn pfc ph ph.d plc pres
+    prof profs pte pty pvt rd rep reps rev rt sen sens sep sept seq sfc sgt spc sq sr st ste supt supts sys tel tenn
+    thu thurs treas tue tues univ va vs vt wed wis wisc wm wyo"""
+_CAPITALISED = "Ark Az Del Ill La Mass Miss Ore Pa Tex Wash"
+_BEFORE_NUMBERS = "art ca fig figs no nos op pp prop"
 
 
 def _any_of(words: str) -> str:
@@ -42,7 +43,7 @@ _RULES = (
     rf"</?{_L}[\w:.-]*/?>",
     # "U.S." and "U.S.-based"; "St."; words joined by a mark: "avrovulcan.com", "on the ground.A dog".
     rf"(?:{_L}\.)+(?!-?{_W})|(?:{_L}\.)+(?=\d)",
-    rf"(?:(?i:{_any_of(_ABBREVIATIONS)})|{_any_of(_CAPITALISED)})\.(?!-?{_W})",
+    rf"(?:(?i:{_any_of(_ABBREVIATIONS)})|(?=[A-Z])(?i:{_any_of(_CAPITALISED)}))\.(?!-?{_W})",
     rf"(?i:{_any_of(_BEFORE_NUMBERS)})\.(?=[ ]?\d)",
     rf"{_L}{_W}*(?:[.!?](?:{_L}|-{_W}){_W}*(?:-{_W}+)*)+",
     # "22 3/4", "12:30", "1,000", ".99", "-5".
@@ -55,7 +56,7 @@ _RULES = (
     rf"(?:[A-HJ-XZn]|[dlo])'(?!{_CONTRACTION[1:]}){_L}{{2,}}(?:-{_W}+)*",
     rf"{_L}+[aeiouyAEIOUY](?!{_CONTRACTION})'[aeiouA-Z]{_L}*",
     rf"(?i:ol'|(?:o'clock|c'mon|c'est|s'mores|ev'ry|li'l|nat'l|nor'easter|cap'n|e'er)(?:-{_W}+)*)",
-    rf"'n'|(?i:'(?:n|em|till?|cause))(?!{_W})|'[2-9]0s|(?<!\w)'\d\d(?![\w'])|(?i:[djly]'(?={_L})|'t(?=(?:is|was)(?!{_W})))",
+    rf"'n'|(?i:'(?:n|em|till?|cause))(?!{_W})|'[2-9]0s|(?<!\w)'\d\d(?=\s|$)|(?i:[djly]'(?={_L})|'t(?=(?:is|was)(?!{_W})))",
     # "AT&T", "US$", "beige/white", "long-haired".
     r"[A-Z]+(?:&[A-Z]+)+",
     r"[A-Z]{1,2}\$",
@@ -83,6 +84,7 @@ _RENAMED = {
     "€": "$",
     "¢": "cents",
 }
+_ENTITY = re.compile(r"&(?:amp|lt|gt|quot|apos|nbsp);")
 _PLAIN_MARKS = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "–": "--", "—": "--", "…": "..."})
 
 
@@ -95,8 +97,9 @@ def tokenize(caption: str) -> list[str]:
     Returns:
       Its lower-cased words, without punctuation marks; [] for a caption of marks alone.
     """
+    text = _ENTITY.sub(lambda match: html.unescape(match.group()), caption).translate(_PLAIN_MARKS)
     words = []
-    for match in _TOKEN.finditer(html.unescape(caption).translate(_PLAIN_MARKS)):
+    for match in _TOKEN.finditer(text):
         word = match.group().lower().replace(" ", "\N{NO-BREAK SPACE}")
         words += _RENAMED.get(word, word).split(" ")
     return words

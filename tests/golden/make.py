@@ -32,19 +32,21 @@ def tokens() -> dict[str, str]:
 
 
 def scores() -> dict[str, object]:
-    """Scores images.json: corpus scores, and those of single images where they make the corpus score."""
+    """Scores images.json: corpus scores, those of single images, and what METEOR's program counted in them."""
     images = json.loads((HERE / "images.json").read_text(encoding="utf-8"))
     references = tokenised({name: image["references"] for name, image in images.items()})
     # Java drops a caption without words together with its line.
     hypotheses = {name: [""] for name in images} | tokenised(
         {name: [image["hypothesis"]] for name, image in images.items() if image["hypothesis"]}
     )
-    corpus = dict(zip(("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4"), Bleu().compute_score(references, hypotheses, 0)[0]))
+    corpus = {f"BLEU-{n}": value for n, value in enumerate(Bleu().compute_score(references, hypotheses, 0)[0], start=1)}
     each = {}
     for name, scorer in (("ROUGE-L", Rouge()), ("CIDEr-D", Cider()), ("METEOR", Meteor())):
         value, values = scorer.compute_score(references, hypotheses)
         corpus[name], each[name] = float(value), list(map(float, values))
-    return {"corpus": corpus, "images": each}
+    program = Meteor()
+    counts = [program._stat(hypotheses[name][0], references[name]) for name in images]
+    return {"corpus": corpus, "images": each, "meteor_counts": counts}
 
 
 def main() -> None:

@@ -1,0 +1,28 @@
+"""Flickr8k with the best recipe we know for a frozen ResNet50: cached features, every caption of a photo in each step.
+
+`python -m jaxcap.train --config experiments/flickr8k.py --config.data.dir=DIR`
+"""
+
+import base
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    """Returns the config."""
+    config = base.get_config()
+    config.data.name = "flickr8k"
+    config.text.min_count = 5
+    config.images.augment = "none"
+    config.decoder.init_from_mean = True
+    config.decoder.context_gate = True
+    config.decoder.word_dropout = 0.5
+    config.decoder.hidden_dropout = 0.5
+    config.loss.doubly_stochastic = 0.1
+    config.train.captions = "all"
+    config.train.epochs = 12
+    config.train.learning_rate = 1e-3
+    config.train.schedule = "cosine"
+    config.train.weight_decay = 0.01
+    config.train.decoupled = True
+    config.train.patience = 0
+    return config

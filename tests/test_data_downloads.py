@@ -1,0 +1,162 @@
+"""Data sets from the net, here from a server of our own: fetched once, unpacked whole, never outside their folder."""
+
+import functools
+import hashlib
+import http.server
+import io
+import json
+import threading
+import zipfile
+
+import pytest
+from PIL import Image
+
+from jaxcap import data, fetch
+from jaxcap.data import archives, coco, flickr8k, places
+from jaxcap.errors import UserError
+
+NAMES = [f"{number}_ab{number}.jpg" for number in range(21, 26)]
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        self.server.asked.append(self.path)
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """A server of the folder `site`, in place of the real ones; counts what it is asked for."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
+    server.asked = []
+    server.folder = folder
+    server.url = f"http://127.0.0.1:{server.server_port}"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("JAXCAP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(places, "KAGGLE", tmp_path / "kaggle")
+    monkeypatch.setattr(fetch, "PAUSES", ())
+    for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(variable, raising=False)
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def photo(shade):
+    file = io.BytesIO()
+    Image.new("RGB", (4, 4), (shade, 0, 0)).save(file, "JPEG")
+    return file.getvalue()
+
+
+def pack(path, **members):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as zipped:
+        for name, content in members.items():
+            zipped.writestr(name, content)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def offer_flickr8k(site, monkeypatch):
+    monkeypatch.setattr(flickr8k, "URL", site.url)
+    photos = {f"Flicker8k_Dataset/{name}": photo(index) for index, name in enumerate(NAMES)}
+    junk = {f"__MACOSX/Flicker8k_Dataset/._{name}": "x" for name in NAMES * 2}
+    pack(site.folder / "Flickr8k_Dataset.zip", **photos, **junk)
+    text = {"Flickr8k.token.txt": "".join(f"{name}#0\ta dog\n" for name in NAMES)}
+    text |= {"Flickr_8k.trainImages.txt": "\n".join(NAMES[:3]), "Flickr_8k.devImages.txt": NAMES[3]}
+    pack(site.folder / "Flickr8k_text.zip", **text, **{"Flickr_8k.testImages.txt": NAMES[4], "readme.txt": ""})
+
+
+def test_flickr8k_is_fetched_once_and_only_when_asked(site, monkeypatch, tmp_path):
+    offer_flickr8k(site, monkeypatch)
+    with pytest.raises(UserError, match="data.download=True"):
+        data.load("flickr8k")
+    assert not site.asked
+    splits = data.load("flickr8k", download=True)
+    assert {name: len(split) for name, split in splits.items()} == {"train": 3, "val": 1, "test": 1}
+    assert splits["test"].photo(0) == photo(4)
+    assert len(site.asked) == 2
+    assert len(data.load("flickr8k", download=True)) == len(data.load("flickr8k")) == 3
+    assert len(site.asked) == 2
+    assert not list((tmp_path / "cache").rglob("*.zip"))
+    assert len(data.load("flickr8k", dir=str(tmp_path / "own"), download=True)) == 3
+    assert (tmp_path / "own" / "Flickr8k_Dataset").is_dir() and len(site.asked) == 4
+
+
+def test_a_missing_archive_ends_in_one_line(site, monkeypatch):
+    monkeypatch.setattr(flickr8k, "URL", site.url)
+    with pytest.raises(UserError, match="Flickr8k_text.zip"):
+        data.load("flickr8k", download=True)
+
+
+def offer_coco(site, monkeypatch):
+    monkeypatch.setattr(coco, "URL", site.url)
+    monkeypatch.setattr(coco, "KARPATHY_URL", f"{site.url}/k/caption_datasets.zip")
+    images, sums = [], {}
+    for year in (2014, 2017):
+        annotated = {}
+        for part, numbers in (("train", (1, 2, 3, 4)), ("val", (5, 6))):
+            names = {n: f"COCO_{part}2014_{n:012d}.jpg" if year == 2014 else f"{n:012d}.jpg" for n in numbers}
+            photos = {f"{part}{year}/{name}": photo(n) for n, name in names.items()}
+            sums[f"{part}{year}.zip"] = pack(site.folder / "zips" / f"{part}{year}.zip", **photos)
+            table = {"images": [{"id": n, "file_name": name} for n, name in names.items()]}
+            table["annotations"] = [{"image_id": n, "caption": "a cat"} for n in names]
+            annotated[f"annotations/captions_{part}{year}.json"] = json.dumps(table)
+            if year == 2014:
+                images += [{"filename": name, "cocoid": n, "sentences": [{"raw": "a"}]} for n, name in names.items()]
+        name = f"annotations_trainval{year}.zip"
+        annotated[f"annotations/instances_train{year}.json"] = "not wanted"
+        sums[name] = pack(site.folder / "annotations" / name, **annotated)
+    for image, split in zip(images, ("train", "train", "val", "test", "restval", "test"), strict=True):
+        image["split"] = split
+    members = {"dataset_coco.json": json.dumps({"images": images}), "dataset_flickr8k.json": "not wanted"}
+    sums["caption_datasets.zip"] = pack(site.folder / "k" / "caption_datasets.zip", **members)
+    monkeypatch.setattr(coco, "SHA256", sums)
+
+
+def test_coco_of_2014_comes_with_karpathys_splits(site, monkeypatch, tmp_path):
+    offer_coco(site, monkeypatch)
+    splits = data.load("coco", download=True)
+    assert {name: len(split) for name, split in splits.items()} == {"train": 3, "val": 1, "test": 2}
+    assert sorted(site.asked) == ["/k/caption_datasets.zip", "/zips/train2014.zip", "/zips/val2014.zip"]
+    assert not list((tmp_path / "cache").rglob("dataset_flickr8k.json"))
+    data.load("coco", download=True)
+    assert len(site.asked) == 3
+
+
+def test_coco_of_2017_comes_with_its_own_annotations(site, monkeypatch, tmp_path):
+    offer_coco(site, monkeypatch)
+    splits = data.load("coco", year=2017, download=True)
+    assert {name: len(split) for name, split in splits.items()} == {"train": 3, "val": 1, "test": 2}
+    assert sorted(site.asked) == [
+        "/annotations/annotations_trainval2017.zip",
+        "/zips/train2017.zip",
+        "/zips/val2017.zip",
+    ]
+    assert not list((tmp_path / "cache").rglob("instances*"))
+
+
+def test_an_archive_that_is_not_what_was_published_is_refused(site, monkeypatch):
+    offer_coco(site, monkeypatch)
+    monkeypatch.setitem(coco.SHA256, "train2014.zip", "0" * 64)
+    with pytest.raises(UserError, match="train2014.zip.*sha256"):
+        data.load("coco", download=True)
+
+
+@pytest.mark.parametrize("name", ["../evil.txt", "/tmp/evil.txt", "a/../../evil.txt", "inside/../../.other/evil.txt"])
+def test_an_archive_that_reaches_out_of_its_folder_is_refused_whole(tmp_path, name):
+    pack(tmp_path / "x.zip", **{"good.txt": "", name: "evil"})
+    with pytest.raises(UserError, match="evil.txt.*outside"):
+        archives.unpack(tmp_path / "x.zip", tmp_path / "folder" / "x")
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["x.zip"]
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b.replace(b"0123456789", b"0123456780", 1)])
+def test_a_damaged_archive_is_named_and_leaves_nothing(tmp_path, damage):
+    path = tmp_path / "x.zip"
+    pack(path, **{"a.txt": "0123456789" * 9, "b.txt": "b"})
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(UserError, match="x.zip: not a whole zip archive.*remove it"):
+        archives.unpack(path, tmp_path / "x")
+    assert [child.name for child in tmp_path.iterdir()] == ["x.zip"]
