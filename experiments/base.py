@@ -91,6 +91,7 @@ def decoder() -> dict:
         "hidden": 512,
         "attention": 512,
         "activation": "relu",  # of the additive attention: relu or tanh
+        "feature_embedding": 0,  # width of a layer that embeds the regions before all else; 0: none
         "init_from_mean": False,  # h0 and c0 from the mean feature instead of zeros
         "context_gate": False,  # a sigmoid gate of the hidden state on the context vector
         "deep_output": False,  # the word and the context join the hidden state before the vocabulary

@@ -128,11 +128,10 @@ READERS = {
 
 def _hub_file() -> Path:
     """Finds torchvision's ResNet50 on this machine, or downloads it."""
-    cached = cache_root() / "weights" / f"{HUB_REPOSITORY.replace('/', '--')}-{HUB_COMMIT[:8]}.safetensors"
     copy = _torch_home() / "hub" / "checkpoints" / TORCHVISION_COPY
-    prefix = copy.stem.rpartition("-")[2]
-    if not cached.exists() and copy.is_file() and digest(copy).startswith(prefix):
+    if copy.is_file() and digest(copy).startswith(copy.stem.rpartition("-")[2]):
         return copy
+    cached = cache_root() / "weights" / f"{HUB_REPOSITORY.replace('/', '--')}-{HUB_COMMIT[:8]}.safetensors"
     endpoint = os.environ.get("HF_ENDPOINT") or HUB
     url = f"{endpoint.rstrip('/')}/{HUB_REPOSITORY}/resolve/{HUB_COMMIT}/model.safetensors"
     return fetch(url, cached, sha256=HUB_SHA256, what="ImageNet weights of ResNet50")

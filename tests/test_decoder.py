@@ -12,7 +12,14 @@ from jaxcap.models.layers import dropout
 
 B, C, T, V, L, D = 3, 2, 6, 17, 9, 10
 PLAIN = {}
-FULL = {"init_from_mean": True, "context_gate": True, "deep_output": True, "tie_weights": True, "activation": "tanh"}
+FULL = {
+    "feature_embedding": 6,
+    "init_from_mean": True,
+    "context_gate": True,
+    "deep_output": True,
+    "tie_weights": True,
+    "activation": "tanh",
+}
 OPTIONS = [PLAIN, *({name: value} for name, value in FULL.items()), FULL]
 
 
@@ -67,6 +74,7 @@ def test_options_add_their_parameters_only():
     names = {frozenset(options): set(make(**options)[1]["params"]) for options in OPTIONS}
     plain = names[frozenset()]
     assert plain == {"words", "attend", "cell", "output"}
+    assert names[frozenset(["feature_embedding"])] - plain == {"embed_features"}
     assert names[frozenset(["init_from_mean"])] - plain == {"init_h", "init_c"}
     assert names[frozenset(["context_gate"])] - plain == {"gate"}
     assert names[frozenset(["deep_output"])] - plain == {"output_hidden", "output_context"}
@@ -102,13 +110,13 @@ def torch_decoder(torch, p, features, tokens, options):
     recurrent = p["cell"]["recurrent"]["kernel"]
     all_logits, all_attention = [], []
     for b, c in itertools.product(range(tokens.shape[0]), range(tokens.shape[1])):
-        a = features[b]
+        a = torch.relu(linear(p["embed_features"], features[b])) if "embed_features" in p else features[b]
         h = linear(p["init_h"], a.mean(0)) if "init_h" in p else torch.zeros(hidden, dtype=a.dtype)
         s = linear(p["init_c"], a.mean(0)) if "init_c" in p else torch.zeros(hidden, dtype=a.dtype)
         for t in range(tokens.shape[2]):
             word = p["words"]["embedding"][tokens[b, c, t]]
             scores = activation(linear(p["attend"]["features"], a) + linear(p["attend"]["hidden"], h))
-            alpha = torch.softmax((scores @ p["attend"]["score"]["kernel"])[:, 0], 0)
+            alpha = torch.softmax((scores @ p["attend"]["score"])[:, 0], 0)
             z = (alpha[:, None] * a).sum(0)
             if "gate" in p:
                 z = torch.sigmoid(linear(p["gate"]["gate"], h)) * z

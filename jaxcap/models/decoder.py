@@ -37,6 +37,8 @@ class Decoder(nn.Module):
       hidden: H.
       attention: A.
       activation: of the attention, "relu" or "tanh".
+      feature_embedding: width of a linear layer and ReLU that every region passes before all else, as in Rennie et al.
+        2017; D is then this width. 0: none, the decoder reads the encoder's regions.
       init_from_mean: h0 and c0 are linear in the mean region (section 3.1.2); otherwise zeros.
       context_gate: the context passes a sigmoid gate of the previous hidden state (section 4.2.1, one gate a channel).
       deep_output: word, state and context join in E dimensions before the vocabulary (equation 7, with a tanh).
@@ -50,6 +52,7 @@ class Decoder(nn.Module):
     hidden: int = 512
     attention: int = 512
     activation: str = "relu"
+    feature_embedding: int = 0
     init_from_mean: bool = False
     context_gate: bool = False
     deep_output: bool = False
@@ -62,6 +65,8 @@ class Decoder(nn.Module):
         self.words = nn.Embed(self.vocabulary_size, self.embedding, embedding_init=centred_uniform)
         self.attend = AdditiveAttention(self.attention, self.activation)
         self.cell = LSTMCell(self.hidden)
+        if self.feature_embedding:
+            self.embed_features = dense(self.feature_embedding)
         if self.init_from_mean:
             self.init_h = dense(self.hidden)
             self.init_c = dense(self.hidden)
@@ -90,8 +95,7 @@ class Decoder(nn.Module):
           Logits [B, C, T, V] and attention [B, C, T, L].
         """
         word_keys, hidden_keys, feature_keys = (None,) * 3 if keys is None else _split(keys)
-        features = dropout(feature_keys, features, self.feature_dropout)
-        memory, carry = self.start(features, tokens.shape[1])
+        memory, carry = self.start(features, tokens.shape[1], feature_keys)
         words = dropout(word_keys, self.words(tokens), self.word_dropout)  # [B, C, T, E]
         # What needs no recurrence is done for all positions at once, before the scan and after it.
         scan = nn.scan(
@@ -104,16 +108,20 @@ class Decoder(nn.Module):
         _, (hidden, context, attention) = scan(self, carry, memory, self.cell.project(words))
         return self._predict(words, hidden, context, hidden_keys), attention
 
-    def start(self, features: jax.Array, captions: int) -> tuple[Memory, Carry]:
+    def start(self, features: jax.Array, captions: int, keys: jax.Array | None = None) -> tuple[Memory, Carry]:
         """Prepares a photo for decoding.
 
         Args:
           features: [B, L, D].
           captions: C, how many captions (or beams) of each photo go side by side.
+          keys: one random key a photo, [B], for dropout of the regions; None in evaluation.
 
         Returns:
           The memory that `step` reads, and the first carry, a pair of [B, C, H].
         """
+        if self.feature_embedding:
+            features = nn.relu(self.embed_features(features))
+        features = dropout(keys, features, self.feature_dropout)
         shape = (features.shape[0], captions, self.hidden)
         if self.init_from_mean:
             mean = features.mean(axis=1)  # [B, D]

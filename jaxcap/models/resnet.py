@@ -102,10 +102,10 @@ def max_pool(x: jax.Array, pool: str) -> jax.Array:
       pool: "padded" or "ceil", as in `ResNet`.
 
     Returns:
-      [B, m, m, D] with m = ceil(n / 2) when padded, ceil((n - 1) / 2) in ceil mode.
+      [B, m, m, D] with m = n / 2, rounded up when padded and down in ceil mode.
     """
-    padding = [(1, 1) if pool == "padded" else (0, (size - 3) % 2) for size in x.shape[1:3]]
-    return nn.max_pool(x, (3, 3), strides=(2, 2), padding=padding)
+    padding = (1, 1) if pool == "padded" else (0, 1)  # of minus infinity; an odd n leaves the (0, 1) unused
+    return nn.max_pool(x, (3, 3), strides=(2, 2), padding=(padding, padding))
 
 
 def fold(variables: dict, eps: float = 1e-5) -> dict:
@@ -165,7 +165,7 @@ def _conv(
 
 
 def _matrix_product(x: jax.Array, kernel: jax.Array, strides: Sequence[int], *_: Any, **__: Any) -> jax.Array:
-    """Applies a 1x1 convolution as the matrix product it is: on CPUs a fifth faster, and half as long backwards."""
+    """Applies a 1x1 convolution as the matrix product it is: on CPUs a fifth faster, and backwards by a third."""
     return x[:, :: strides[0], :: strides[1]] @ kernel[0, 0]
 
 

@@ -1,12 +1,12 @@
 """Beam search, all images of a batch in one compiled loop."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxcap.errors import UserError
+from jaxcap.search.lanes import run_in_lanes
 from jaxcap.search.rules import Hypotheses, Rules, Step
 from jaxcap.text import END, PAD, START
 
@@ -74,7 +74,7 @@ def beam_search(
     if lanes is None or lanes >= size:
         search = jax.lax.while_loop(lambda s: ~s.done.all(), lambda s: advance(s, memory), search)
     else:
-        search = _in_lanes(advance, search, memory, lanes)
+        search = run_in_lanes(advance, search, memory, lanes)
     return _answer(search, rules)
 
 
@@ -151,7 +151,7 @@ def _most_probable(log_probs: jax.Array, beam: int) -> tuple[jax.Array, jax.Arra
 
 
 def _extend(lines: _Lines, parents: jax.Array, words: jax.Array, log_prob: jax.Array, position: jax.Array) -> _Lines:
-    """Continues the hypotheses `parents` [B, J] by `words` [B, J] at `position` [B]; `log_prob` [B, J] is their new one."""
+    """Continues the hypotheses `parents` by `words`, both [B, J], at `position` [B], to `log_prob` [B, J]."""
     old = jax.tree.map(lambda x: _pick(x, parents), lines)
     here = jnp.arange(lines.tokens.shape[-1]) == position[:, None, None]  # [B, 1, T]
 
@@ -174,50 +174,6 @@ def _pick(x: jax.Array, index: jax.Array) -> jax.Array:
 def _like(flags: jax.Array, x: jax.Array) -> jax.Array:
     """Reshapes flags [B] so that they broadcast against x [B, ...]."""
     return flags.reshape(flags.shape + (1,) * (x.ndim - 1))
-
-
-def _in_lanes(advance: Callable[[_Search, Any], _Search], waiting: _Search, memory: Any, lanes: int) -> _Search:
-    """Runs `advance` until all images are done, on `lanes` of them at a time.
-
-    Args:
-      advance: one step of searches, given their memory.
-      waiting: the searches of all B images, begun.
-      memory: the decoder's memory of all B images.
-      lanes: how many searches run side by side.
-
-    Returns:
-      The searches of all B images, done.
-    """
-    size = waiting.done.shape[0]
-
-    def turn(state):
-        everyone, images, here, seen, following = state
-        return jax.lax.while_loop(
-            lambda state: (state[2].done & (state[1] < size)).any(),
-            swap,
-            (everyone, images, advance(here, seen), seen, following),
-        )
-
-    def swap(state):
-        """Puts one done search back among all, and takes up the next image in its lane."""
-        everyone, images, here, seen, following = state
-        lane = jnp.argmax(here.done & (images < size))
-        everyone = _put(everyone, images[lane], _take(here, lane))
-        here = _put(here, lane, _take(everyone, jnp.minimum(following, size - 1)))
-        seen = _put(seen, lane, _take(memory, jnp.minimum(following, size - 1)))
-        return everyone, images.at[lane].set(following), here, seen, jnp.minimum(following + 1, size)
-
-    first = jax.tree.map(lambda x: x[:lanes], (waiting, memory))
-    state = (waiting, jnp.arange(lanes), *first, jnp.asarray(lanes))
-    return jax.lax.while_loop(lambda state: (state[1] < size).any(), turn, state)[0]
-
-
-def _take(tree: Any, index: jax.Array) -> Any:
-    return jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, index, keepdims=False), tree)
-
-
-def _put(tree: Any, index: jax.Array, items: Any) -> Any:
-    return jax.tree.map(lambda x, item: jax.lax.dynamic_update_index_in_dim(x, item, index, 0), tree, items)
 
 
 def _answer(search: _Search, rules: Rules) -> Hypotheses:

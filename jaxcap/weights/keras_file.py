@@ -39,7 +39,9 @@ def read_keras(path: Path) -> dict[str, np.ndarray]:
             for layer in map(_text, root.attrs["layer_names"]):
                 arrays.update(_layer(root[layer], layer))
             return arrays
-    except (OSError, KeyError, RuntimeError, TypeError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # what h5py raises at a damaged file is anybody's guess
         raise UserError(f"{path}: truncated, damaged or not a Keras file ({error}): fetch it again") from error
 
 

@@ -7,7 +7,6 @@ of the zip archive each, or, in the format that was written until 2020, one afte
 
 import io
 import math
-import os
 import pickle
 import tarfile
 import zipfile
@@ -16,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-import ml_dtypes
+import jax.numpy as jnp
 import numpy as np
 
 from jaxcap.errors import UserError
@@ -25,7 +24,7 @@ DTYPES = {
     "FloatStorage": np.dtype("<f4"),
     "DoubleStorage": np.dtype("<f8"),
     "HalfStorage": np.dtype("<f2"),
-    "BFloat16Storage": np.dtype(ml_dtypes.bfloat16),
+    "BFloat16Storage": jnp.dtype("bfloat16"),
     "LongStorage": np.dtype("<i8"),
     "IntStorage": np.dtype("<i4"),
     "ShortStorage": np.dtype("<i2"),
@@ -40,7 +39,6 @@ BIG_ENDIAN = "written on a big-endian machine: load it there with PyTorch and sa
 class _Storage(NamedTuple):
     key: str
     dtype: str  # a name in DTYPES
-    size: int  # elements
 
 
 class _Tensor(NamedTuple):
@@ -105,10 +103,10 @@ def _read_legacy(file: BinaryIO) -> dict[str, np.ndarray]:
         raise UserError(BIG_ENDIAN)
     unpickler = _Unpickler(file)
     tensors = _tensors(unpickler.load())
-    longest, data = os.fstat(file.fileno()).st_size, {}
+    data = {}
     for key in _Unpickler(file).load():
-        size = int.from_bytes(file.read(8), "little") * DTYPES[unpickler.storages[key].dtype].itemsize
-        data[key] = file.read(min(size, longest))
+        size = int.from_bytes(file.read(8), "little")
+        data[key] = file.read(size * DTYPES[unpickler.storages[key].dtype].itemsize)
     return _arrays(tensors, lambda storage: data[storage.key])
 
 
@@ -137,10 +135,10 @@ class _Unpickler(pickle._Unpickler):
         )
 
     def persistent_load(self, identifier: tuple) -> _Storage:
-        kind, dtype, key, _, size, *view = identifier
+        kind, dtype, key, _location, _size, *view = identifier
         if kind != "storage" or dtype not in DTYPES or any(view):
             raise UserError(f"refers to {identifier[:3]}, which is no tensor's storage: save it again with PyTorch")
-        return self.storages.setdefault(key, _Storage(key, dtype, size))
+        return self.storages.setdefault(key, _Storage(key, dtype))
 
 
 def _tensors(content: Any) -> dict[str, _Tensor]:
@@ -163,7 +161,7 @@ def _arrays(tensors: Mapping[str, _Tensor], read: Callable[[_Storage], bytes]) -
         flat = np.frombuffer(read(storage), DTYPES[storage.dtype])
         last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
         sound = min((offset, *shape, *strides)) >= 0 and last < len(flat) and math.prod(shape) <= len(flat)
-        if not sound or len(flat) != storage.size:
+        if not sound:
             raise UserError(f"the tensor {name} does not fit its data: fetch the file again")
         steps = [stride * flat.itemsize for stride in strides]
         arrays[name] = np.lib.stride_tricks.as_strided(flat[offset:], shape, steps, writeable=False)

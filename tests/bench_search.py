@@ -1,0 +1,223 @@
+"""Times beam search against a batched beam search in eager PyTorch over the same decoder; run it by hand.
+
+    python tests/bench_search.py --images 1000 --beam 5 --vocabulary 2600 8000
+
+Both take the same weights and features and must find the same sentences. They run in turn, several rounds in one
+process, and the ratio of the medians is printed with its range over the rounds. Weights that were never trained do not
+end a sentence, so the logit of <end> rises from a length drawn for each image (mean 11 tokens, as real captions have);
+`--full` leaves that out, and every sentence runs to the maximum length.
+
+PyTorch has two forms: `shared` keeps one copy of an image's features for all of its beams, `copied` repeats them for
+every beam, as generation libraries do. Both project the features once, keep back pointers, drop no precision, stop when
+the last image of the batch is done, and never loop over images.
+"""
+
+import argparse
+import functools
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+from torch.nn import functional
+
+from jaxcap.models.decoder import Decoder
+from jaxcap.search import Rules, beam_search
+from jaxcap.text import END, PAD, START, UNK
+
+L, D, H = 49, 2048, 512
+RULES = Rules()
+T = RULES.positions
+
+
+def main() -> None:
+    flags = parse()
+    torch.set_float32_matmul_precision("high")  # on a GPU, TF32 as in JAX; on a CPU, float32
+    if flags.threads:
+        torch.set_num_threads(flags.threads)
+    print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}, torch {torch.__version__}")
+    for vocabulary in flags.vocabulary:
+        compare(flags, vocabulary)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--beam", type=int, default=5)
+    parser.add_argument("--vocabulary", type=int, nargs="+", default=[2600, 8000])
+    parser.add_argument("--batch", type=int, default=50, help="images a PyTorch call")
+    parser.add_argument("--call", type=int, default=1000, help="images a jaxcap call")
+    parser.add_argument("--lanes", type=int, default=64, help="of them side by side; 0: all")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=0, help="of PyTorch; 0: its own choice")
+    parser.add_argument("--full", action="store_true", help="no sentence ends before the maximum length")
+    parser.add_argument("--cpu-time", action="store_true", help="count processor seconds, for a busy machine")
+    return parser.parse_args()
+
+
+def compare(flags: argparse.Namespace, vocabulary: int) -> None:
+    """Runs the contestants in turn and prints a table."""
+    random = np.random.RandomState(0)
+    features = np.maximum(random.normal(size=(flags.images, L, D)), 0).astype(np.float32)
+    lengths = np.full(flags.images, 1e6) if flags.full else np.clip(random.normal(10, 3, flags.images), 4, 30)
+    lengths = lengths.astype(np.float32)
+    decoder = Decoder(vocabulary_size=vocabulary, hidden=H)
+    params = decoder.init(jax.random.key(0), features[:1], jnp.ones((1, 1, 1), jnp.int32))
+    params["params"]["output"]["kernel"] *= 8  # as sure of its words as a trained decoder
+    clock = time.process_time if flags.cpu_time else time.perf_counter
+
+    cuda = jax.devices()[0].platform == "gpu"
+    here = [jnp.asarray(x) for x in (features, lengths)]
+    there = [torch.from_numpy(x).to("cuda" if cuda else "cpu") for x in (features, lengths)]
+    weights = torch_weights(params["params"], there[0].device)
+    mine = jax.jit(functools.partial(jaxcap_search, decoder, beam=flags.beam, lanes=flags.lanes or None))
+    contestants = {
+        "jaxcap": lambda: in_calls(lambda *x: jax.device_get(mine(params, *x)), here, flags.call),
+        "shared": lambda: in_calls(functools.partial(torch_search, weights, flags.beam, False), there, flags.batch),
+        "copied": lambda: in_calls(functools.partial(torch_search, weights, flags.beam, True), there, flags.batch),
+    }
+    start = time.perf_counter()
+    found = {name: run() for name, run in contestants.items()}
+    print(f"\nV {vocabulary}, {flags.images} images, beam {flags.beam}; warm-up {time.perf_counter() - start:.1f} s")
+    times = {name: [] for name in contestants}
+    for _ in range(flags.rounds):
+        for name, run in contestants.items():
+            begin = clock()
+            run()
+            times[name].append(clock() - begin)
+    tokens = found["jaxcap"][0]
+    print(f"  tokens a sentence {np.mean((tokens != PAD).sum(1)):.1f}")
+    for name, seconds in times.items():
+        same = np.mean((found[name][0] == tokens).all(axis=1))
+        ratios = np.array(times["jaxcap"]) / np.array(seconds)
+        print(
+            f"  {name:7s} {np.median(seconds):7.3f} s (from {min(seconds):.3f} to {max(seconds):.3f});  jaxcap takes "
+            f"{np.median(ratios):.2f} of it (from {ratios.min():.2f} to {ratios.max():.2f});  same sentences {same:.1%}"
+        )
+
+
+def in_calls(search, arrays, size):
+    """Searches all images, `size` of them a call, and joins the answers."""
+    parts = [search(*(x[i : i + size] for x in arrays)) for i in range(0, len(arrays[0]), size)]
+    return [np.concatenate(x) for x in zip(*parts, strict=True)]
+
+
+def jaxcap_search(decoder, params, features, lengths, *, beam, lanes):
+    """Beam search over the decoder, whose <end> rises from `lengths` [B] on."""
+
+    def step(carry, memory, tokens):
+        (carry, position), (memory, lengths) = carry, memory
+        carry, logits, attention = decoder.apply(params, carry, memory, tokens, method="step")
+        logits = logits.at[..., END].add(3.0 * (position - lengths[:, None]))
+        return (carry, position + 1), logits, attention
+
+    memory, carry = decoder.apply(params, features, 1, method="start")
+    found = beam_search(step, (carry, jnp.zeros((len(features), 1))), (memory, lengths), beam, RULES, lanes=lanes)
+    return found.tokens, found.score, found.word_log_probs, found.attention
+
+
+def torch_weights(params, device):
+    """The decoder's parameters as PyTorch wants them: weights [out, in]."""
+
+    def linear(layer):
+        bias = torch.from_numpy(np.array(layer["bias"])).to(device) if "bias" in layer else None
+        return torch.from_numpy(np.array(layer["kernel"]).T.copy()).to(device), bias
+
+    attend, cell = params["attend"], params["cell"]
+    return {
+        "words": torch.from_numpy(np.array(params["words"]["embedding"])).to(device),
+        "features": linear(attend["features"]),
+        "hidden": linear(attend["hidden"]),
+        "score": linear({"kernel": attend["score"]}),
+        "word": linear(cell["word"]),
+        "recurrent": linear(cell["recurrent"]),
+        "output": linear(params["output"]),
+    }
+
+
+def torch_step(weights, state, words, features, projected, beam, copied):
+    """One word of B x K hypotheses: words [BK], state two of [BK, H] -> state, logits [BK, V], attention [BK, L]."""
+    h, c = state
+    query = functional.linear(h, *weights["hidden"])  # [BK, A]
+    if copied:
+        joined = torch.relu(projected + query[:, None])  # [BK, L, A]
+        attention = torch.softmax(functional.linear(joined, *weights["score"])[..., 0], -1)
+        context = torch.bmm(attention[:, None], features)[:, 0]  # [BK, D]
+    else:
+        joined = torch.relu(projected[:, None] + query.unflatten(0, (-1, beam))[:, :, None])  # [B, K, L, A]
+        attention = torch.softmax(functional.linear(joined, *weights["score"])[..., 0], -1)
+        context, attention = torch.bmm(attention, features).flatten(0, 1), attention.flatten(0, 1)
+    gates = functional.linear(functional.embedding(words, weights["words"]), *weights["word"])
+    gates = gates + functional.linear(torch.cat([h, context], -1), *weights["recurrent"])
+    i, f, g, o = gates.chunk(4, -1)
+    c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+    h = torch.sigmoid(o) * torch.tanh(c)
+    return (h, c), functional.linear(h, *weights["output"]), attention
+
+
+@torch.inference_mode()
+def torch_search(weights, beam, copied, features, lengths):
+    """The same search: tokens [B, T], score [B], word log-probabilities [B, T], attention [B, T, L]."""
+    size, device = len(features), features.device
+    images = torch.arange(size, device=device)
+    projected = functional.linear(features, *weights["features"])
+    if copied:
+        features, projected = (x.repeat_interleave(beam, 0) for x in (features, projected))
+    state = tuple(torch.zeros(size * beam, H, device=device) for _ in range(2))
+    words = torch.full((size * beam,), START, device=device)
+    log_prob = torch.full((size, beam), -torch.inf, device=device)
+    log_prob[:, 0] = 0
+    best = torch.full((size,), -torch.inf, device=device)
+    finished, end_row, end_step = (torch.zeros(size, dtype=torch.long, device=device) for _ in range(3))
+    end_log_prob, done = torch.zeros(size, device=device), torch.zeros(size, dtype=torch.bool, device=device)
+    history = []
+    for t in range(T):
+        state, logits, attention = torch_step(weights, state, words, features, projected, beam, copied)
+        logits = logits.view(size, beam, -1)
+        logits[..., END] += 3.0 * (t - lengths[:, None])
+        word_log_probs = torch.log_softmax(logits, -1)
+        log_probs = word_log_probs + log_prob[..., None]  # [B, K, V]
+        ends = log_probs[..., END].clone()
+        log_probs[..., : UNK + 1] = -torch.inf  # <pad>, <start>, <end>, <unk> stand first
+        most, places = log_probs.flatten(1).topk(beam)
+        parents, words = places // logits.shape[-1], (places % logits.shape[-1]).flatten()
+
+        more_probable = (torch.cat([most, ends], 1)[:, None] > ends[..., None]).sum(-1)
+        visited = (more_probable < beam) & ~done[:, None]
+        score, row = torch.where(visited, ends, -torch.inf).max(1)
+        better = score > best
+        best, end_row = torch.where(better, score, best), torch.where(better, row, end_row)
+        end_step = torch.where(better, t, end_step)
+        end_log_prob = torch.where(better, word_log_probs[images, row, END], end_log_prob)
+        finished += visited.sum(1)
+        done |= (finished >= beam) | (best >= most[:, 0])
+
+        history.append((parents, words.view(size, beam), most - log_prob.gather(1, parents), attention))
+        rows = (images[:, None] * beam + parents).flatten()
+        state, log_prob = tuple(x[rows] for x in state), most
+        if done.all():
+            break
+    cut = best == -torch.inf
+    end_step, best = torch.where(cut, T, end_step), torch.where(cut, log_prob[:, 0], best)
+    answer = walk_back(history, end_step, end_row, end_log_prob, size, beam)
+    return [x.cpu().numpy() for x in (answer[0], best, *answer[1:])]
+
+
+def walk_back(history, end_step, row, end_log_prob, size, beam):
+    """Follows the back pointers from the end of each image's sentence to its first word."""
+    device, images = row.device, torch.arange(size, device=row.device)
+    tokens = torch.full((size, T), PAD, device=device)
+    word_log_probs, maps = torch.zeros(size, T, device=device), torch.zeros(size, T, L, device=device)
+    for t in reversed(range(len(history))):
+        parents, words, log_probs, attention = history[t]
+        inside, end = t < end_step, t == end_step
+        tokens[:, t] = torch.where(inside, words[images, row], torch.where(end, END, PAD))
+        word_log_probs[:, t] = torch.where(inside, log_probs[images, row], torch.where(end, end_log_prob, 0.0))
+        row = torch.where(inside, parents[images, row], row)
+        maps[:, t] = torch.where((inside | end)[:, None], attention.view(size, beam, -1)[images, row], 0.0)
+    return tokens, word_log_probs, maps
+
+
+if __name__ == "__main__":
+    main()
