@@ -23,7 +23,7 @@ def get_config() -> ConfigDict:
             "show": show(),
         },
         sort_keys=False,
-    )
+    ).lock()  # a key that is not here is a typing mistake
 
 
 def data() -> dict:

@@ -3,8 +3,9 @@
 `python -m jaxcap.train --config experiments/quickstart.py`
 """
 
-import base
 from ml_collections import ConfigDict
+
+import base
 
 
 def get_config() -> ConfigDict:

@@ -7,7 +7,6 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -30,7 +29,7 @@ def load(path: str, overrides: Sequence[str] = ()) -> ConfigDict:
     Raises:
       UserError: no such file, no `get_config`, an unknown key (with the nearest one) or a value of another type.
     """
-    config = _run(Path(path)).get_config()
+    config = _run(Path(path))
     for override in overrides:
         _override(config, override)
     return config.lock()
@@ -68,8 +67,8 @@ def differences(old: ConfigDict, new: ConfigDict) -> list[str]:
     ]
 
 
-def _run(path: Path) -> ModuleType:
-    """Imports an experiment file with its own folder on the path, and leaves no trace of its neighbours."""
+def _run(path: Path) -> ConfigDict:
+    """Runs an experiment file with its own folder on the path, and leaves no trace of its neighbours."""
     if not path.is_file():
         raise UserError(f"no experiment file at {path}: --config takes a Python file such as experiments/quickstart.py")
     before, path_before = set(sys.modules), list(sys.path)
@@ -82,14 +81,21 @@ def _run(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
         if not hasattr(module, "get_config"):
             raise UserError(f"{path} defines no get_config(): see experiments/base.py")
-        return module
-    except (AttributeError, KeyError, TypeError, SyntaxError, ImportError) as error:
-        raise UserError(f"{path} cannot be used as an experiment: {error}") from error
+        return module.get_config()
+    except (AttributeError, KeyError, TypeError, ValueError, SyntaxError, ImportError) as error:
+        raise UserError(f"{path} cannot be used as an experiment: {_reason(error)}") from error
     finally:
         sys.path[:] = path_before
         for name in set(sys.modules) - before:
             if getattr(sys.modules[name], "__file__", None) == str(path.parent.resolve() / f"{name}.py"):
                 del sys.modules[name]
+
+
+def _reason(error: BaseException) -> str:
+    """Returns what an error says in one line; ml_collections wraps its errors and names the nearest key last."""
+    while error.args and isinstance(error.args[0], BaseException):
+        error = error.args[0]
+    return (str(error.args[0] if error.args else error).splitlines() or [type(error).__name__])[-1]
 
 
 def _override(config: ConfigDict, argument: str) -> None:
@@ -126,7 +132,9 @@ def _parse(key: str, text: str, present: Any) -> Any:
         if isinstance(present, str):
             return text
         if isinstance(present, tuple):
-            value = ast.literal_eval(text if text.startswith(("(", "[")) else f"({text},)")
+            if text[:1] not in "([" and isinstance(present[0], str):
+                return tuple(text.split(","))
+            value = ast.literal_eval(text if text[:1] in "([" else f"({text},)")
             if present and not all(isinstance(item, type(present[0])) for item in value):
                 raise ValueError
             return tuple(value)

@@ -141,11 +141,11 @@ def torch_step(weights, state, words, features, projected, beam, copied):
     h, c = state
     query = functional.linear(h, *weights["hidden"])  # [BK, A]
     if copied:
-        joined = torch.relu(projected + query[:, None])  # [BK, L, A]
+        joined = (projected + query[:, None]).relu_()  # [BK, L, A]
         attention = torch.softmax(functional.linear(joined, *weights["score"])[..., 0], -1)
         context = torch.bmm(attention[:, None], features)[:, 0]  # [BK, D]
     else:
-        joined = torch.relu(projected[:, None] + query.unflatten(0, (-1, beam))[:, :, None])  # [B, K, L, A]
+        joined = (projected[:, None] + query.unflatten(0, (-1, beam))[:, :, None]).relu_()  # [B, K, L, A]
         attention = torch.softmax(functional.linear(joined, *weights["score"])[..., 0], -1)
         context, attention = torch.bmm(attention, features).flatten(0, 1), attention.flatten(0, 1)
     gates = functional.linear(functional.embedding(words, weights["words"]), *weights["word"])

@@ -42,7 +42,7 @@ def test_overrides_keep_the_type_of_their_key(argument, key, value):
     ("argument", "said"),
     [
         ("--config.train.batchsize=3", "did you mean 'train.batch_size'"),
-        ("--config.data.direction=x", "did you mean 'data.dir"),
+        ("--config.data.dri=x", "did you mean 'data.dir'"),
         ("--config.train.epochs=many", "not a int"),
         ("--config.train.epochs=1.5", "not a int"),
         ("--config.embedding.trainable=perhaps", "not a bool"),

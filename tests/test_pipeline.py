@@ -70,7 +70,7 @@ def test_any_batch_can_be_made_again(captions):
 
 def test_one_random_caption_is_one_of_the_photos(captions):
     seen = set()
-    for epoch in range(20):
+    for epoch in range(60):
         for batch in batches(captions, all_captions=False).epoch(epoch):
             assert batch["tokens"].shape == (BATCH, 1, 8)
             for row, tokens in zip(batch["rows"][real(batch)], batch["tokens"][real(batch)], strict=True):
@@ -82,7 +82,9 @@ def test_one_random_caption_is_one_of_the_photos(captions):
 
 
 def test_random_keys_belong_to_the_photo_and_the_epoch(captions):
-    keys = [tuple(key) for epoch in (0, 1) for batch in batches(captions).epoch(epoch) for key in batch["keys"][real(batch)]]
+    keys = [
+        tuple(key) for epoch in (0, 1) for batch in batches(captions).epoch(epoch) for key in batch["keys"][real(batch)]
+    ]
     assert len(set(keys)) == 2 * ROWS
 
 

@@ -10,7 +10,19 @@ PURE = ("models", "text", "images", "losses", "optim", "step", "search", "scores
 COMMANDS = ("train", "evaluate", "caption", "compare")
 # What a pure room may import of ours, and of others': arithmetic, no edges.
 PURE_OURS = (*PURE, "errors")
-WORLD = ("os", "sys", "pathlib", "shutil", "subprocess", "urllib", "socket", "tempfile", "argparse", "orbax", "tensorflow")
+WORLD = (
+    "os",
+    "sys",
+    "pathlib",
+    "shutil",
+    "subprocess",
+    "urllib",
+    "socket",
+    "tempfile",
+    "argparse",
+    "orbax",
+    "tensorflow",
+)
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -48,7 +60,11 @@ def test_pure_rooms_open_no_file_and_name_no_device(path):
         if isinstance(node, ast.Call)
     }
     assert not called & {"print", "input", "read_text", "write_text", "devices", "local_devices", "device_put", "pmap"}
-    plain = {n.func.id for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
+    plain = {
+        n.func.id
+        for n in ast.walk(ast.parse(path.read_text()))
+        if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)
+    }
     assert "open" not in plain
 
 
