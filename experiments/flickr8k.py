@@ -14,16 +14,21 @@ def get_config() -> ConfigDict:
     config.data.name = "flickr8k"
     config.text.min_count = 5
     config.images.augment = "none"
+    config.embedding.kind = "train"
+    config.decoder.attention = 256
+    config.decoder.feature_embedding = 512
     config.decoder.init_from_mean = True
     config.decoder.context_gate = True
     config.decoder.word_dropout = 0.5
     config.decoder.hidden_dropout = 0.5
+    config.decoder.feature_dropout = 0.2
     config.loss.doubly_stochastic = 0.1
     config.train.captions = "all"
     config.train.epochs = 12
-    config.train.learning_rate = 1e-3
+    config.train.learning_rate = 2e-3
     config.train.schedule = "cosine"
     config.train.weight_decay = 0.01
     config.train.decoupled = True
+    config.train.average = 0.999
     config.train.patience = 0
     return config

@@ -11,28 +11,50 @@ from jaxcap.models.captioner import Captioner
 from jaxcap.models.decoder import Memory
 
 
-def prepare(model: Captioner, params: Any, batch: dict[str, jax.Array], beams: int) -> tuple[search.Step, Any, Memory]:
+def prepare(model: Captioner, params: Any, batch: dict[str, jax.Array]) -> tuple[search.Step, Any, Memory]:
     """Prepares a batch for search.
 
     Args:
       model: the captioner.
       params: its parameters.
       batch: "features" [B, L, D] or "images" [B, S, S, 3].
-      beams: K.
 
     Returns:
-      The decoder's step as `search` wants it, the first carry [B, K, ...] and the memory [B, ...].
+      The decoder's step as `search` wants it, the first carry [B, 1, ...] and the memory [B, ...].
     """
     apply = functools.partial(model.apply, {"params": params})
-    memory, carry = apply(apply(batch, method="regions"), beams, method="start")
+    memory, carry = apply(apply(batch, method="regions"), 1, method="start")
     return functools.partial(apply, method="step"), carry, memory
 
 
 def greedy(model: Captioner, rules: search.Rules) -> Callable[[Any, dict[str, jax.Array]], search.Hypotheses]:
     """Returns the pure function (params, batch) -> hypotheses that takes the likeliest word at every step."""
-    return lambda params, batch: search.greedy(*prepare(model, params, batch, 1), rules)
+    return lambda params, batch: search.greedy(*prepare(model, params, batch), rules)
 
 
 def beam(model: Captioner, rules: search.Rules, beams: int) -> Callable[[Any, dict[str, jax.Array]], search.Hypotheses]:
     """Returns the pure function (params, batch) -> hypotheses of beam search with `beams` hypotheses."""
-    return lambda params, batch: search.beam_search(*prepare(model, params, batch, beams), beams, rules)
+    return lambda params, batch: search.beam_search(*prepare(model, params, batch), beams, rules)
+
+
+def sample(
+    model: Captioner, rules: search.Rules, seed: int, **options: float
+) -> Callable[[Any, dict[str, jax.Array]], search.Hypotheses]:
+    """Returns the pure function (params, batch) -> hypotheses that draws every word.
+
+    Args:
+      model: the captioner.
+      rules: which sentences may be returned.
+      seed: of all draws.
+      **options: temperature, top_k and top_p of `search.sample`.
+
+    Returns:
+      The function; its batch also holds "draw" [B] int32: photos with different numbers get independent draws, and a
+      photo's caption does not depend on the batch that it stands in.
+    """
+
+    def draw(params: Any, batch: dict[str, jax.Array]) -> search.Hypotheses:
+        keys = jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(seed)))(batch["draw"])
+        return search.sample(*prepare(model, params, batch), keys, rules, **options)
+
+    return draw

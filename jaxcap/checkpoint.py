@@ -46,7 +46,13 @@ class Checkpoints:
         )
         self._manager = ocp.CheckpointManager(
             self.folder / "steps",
-            options=ocp.CheckpointManagerOptions(preservation_policy=keep, create=False),
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=keep,
+                create=False,
+                # Without it the manager writes no losses down.
+                best_fn=lambda metrics: metrics["loss"],
+                best_mode="min",
+            ),
             item_names=("arrays", "progress"),
         )
 
@@ -101,10 +107,16 @@ class Checkpoints:
         Args:
           state: a fresh state of the same shapes.
           frozen: from `optim.freeze_mask`.
+
+        Raises:
+          UserError: the frozen parameters are damaged.
         """
-        for step in self.steps():
+        steps = self.steps()
+        # Every step needs the frozen parameters: damaged, they are an error and no reason to drop a step.
+        params = self._restore_frozen(state.params, frozen) if steps else None
+        for step in steps:
             try:
-                return self.restore(step, state, frozen)
+                return self._restore(step, state, params, frozen)
             except UserError as damage:
                 logging.getLogger("jaxcap").warning("%s: going back to the one before", damage)
                 # An orbax step of that number would silently not be saved again.
@@ -117,6 +129,10 @@ class Checkpoints:
         Raises:
           UserError: the step is damaged, or of another model.
         """
+        return self._restore(step, state, self._restore_frozen(state.params, frozen), frozen)
+
+    def _restore(self, step: int, state: TrainState, params: Any, frozen: Any) -> tuple[TrainState, dict[str, Any]]:
+        """Restores the trained part of a step; `params` give the frozen ones."""
         template = trained_state(state, frozen)
         abstract = {name: np.empty(leaf.shape, leaf.dtype) for name, leaf in _named(template).items()}
         try:
@@ -130,8 +146,7 @@ class Checkpoints:
         if checksum(arrays) != progress.pop("checksum"):
             raise UserError(f"checkpoint {step} in {self.folder} is damaged: its checksum differs")
         restored = jax.tree.unflatten(jax.tree.structure(template), [arrays[name] for name in _named(template)])
-        params = fill(restored.params, self._restore_frozen(state.params, frozen))
-        return restored.replace(params=params), progress
+        return restored.replace(params=fill(restored.params, params)), progress
 
     def _save_frozen(self, params: Any, frozen: Any) -> None:
         """Writes the frozen parameters if they are not there yet; the checksum beside them comes last."""

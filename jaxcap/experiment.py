@@ -50,6 +50,14 @@ def check(config: ConfigDict) -> None:
             raise UserError(f"{key}={config[section][name]}: must be at least 1")
     if config.embedding.kind == "word2vec" and not config.embedding.path:
         raise UserError("embedding.kind=word2vec needs embedding.path, the file of vectors")
+    if config.data.name == "scenes" and config.images.augment != "none":
+        raise UserError(
+            "images.augment mirrors pictures, and the captions of scenes say left and right: set it to none"
+        )
+    if config.images.resize < config.images.size and config.images.augment != "none":
+        raise UserError(
+            f"images.resize={config.images.resize} is smaller than the crop images.size={config.images.size}"
+        )
     if config.encoder.trainable and config.images.augment == "views":
         raise UserError(
             "images.augment=views reads cached features, which a trained encoder outgrows: use free or none"

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-SHAPES = ("circle", "square", "triangle", "star", "cross", "heart")
-COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "black")
+SHAPES = ("circle", "square", "triangle", "star")
+COLOURS = ("red", "yellow", "green", "blue", "purple", "black")
 
 
 def named_objects(words: Sequence[str]) -> list[tuple[int, str, str]]:

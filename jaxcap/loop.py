@@ -148,8 +148,9 @@ class Loop:
         """Validates, decides whether the run is finished, saves and shows."""
         loss, train_loss = self.validate(state), progress.nats / max(progress.words, 1.0)
         progress.validated(loss, epoch, epochs=self.train["epochs"], patience=self.train["patience"])
-        self._save(state, progress, loss)
+        # Written before it is saved: a kill in between repeats the record instead of losing it.
         self.write(int(state.step), {"epoch": epoch, "split": "val", "loss": loss, "train_loss": train_loss})
+        self._save(state, progress, loss)
         self.after_epoch(epoch, state)
 
     def _save(self, state: TrainState, progress: Progress, loss: float | None = None) -> None:

@@ -1,6 +1,6 @@
 """What a run shows of itself: captions beside their references, attention pictures, and the check of the scenes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,14 +9,24 @@ import numpy as np
 from jaxcap import figures, grounding, images
 from jaxcap.data import pipeline
 from jaxcap.data.split import Split
+from jaxcap.search import Hypotheses
 from jaxcap.text import END, Vocabulary
 
 
 class Caption(NamedTuple):
-    """One photo's caption: its words, and the attention [T, L] under which each was written."""
+    """One photo's caption.
+
+    Attributes:
+      words: T of them; <end> is none.
+      attention: [T, L], where the decoder looked when it wrote each word.
+      probabilities: [T], each word's under the decoder, given the words before it.
+      log_prob: of the whole sentence, <end> counted.
+    """
 
     words: list[str]
     attention: np.ndarray
+    probabilities: np.ndarray
+    log_prob: float
 
 
 def write_captions(
@@ -35,14 +45,31 @@ def write_captions(
     Returns:
       One caption a photo, in order.
     """
-    captions = []
+    return list(captions_one_by_one(caption, params, inputs, rows, batch_size, vocabulary))
+
+
+def captions_one_by_one(
+    caption: Callable, params: Any, inputs: pipeline.Inputs, rows: int, batch_size: int, vocabulary: Vocabulary
+) -> Iterator[Caption]:
+    """Yields what `write_captions` returns, a batch at a time, so that progress can be shown."""
+    written = 0
     for batch in pipeline.evaluation_batches(inputs, rows, batch_size):
         batch.pop("tokens")
-        found = caption(params, batch)
-        for tokens, attention in zip(np.asarray(found.tokens), np.asarray(found.attention), strict=True):
-            words = [vocabulary.words[token] for token in _sentence(tokens)]
-            captions.append(Caption(words, attention[: len(words)]))
-    return captions[:rows]
+        found = read(caption(params, batch), vocabulary)
+        yield from found[: rows - written]
+        written += len(found)
+
+
+def read(found: Hypotheses, vocabulary: Vocabulary) -> list[Caption]:
+    """Turns the hypotheses of a batch into words, each with its attention and probability."""
+    captions = []
+    for tokens, attention, log_probs in zip(
+        *map(np.asarray, (found.tokens, found.attention, found.word_log_probs)), strict=True
+    ):
+        words = [vocabulary.words[token] for token in _sentence(tokens)]
+        probabilities = np.exp(log_probs[: len(words)])
+        captions.append(Caption(words, attention[: len(words)], probabilities, float(log_probs.sum())))
+    return captions
 
 
 def _sentence(tokens: np.ndarray) -> list[int]:

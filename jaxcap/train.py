@@ -4,10 +4,10 @@ Running the same command again resumes where it stopped.
 """
 
 import argparse
+import dataclasses
 import functools
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +139,7 @@ def compile_validation(run: Experiment, inputs: pipeline.Inputs) -> Callable[[st
     return validate
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class EpochSamples:
     """After each epoch: a few validation photos captioned, printed beside a reference, and drawn."""
 
@@ -179,7 +179,8 @@ def finish(
     if split is None or not len(split) or not split.objects(0):
         return
     best, _ = checkpoints.restore(checkpoints.best_step(), state, run.frozen)
-    inputs = experiment.evaluation_inputs(run, "test")
+    # The parameters that the run began with were given away with the first step.
+    inputs = experiment.evaluation_inputs(dataclasses.replace(run, params=best.params), "test")
     captions = samples.write_captions(
         caption, best.best_params, inputs, len(split), run.config.train.batch_size, run.vocabulary
     )

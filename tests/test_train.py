@@ -169,6 +169,7 @@ def test_early_stopping_counts_epochs_without_a_better_loss():
         ({"embedding__kind": "word2vec", "embedding__path": "/nowhere.bin"}, "/nowhere.bin"),
         ({"text__min_count": 10**6}, "text.min_count"),
         ({"images__augment": "views"}, "images.augment"),
+        ({"images__augment": "free"}, "left and right"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )

@@ -267,14 +267,6 @@ def test_damaged_or_vectorless_gensim_files_are_refused(tmp_path, vocabulary, ke
         word2vec.load(str(tmp_path / "fasttext"), vocabulary, dim=DIM, seed=0)
 
 
-def test_random_vectors_fill_plus_minus_a_tenth_and_repeat():
-    matrix = word2vec.random(500, 30, 1)
-    assert matrix.shape == (500, 30) and matrix.dtype == np.float32
-    assert not matrix[PAD].any() and 0.099 < np.abs(matrix).max() <= 0.1 and abs(matrix.mean()) < 2e-3
-    np.testing.assert_array_equal(matrix, word2vec.random(500, 30, 1))
-    assert (matrix[1:] != word2vec.random(500, 30, 2)[1:]).mean() > 0.99
-
-
 TRAINING = """
 import hashlib, sys
 from jaxcap import word2vec

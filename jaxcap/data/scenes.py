@@ -22,12 +22,12 @@ from jaxcap.grounding import COLOURS, SHAPES
 _PAINT = dict(
     zip(
         COLOURS,
-        ((212, 42, 48), (243, 140, 28), (248, 222, 60), (44, 152, 72), (42, 92, 212), (138, 66, 180), (34, 34, 38)),
+        ((212, 42, 48), (248, 222, 60), (44, 152, 72), (42, 92, 212), (138, 66, 180), (34, 34, 38)),
         strict=True,
     )
 )
 # Of the longer side of a shape's box, in pictures.
-_SPANS = {"small": (0.18, 0.21), "medium": (0.26, 0.29), "large": (0.36, 0.40)}
+_SPANS = {"small": (0.25, 0.27), "medium": (0.33, 0.36), "large": (0.42, 0.46)}
 _SHARPNESS = 4  # shapes are drawn this many times larger and averaged down
 _GAP = 0.02  # between two boxes, and to the border
 
@@ -84,7 +84,7 @@ def _split(number: int) -> str:
 
 def _combination(rng: random.Random, split: str) -> list[tuple[str, str, str]]:
     """Draws one to three (size, colour, shape) that differ in each of the three and belong to `split`."""
-    count = rng.randint(1, 3)
+    count = rng.choices((1, 2, 3), (3, 2, 1))[0]  # a thing on its own is what its name is learnt from
     while True:
         kinds = list(zip(*(rng.sample(names, count) for names in (tuple(_SPANS), COLOURS, SHAPES)), strict=True))
         if _split(zlib.crc32(repr(sorted(kinds)).encode())) == split:
@@ -101,13 +101,12 @@ def _placed(rng: random.Random, kinds: Sequence[tuple[str, str, str]]) -> list[O
 
 
 def _outline(rng: random.Random, shape: str, extent: str) -> Outline:
-    """Returns the corners of a shape, slightly turned, at a place where all of it is inside the picture."""
-    angle = math.radians(rng.uniform(-12, 12))
-    turned = np.array(_CORNERS[shape]) @ [[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]]
-    turned = (turned - turned.min(0)) * rng.uniform(*_SPANS[extent]) / np.ptp(turned, 0).max()
-    width, height = turned.max(0)
+    """Returns the corners of a shape at a place where all of it is inside the picture."""
+    corners = np.array(_CORNERS[shape])
+    corners = (corners - corners.min(0)) * rng.uniform(*_SPANS[extent]) / np.ptp(corners, 0).max()
+    width, height = corners.max(0)
     corner = rng.uniform(_GAP, 1 - _GAP - width), rng.uniform(_GAP, 1 - _GAP - height)
-    return [(float(x), float(y)) for x, y in turned + corner]
+    return [(float(x), float(y)) for x, y in corners + corner]
 
 
 def _box(outline: Outline) -> tuple[float, float, float, float]:
@@ -131,14 +130,14 @@ def _draw(outlines: Sequence[Outline], colours: Sequence[str], size: int, noise:
         picture.paste((30, 30, 40), (size // 80, size // 55), shadow)
         paint = np.clip(np.array(_PAINT[colour]) + noise.uniform(-14, 14, 3), 0, 255)
         picture.paste(tuple(paint.astype(int).tolist()), (0, 0), mask)
-    grain = noise.standard_normal((size, size, 1), np.float32) * 5
+    grain = noise.standard_normal((size, size, 1), np.float32) * 4
     return Image.fromarray(np.clip(np.asarray(picture) + grain, 0, 255).astype(np.uint8))
 
 
 def _ground(size: int, noise: np.random.Generator) -> Image.Image:
     """Returns a pale ground of a colour near grey, whose light and hue drift over the picture."""
     hue = noise.uniform(175, 230) + noise.uniform(-16, 16, 3)
-    pale = hue + noise.normal(0, 9, (4, 4, 1)) + noise.normal(0, 4, (4, 4, 3))
+    pale = hue + noise.normal(0, 7, (4, 4, 1)) + noise.normal(0, 3, (4, 4, 3))
     return Image.fromarray(np.clip(pale, 0, 255).astype(np.uint8)).resize((size, size), Image.Resampling.BICUBIC)
 
 
@@ -148,17 +147,9 @@ def _ring(radii: Sequence[float]) -> list[tuple[float, float]]:
     return [(r * math.sin(a), -r * math.cos(a)) for r, a in zip(radii, angles, strict=True)]
 
 
-def _heart(t: float) -> tuple[float, float]:
-    y = 13 * math.cos(t) - 5 * math.cos(2 * t) - 2 * math.cos(3 * t) - math.cos(4 * t)
-    return math.sin(t) ** 3, -y / 16
-
-
-_QUARTERS = ((1, 0), (0, 1), (-1, 0), (0, -1))  # cosine and sine of quarter turns
 _CORNERS = {
     "circle": _ring([1] * 60),
     "square": [(-1, -1), (1, -1), (1, 1), (-1, 1)],
     "triangle": _ring([1] * 3),
     "star": _ring([1, 0.42] * 5),
-    "cross": [(x * c - y * s, x * s + y * c) for c, s in _QUARTERS for x, y in ((-3, -8), (3, -8), (3, -3))],
-    "heart": [_heart(2 * math.pi * i / 60) for i in range(60)],
 }

@@ -10,13 +10,6 @@ from jaxcap.models.attention import AdditiveAttention, ContextGate
 from jaxcap.models.cells import Carry, LSTMCell
 from jaxcap.models.layers import dense, dropout
 
-embedding_init = nn.initializers.uniform(scale=0.2)
-
-
-def centred_uniform(key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32) -> jax.Array:
-    """Uniform in [-0.1, 0.1), the usual start of a word embedding."""
-    return embedding_init(key, shape, dtype) - 0.1
-
 
 class Memory(NamedTuple):
     """What the decoder keeps of a photo: the regions [B, L, D] and their projections [B, L, A]."""
@@ -62,7 +55,8 @@ class Decoder(nn.Module):
     feature_dropout: float = 0.0
 
     def setup(self) -> None:
-        self.words = nn.Embed(self.vocabulary_size, self.embedding, embedding_init=centred_uniform)
+        # N(0, 1) as PyTorch's Embedding: words drawn ten times smaller leave the gates deaf for the first epochs.
+        self.words = nn.Embed(self.vocabulary_size, self.embedding, embedding_init=nn.initializers.normal(1.0))
         self.attend = AdditiveAttention(self.attention, self.activation)
         self.cell = LSTMCell(self.hidden)
         if self.feature_embedding:

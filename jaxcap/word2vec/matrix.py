@@ -64,13 +64,6 @@ def load(path: str, vocabulary: Vocabulary, *, dim: int, seed: int) -> WordVecto
     return WordVectors(_completed(matrix, found, seed), found, file.name)
 
 
-def random(size: int, dim: int, seed: int) -> np.ndarray:
-    """Returns random word vectors, uniform between -0.1 and 0.1 with a zero row for <pad>: float32 [V, E]."""
-    matrix = np.random.default_rng(seed).uniform(-0.1, 0.1, (size, dim)).astype(np.float32)  # [V, E]
-    matrix[PAD] = 0
-    return matrix
-
-
 def train_vectors(captions: Sequence[Sequence[str]], vocabulary: Vocabulary, *, dim: int, seed: int) -> WordVectors:
     """Trains word vectors on the captions with gensim's CBOW (Mikolov et al., 2013, arXiv:1301.3781).
 

@@ -1,0 +1,72 @@
+"""Captions that are blind to the photo, or nearly so: what they score is worth nothing in a captioner's score."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxcap import parallel
+from jaxcap.data import pipeline
+from jaxcap.data.split import Split
+from jaxcap.progress import Progress
+from jaxcap.run import Run, plain_inputs
+from jaxcap.scores import baselines
+from jaxcap.text import tokenise
+
+
+class Blind(NamedTuple):
+    """A baseline: its name in the table, what it is, and its caption of each image."""
+
+    name: str
+    about: str
+    captions: list[str]
+
+
+def shuffled(captions: Sequence[str]) -> Blind:
+    """Gives every image the caption that the run wrote for another."""
+    order = baselines.shuffled(len(captions))
+    return Blind("shuffled", "the run's own captions, each given to another photo", [captions[i] for i in order])
+
+
+def most_common(train: Split, images: int) -> Blind:
+    """Gives every image the caption that occurs most often in training."""
+    words = baselines.most_common([tokenise(caption) for captions in train.captions for caption in captions])
+    caption = " ".join(words)
+    return Blind("most common", f'the most common training caption for every photo: "{caption}"', [caption] * images)
+
+
+def nearest(run: Run, inputs: pipeline.Inputs, images: int, train: Split) -> Blind:
+    """Gives every image the first caption of the training photo that looks most like it.
+
+    Args:
+      run: whose encoder looks.
+      inputs: of the scored images.
+      images: how many these are.
+      train: the training split; its features are computed if no cache holds them.
+
+    Raises:
+      UserError: a training photo is damaged, or the disk is full.
+    """
+    views = run.config.images.views if run.config.images.augment == "views" else ("plain",)
+    # The cache of training serves, where it has the plain view.
+    training_inputs = plain_inputs(run, train, views if "plain" in views else ("plain",))
+    rows = baselines.nearest(
+        _mean_features(run, inputs, images, "features of the scored photos"),
+        _mean_features(run, training_inputs, len(train), "features of the training photos"),
+    )
+    about = "the first caption of the training photo whose mean feature is nearest"
+    return Blind("nearest", about, [train.captions[row][0] for row in rows])
+
+
+def _mean_features(run: Run, inputs: pipeline.Inputs, images: int, label: str) -> np.ndarray:
+    """Returns the mean over the regions of each photo's features, [N, D]."""
+    mean = parallel.compile_per_image(
+        lambda params, batch: run.model.apply({"params": params}, batch, method="regions").mean(1)
+    )
+    found = []
+    with Progress(images, label) as progress:
+        for batch in pipeline.evaluation_batches(inputs, images, run.config.encoder.batch_size):
+            batch.pop("tokens")
+            found.append(np.asarray(mean({"encoder": run.params["encoder"]}, batch)))
+            progress.update(min(len(found[-1]), images - progress.done))
+    return np.concatenate(found)[:images]

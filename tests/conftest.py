@@ -1,0 +1,33 @@
+"""Fixtures that several files share."""
+
+import pytest
+
+from tests import small_run
+
+
+@pytest.fixture(scope="session")
+def session_cache(tmp_path_factory):
+    """A cache folder of this session alone."""
+    return tmp_path_factory.mktemp("session_cache")
+
+
+@pytest.fixture
+def cache(session_cache, monkeypatch):
+    monkeypatch.setenv("JAXCAP_CACHE", str(session_cache))
+    return session_cache
+
+
+@pytest.fixture(scope="session")
+def made_run(session_cache, tmp_path_factory):
+    """A run whose encoder was trained along, as `small_run.make` makes it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAXCAP_CACHE", str(session_cache))
+        return small_run.make(tmp_path_factory.mktemp("run") / "trained")
+
+
+@pytest.fixture(scope="session")
+def frozen_run(session_cache, tmp_path_factory):
+    """A run with a frozen encoder, which reads cached features."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAXCAP_CACHE", str(session_cache))
+        return small_run.make(tmp_path_factory.mktemp("run") / "frozen", encoder__trainable=False)

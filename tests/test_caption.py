@@ -1,0 +1,167 @@
+"""The command caption: photos of every kind in, a line each out; bad ones named, attention drawn, draws seeded."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxcap import caption, images, run, samples, search
+from jaxcap.errors import UserError
+from jaxcap.evaluation import splits
+from jaxcap.run import restore_best
+
+pytestmark = pytest.mark.usefixtures("cache")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Six photos of many modes and sizes, two of them in a folder below, and two files that are none."""
+    folder = tmp_path_factory.mktemp("photos")
+    (folder / "below").mkdir()
+    rng = np.random.default_rng(0)
+
+    def noise(*shape, kind=np.uint8, most=256):
+        return Image.fromarray(rng.integers(0, most, shape).astype(kind))
+
+    noise(40, 60, 3).save(folder / "colour.jpg")
+    noise(33, 70).save(folder / "grey.PNG")
+    Image.fromarray(rng.integers(0, 256, (20, 20, 4), np.uint8), "CMYK").save(folder / "print.jpeg")
+    noise(1, 1, 3).save(folder / "speck.bmp")
+    noise(50, 20, 4).save(folder / "below" / "glass.webp")
+    noise(30, 30, kind=np.uint16, most=65536).save(folder / "below" / "colour.png")
+    (folder / "cut.jpg").write_bytes((folder / "colour.jpg").read_bytes()[:400])
+    (folder / "notes.txt").write_text("no photo, and not taken for one")
+    return folder
+
+
+GOOD = ["below/colour.png", "below/glass.webp", "colour.jpg", "grey.PNG", "print.jpeg", "speck.bmp"]
+
+
+def run_command(workdir, *arguments):
+    return caption.main(["--workdir", str(workdir), *map(str, arguments)])
+
+
+def answers(capsys):
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_folder_gives_a_line_a_photo_and_a_bad_one_is_named(made_run, photos, capsys):
+    assert run_command(made_run, photos, photos / "absent.jpg", photos / "grey.PNG", "--beam", 2) == 2
+    out, err = capsys.readouterr()
+    assert [line.split(": ")[0] for line in out.splitlines()] == [str(photos / n) for n in [*GOOD, "grey.PNG"]]
+    assert len({line.split(": ")[1] for line in out.splitlines()}) > 1  # not one caption for all
+    said = [line for line in err.splitlines() if line.startswith("error")]
+    assert len(said) == 2 and "cut.jpg" in said[0] and "absent.jpg" in said[1]
+
+
+def test_captions_do_not_depend_on_the_batch_or_on_bad_neighbours(made_run, photos, capsys):
+    run_command(made_run, photos, "--beam", 2, "--json", "--batch-size", 3)
+    together = answers(capsys)
+    good = [photos / name for name in reversed(GOOD)]
+    assert run_command(made_run, *good, "--beam", 2, "--json", "--batch-size", 1) == 0
+    alone = answers(capsys)
+    assert [a["words"] for a in together] == [a["words"] for a in reversed(alone)]
+
+
+def test_json_tells_words_probabilities_and_attention(made_run, photos, capsys):
+    """Attention sums to 1 under each word; the sentence is as probable as its words, times its <end> if it has one."""
+    run_command(made_run, *[photos / name for name in GOOD], "--beam", 1, "--json")
+    for answer in answers(capsys):
+        words, ended = len(answer["words"]), len(answer["words"]) < 11
+        assert answer["caption"].split() == answer["words"]
+        attention = np.array(answer["attention"]).reshape(words, 16)
+        np.testing.assert_allclose(attention.sum(1), 1, atol=2e-4)
+        assert len(answer["probabilities"]) == words
+        of_words = np.log(np.maximum(answer["probabilities"], 1e-9)).sum()
+        assert (
+            answer["log_prob"] <= of_words + 0.05 if ended else answer["log_prob"] == pytest.approx(of_words, abs=0.05)
+        )
+
+
+def test_it_writes_what_evaluation_writes(made_run, tmp_path, capsys):
+    """The same photos through the data set's batches and through files get the same captions."""
+    trained = restore_best(made_run)
+    _, split = splits.scored(trained.config, "val")
+    for row in range(len(split)):
+        (tmp_path / f"{row}.png").write_bytes(split.photo(row))
+    run_command(made_run, tmp_path, "--beam", 2, "--json")
+    searched = run.searching(trained, search.Rules(trained.config.text.max_length), 2)
+    inputs = run.plain_inputs(trained, split)
+    written = samples.write_captions(searched, trained.params, inputs, len(split), 3, trained.vocabulary)
+    assert [answer["words"] for answer in answers(capsys)] == [one.words for one in written]
+
+
+def test_attention_is_drawn_and_photos_of_one_name_do_not_overwrite_each_other(made_run, photos, tmp_path, capsys):
+    out = tmp_path / "made" / "here"
+    pair = [photos / "colour.jpg", photos / "below"]
+    assert run_command(made_run, *pair, "--attention", out) == 0
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        f"{name}.{kind}" for name in ("colour", "colour-2", "glass") for kind in ("gif", "png")
+    )
+    words = len(capsys.readouterr().out.splitlines()[0].split(": ")[1].split())
+    with Image.open(out / "colour.gif") as animation:
+        assert animation.n_frames == words + 1
+
+
+def test_an_empty_caption_can_be_drawn(tmp_path):
+    empty = samples.Caption([], np.zeros((0, 16)), np.zeros(0), -1.0)
+    photo = caption.Photo(0, tmp_path / "a.jpg", np.zeros((20, 30, 3), np.uint8))
+    caption.Drawings(tmp_path / "out").add(photo, empty)
+    assert len(list((tmp_path / "out").iterdir())) == 2
+
+
+def test_draws_follow_the_seed_and_not_the_batch(made_run, photos, capsys):
+    good = [photos / name for name in GOOD]
+
+    def drawn(*arguments):
+        run_command(made_run, *good, "--json", "--sample", "--temperature", 2, *arguments)
+        return [answer["words"] for answer in answers(capsys)]
+
+    first = drawn("--seed", 1)
+    assert drawn("--seed", 1, "--batch-size", 4) == first
+    assert drawn("--seed", 2) != first
+    assert drawn("--seed", 2, "--top-k", 1) == drawn("--seed", 3, "--top-k", 1)
+
+
+def test_one_photo_twice_is_drawn_twice(made_run, photos, capsys):
+    photo = photos / "colour.jpg"
+    run_command(made_run, *[photo] * 6, "--json", "--sample", "--temperature", 3)
+    assert len({answer["caption"] for answer in answers(capsys)}) > 1
+
+
+def test_files_are_found_sorted_and_an_empty_folder_is_named(made_run, photos, tmp_path, capsys):
+    assert [str(path.relative_to(photos)) for path in caption.found([photos])] == sorted([*GOOD, "cut.jpg"])
+    assert run_command(made_run, tmp_path) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and f"error: there is no photo in the folder {tmp_path}" in err
+
+
+def test_the_encoder_sees_what_it_saw_in_training(made_run, photos, monkeypatch):
+    seen = []
+    plain = images.test_view
+    monkeypatch.setattr(images, "test_view", lambda pixels, size: seen.append(size) or plain(pixels, size=size))
+    run_command(made_run, photos / "colour.jpg", "--beam", 1)
+    assert seen == [32]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--seed", "1"], "--seed belongs to --sample"),
+        (["--top-p", "0.5"], "--top-p belongs to --sample"),
+        (["--sample", "--beam", "3"], "choose one"),
+        (["--sample", "--temperature", "0"], "temperature"),
+        (["--sample", "--top-p", "1.5"], "top_p"),
+        (["--beam", "0"], "less than 1"),
+        (["--batch-size", "0"], "less than 1"),
+        (["--attention", __file__], "is a file"),
+        (["--workdir", "/nowhere"], "/nowhere"),
+    ],
+    ids=lambda value: " ".join(value)[:30] if isinstance(value, list) else "",
+)
+def test_a_mistake_is_one_line(made_run, photos, arguments, said):
+    with pytest.raises(UserError) as mistake:
+        run_command(made_run, photos / "colour.jpg", *arguments)
+    assert said in str(mistake.value)
+    assert "\n" not in str(mistake.value)

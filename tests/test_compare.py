@@ -1,0 +1,171 @@
+"""The command compare: the table of runs, paired differences, and what it refuses to compare."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from jaxcap import compare
+from jaxcap.errors import UserError
+from jaxcap.evaluation import scoring
+from jaxcap.scores.signature import ids_hash
+
+WORDS = ["a", "dog", "cat", "man", "red", "ball", "runs", "sits", "on", "the", "grass", "with", "two", "big", "birds"]
+IMAGES = 60
+
+
+def sentences(seed, count):
+    rng = np.random.default_rng(seed)
+    return [" ".join(rng.choice(WORDS, 8)) for _ in range(count)]
+
+
+REFERENCES = [sentences(1000 + image, 3) for image in range(IMAGES)]
+
+
+def copied(share):
+    """Captions of which a share is a reference and the rest is noise: the larger the share, the higher the score."""
+    noise = sentences(5, IMAGES)
+    return [REFERENCES[i][0] if i < share * IMAGES else noise[i] for i in range(IMAGES)]
+
+
+def write_scores(workdir, captions, *, split="test", beam=5, first=0, order=1):
+    """Writes an evaluation of made-up captions as the command evaluate does."""
+    images = list(range(first, IMAGES))[::order]
+    scored, _ = scoring.score({"run": [captions[i] for i in images]}, [REFERENCES[i] for i in images])
+    ids = [f"{i}.jpg" for i in images]
+    result = {
+        "signature": f"data:made|split:{split}|ids:{ids_hash(ids)}|beam:{beam}",
+        "scores": scored["run"].scores,
+        "data": {"split": split, "ids": ids_hash(ids), "captions": ids_hash(ids)},
+        "search": {"beam": beam},
+    }
+    rows = scored["run"].rows
+    lines = [
+        json.dumps({"image": id, "statistics": {metric: rows[metric][row].tolist() for metric in rows}})
+        for row, id in enumerate(ids)
+    ]
+    folder = workdir / "evaluation" / f"{split}-beam{beam}"
+    folder.mkdir(parents=True)
+    (folder / "images.jsonl").write_text("\n".join(lines) + "\n")
+    (folder / "scores.json").write_text(json.dumps(result))
+    return folder
+
+
+def make_run(folder, *, seed=0, words=("a",), loss=3.0):
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps({"seed": seed, "train": {"epochs": 2}}))
+    (folder / "vocabulary.json").write_text(json.dumps(["<pad>", "<start>", "<end>", "<unk>", *words]))
+    records = [{"step": 1, "split": "val", "loss": loss + 1}, {"step": 2, "split": "val", "loss": loss}]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    return folder
+
+
+@pytest.fixture
+def two(tmp_path):
+    """Two runs scored on the same images, the second clearly better."""
+    runs = make_run(tmp_path / "plain"), make_run(tmp_path / "better", seed=1, loss=2.5)
+    write_scores(runs[0], copied(0.2))
+    write_scores(runs[1], copied(0.6), order=-1)  # in another order: images are matched by their ids
+    return runs
+
+
+def as_json(capsys, *arguments):
+    assert compare.main([*map(str, arguments), "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_the_difference_is_that_of_the_scores_and_lies_in_its_interval(two, capsys):
+    first, second = as_json(capsys, *two)
+    assert first["differences"] is None
+    for name, gain in second["differences"].items():
+        assert gain["value"] == pytest.approx(second["scores"][name]["value"] - first["scores"][name]["value"])
+        assert 0 < gain["low"] < gain["value"] < gain["high"]
+    assert (first["val_loss"], second["val_loss"]) == (3.0, 2.5)
+    assert second["config"] == ["seed: 0 -> 1"]
+    assert second["signature_differs"] == []
+
+
+def test_the_interval_is_paired(two, tmp_path, capsys):
+    """A run that differs in two images has a far narrower interval than the scores' own intervals suggest."""
+    captions = copied(0.2)
+    captions[-2:] = [REFERENCES[-2][0], REFERENCES[-1][0]]
+    near = make_run(tmp_path / "near")
+    write_scores(near, captions)
+    first, second = as_json(capsys, two[0], near)
+    gain, score = second["differences"]["CIDEr-D"], first["scores"]["CIDEr-D"]
+    assert gain["high"] - gain["low"] < 0.6 * (score["high"] - score["low"])
+    assert gain["low"] >= 0
+
+
+def test_a_run_beside_itself_differs_by_exactly_nothing(two, capsys):
+    _, again = as_json(capsys, two[0], two[0])
+    assert again["differences"] == {name: {"value": 0, "low": 0, "high": 0} for name in compare.SCORES}
+
+
+def test_other_images_are_not_compared_and_it_is_said(two, tmp_path, capsys):
+    fewer = make_run(tmp_path / "fewer", words=("a", "b"))
+    write_scores(fewer, copied(0.6), first=10)
+    _, other = as_json(capsys, two[0], fewer)
+    assert other["differences"] is None
+    assert [field.split(":")[0] for field in other["signature_differs"]] == ["ids", "captions"]
+    compare.main([str(two[0]), str(fewer)])
+    out = capsys.readouterr().out
+    assert "scores cannot be compared" in out
+    assert "validation losses cannot be compared" in out
+
+
+def test_another_beam_on_the_same_images_is_compared_and_said(two, capsys):
+    write_scores(two[0], copied(0.3), beam=1)
+    rows = as_json(capsys, *two)
+    assert [(row["run"], row["evaluation"][-10:]) for row in rows] == [
+        (str(two[0]), "test-beam1"),
+        (str(two[0]), "test-beam5"),
+        (str(two[1]), "test-beam5"),
+    ]
+    assert rows[1]["signature_differs"] == ["beam: 1 -> 5"] and rows[1]["differences"]
+    assert len(as_json(capsys, *two, "--beam", 5)) == 2
+    one = as_json(capsys, two[0] / "evaluation" / "test-beam1", two[1])
+    assert [row["signature"][-6:] for row in one] == ["beam:1", "beam:5"]
+
+
+def test_a_run_without_scores_stands_there_with_its_loss(two, tmp_path, capsys):
+    young = make_run(tmp_path / "young", loss=5.0)
+    write_scores(young, copied(0.1), split="val")
+    compare.main([*map(str, two), str(young)])
+    out = capsys.readouterr().out
+    assert f"{young}: not scored; run python -m jaxcap.evaluate --workdir {young} --split test" in out
+    assert "5.000" in next(line for line in out.splitlines() if line.startswith(str(young)))
+    assert len(as_json(capsys, young, "--split", "val")) == 1
+    first, second = as_json(capsys, young, two[0])  # the first may be the one without scores
+    assert first["scores"] is None and second["differences"] is None
+
+
+def test_the_table_has_a_row_a_run(two, capsys):
+    compare.main(list(map(str, two)))
+    header, *rows = capsys.readouterr().out.split("\n\n")[0].splitlines()
+    assert header.split()[:2] == ["x", "100"]
+    assert [row.split()[0] for row in rows] == list(map(str, two))
+    assert rows[1].count("+") == 2
+
+
+@pytest.mark.parametrize("name", ["scores.json", "images.jsonl"])
+def test_a_damaged_file_is_named(two, name):
+    file = two[1] / "evaluation" / "test-beam5" / name
+    file.write_text(file.read_text()[:50])
+    with pytest.raises(UserError, match=f"{name} cannot be read"):
+        compare.main(list(map(str, two)))
+
+
+def test_an_evaluation_without_its_images_is_named(two):
+    (two[1] / "evaluation" / "test-beam5" / "images.jsonl").unlink()
+    with pytest.raises(UserError, match="images.jsonl cannot be read"):
+        compare.main(list(map(str, two)))
+
+
+def test_a_folder_that_is_no_run_is_named(two, tmp_path):
+    shutil.rmtree(two[1])
+    with pytest.raises(UserError, match="no run in"):
+        compare.main(list(map(str, two)))
+    with pytest.raises(UserError, match="DIR"):
+        compare.main([])

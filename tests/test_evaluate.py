@@ -1,0 +1,273 @@
+"""The command evaluate, and taking up a run: what it restores, writes and prints, and what it refuses."""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxcap import evaluate, experiment, meteor, scores
+from jaxcap.errors import UserError
+from jaxcap.evaluation import scoring, splits, tables
+from jaxcap.run import restore_best
+from tests import small_run
+
+ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.usefixtures("cache")
+
+
+def run_command(workdir, *arguments):
+    return evaluate.main(["--workdir", str(workdir), "--beam", "2", *arguments])
+
+
+@pytest.fixture(scope="module")
+def scored(made_run, session_cache):
+    """The folder of an evaluation of the validation split."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAXCAP_CACHE", str(session_cache))
+        assert run_command(made_run, "--split", "val") == 0
+    return made_run / "evaluation" / "val-beam2"
+
+
+def photo_folder(folder, parts):
+    """Writes a user's folder of photos: a csv of captions, with the split of each."""
+    (folder / "images").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    with (folder / "captions.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["image", "caption", "split"])
+        for number, split in enumerate(parts):
+            pixels = rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / "images" / f"{number}.png")
+            rows.writerow([f"{number}.png", f"a red circle number {number}", split])
+            rows.writerow([f"{number}.png", "the blue square is there", split])
+    return folder
+
+
+def read(folder, name="scores.json"):
+    return json.loads((folder / name).read_text())
+
+
+@pytest.mark.parametrize("kind", ["made_run", "frozen_run"])
+def test_the_average_of_the_best_checkpoint_is_restored(kind, request):
+    """Not the latest one's, and not the parameters beside the average, which have another sign."""
+    run = restore_best(request.getfixturevalue(kind))
+    assert (run.step, run.epoch) == (small_run.BEST, 1)
+    drawn = experiment.initial_params(run.config, run.model)
+    jax.tree.map(np.testing.assert_array_equal, run.params, small_run.bold(drawn))
+    assert any(jax.tree.leaves(run.frozen)) == (kind == "frozen_run")
+
+
+def test_a_run_is_restored_without_its_data_and_the_file_of_its_weights(frozen_run, tmp_path, monkeypatch):
+    folder = tmp_path / "moved"
+    shutil.copytree(frozen_run, folder)
+    config = read(folder, "config.json")
+    config["encoder"]["weights"] = "/nowhere.safetensors"
+    config["data"] |= {"name": "flickr8k", "dir": "/nowhere"}
+    (folder / "config.json").write_text(json.dumps(config))
+    monkeypatch.setenv("JAXCAP_CACHE", str(tmp_path / "empty"))
+    jax.tree.map(np.testing.assert_array_equal, restore_best(frozen_run).params, restore_best(folder).params)
+    assert not (tmp_path / "empty").exists()
+
+
+def test_a_run_that_cannot_be_taken_up_says_why(made_run, tmp_path):
+    with pytest.raises(UserError, match="no run in"):
+        restore_best(tmp_path)
+    young = tmp_path / "young"
+    shutil.copytree(made_run, young, ignore=shutil.ignore_patterns("checkpoints"))
+    with pytest.raises(UserError, match="no checkpoint of a finished epoch"):
+        restore_best(young)
+    damaged = tmp_path / "damaged"
+    shutil.copytree(made_run, damaged)
+    for file in (damaged / "checkpoints" / "steps").rglob("*"):
+        if file.is_file() and "arrays" in file.parts:
+            file.write_bytes(b"")
+    with pytest.raises(UserError, match=r"checkpoint \d+ in"):
+        restore_best(damaged)
+
+
+def test_the_files_agree_with_the_library_and_with_each_other(made_run, scored):
+    """Scoring captions.json against the split's captions, and summing images.jsonl, both give scores.json."""
+    result, written = read(scored), read(scored, "captions.json")
+    _, split = splits.scored(restore_best(made_run).config, "val")
+    assert [pair["image_id"] for pair in written] == list(split.ids)
+    hypotheses = {pair["image_id"]: pair["caption"] for pair in written}
+    again = scores.score(hypotheses, dict(zip(split.ids, split.captions, strict=True)))["scores"]
+    assert {name: result["scores"][name] for name in again} == again
+    images = [json.loads(line) for line in (scored / "images.jsonl").read_text().splitlines()]
+    assert [image["caption"] for image in images] == list(hypotheses.values())
+    for metric in ("BLEU", "ROUGE-L", "CIDEr-D"):
+        total = np.sum([image["statistics"][metric] for image in images], axis=0)
+        values = scoring.METRICS[metric].from_statistics(total)
+        names = scoring.METRICS[metric].NAMES
+        np.testing.assert_allclose(values, [result["scores"][name]["value"] for name in names])
+    assert (scored / "report.html").stat().st_size > 1000
+
+
+def test_the_result_says_what_was_run(made_run, scored):
+    result = read(scored)
+    assert result["search"] | {"beam": 2, "max_length": 12, "unk": False} == result["search"]
+    assert (result["run"]["step"], result["run"]["val_loss"]) == (small_run.BEST, 3.0)
+    assert result["run"]["config"] == read(made_run, "config.json")
+    assert [baseline["name"] for baseline in result["baselines"]] == ["most common", "shuffled", "nearest"]
+    assert all(baseline["scores"].keys() == result["scores"].keys() for baseline in result["baselines"])
+    assert "data:scenes|split:val|images:3|" in result["signature"]
+    assert "|beam:2|length:alpha0,min0,max12|" in result["signature"]
+    assert {"entropy", "change", "centre_bias", "pointing", "mass_centre"} <= result["attention"].keys()
+    assert 0 <= result["scenes"]["right"] <= result["scenes"]["total"] > 0
+    assert 0 <= result["health"]["captions"]["novel"] <= 1
+    assert "NaN" not in (scored / "scores.json").read_text()
+
+
+def test_json_is_all_there_is_on_stdout_and_batches_change_nothing(made_run, scored, capsys):
+    """Captions and scores are equal; attention is equal but for the rounding of another batch's arithmetic."""
+    before, captions = read(scored), read(scored, "captions.json")
+    assert run_command(made_run, "--split", "val", "--batch-size", "2", "--json") == 0
+    after = json.loads(capsys.readouterr().out)
+    assert after == read(scored)
+    assert read(scored, "captions.json") == captions
+    for name, score in after.pop("attention").items():
+        assert score == pytest.approx(before["attention"][name], abs=1e-5)
+    before.pop("attention")
+    assert after == before
+
+
+def test_the_table_has_every_score_beside_the_baselines(scored):
+    result = read(scored)
+    out = tables.lines(result)
+    for name in ("BLEU-1", "BLEU-4", "ROUGE-L", "CIDEr-D"):
+        row = next(line for line in out if line.startswith(name)).split()
+        assert len(row) == 8  # name, score, the interval's three words, three baselines
+        assert row[1] == f"{100 * result['scores'][name]['value']:.1f}"
+    assert out[-1] == result["signature"]
+
+
+def test_a_frozen_run_reads_its_cache_the_second_time(frozen_run, capsys):
+    run_command(frozen_run, "--split", "test")
+    capsys.readouterr()
+    run_command(frozen_run, "--split", "test")
+    assert "features: " not in capsys.readouterr().err  # the line that says that some are computed
+
+
+def test_another_folder_is_scored_and_its_images_named(made_run, tmp_path):
+    folder = photo_folder(tmp_path / "my photos", ["test"] * 3 + ["val"])
+    run_command(made_run, "--split", "test", "--data-dir", str(folder))
+    scored = made_run / "evaluation" / "test-beam2-my_photos"
+    result = read(scored)
+    assert result["data"] | {"name": "folder", "dir": str(folder), "images": 3, "references": 6} == result["data"]
+    assert [pair["image_id"] for pair in read(scored, "captions.json")] == ["0.png", "1.png", "2.png"]
+    assert result["scenes"] is None and "pointing" not in result["attention"]
+    assert "most common" in [baseline["name"] for baseline in result["baselines"]]
+
+
+def of_a_folder(made_run, workdir, folder):
+    """Copies a run, as if it had been trained on a folder of photos."""
+    shutil.copytree(made_run, workdir, ignore=shutil.ignore_patterns("evaluation"))
+    config = read(workdir, "config.json")
+    config["data"] |= {"name": "folder", "dir": str(folder)}
+    (workdir / "config.json").write_text(json.dumps(config))
+    return workdir
+
+
+def test_without_the_training_data_the_rest_is_scored_and_it_is_said(made_run, tmp_path):
+    workdir = of_a_folder(made_run, tmp_path / "run", "/nowhere")
+    folder = photo_folder(tmp_path / "photos", ["val"] * 3)
+    run_command(workdir, "--split", "val", "--data-dir", str(folder))
+    result = read(workdir / "evaluation" / "val-beam2-photos")
+    assert [baseline["name"] for baseline in result["baselines"]] == ["shuffled"]
+    assert "novel" not in result["health"]["captions"]
+    assert any("/nowhere" in note for note in result["notes"])
+
+
+def test_scored_images_that_were_trained_on_are_counted(made_run, tmp_path):
+    workdir = of_a_folder(made_run, tmp_path / "run", photo_folder(tmp_path / "photos", ["train"] * 3 + ["val"]))
+    again = photo_folder(tmp_path / "again", ["val"] * 4)
+    run_command(workdir, "--split", "val", "--data-dir", str(again))
+    notes = read(workdir / "evaluation" / "val-beam2-again")["notes"]
+    assert "3 of the scored images are among the training images" in notes
+
+
+def test_a_split_that_is_not_there_is_said_with_those_that_are(made_run, tmp_path):
+    workdir = of_a_folder(made_run, tmp_path / "run", photo_folder(tmp_path / "photos", ["train"] * 3 + ["val"]))
+    with pytest.raises(UserError, match="no split 'test': the files at hand make train and val"):
+        run_command(workdir, "--split", "test")
+    assert not (workdir / "evaluation").exists()
+
+
+def test_meteor_is_scored_for_every_system_in_one_call(monkeypatch):
+    """Each system gets its own rows back: here a row is the number of its caption's words."""
+    calls = []
+
+    def counted(hypotheses, references):
+        calls.append(len(hypotheses))
+        assert len(hypotheses) == len(references)
+        return np.tile(np.array([[len(words)] for words in hypotheses], float), 23)
+
+    monkeypatch.setattr(meteor, "statistics", counted)
+    scored, notes = scoring.score({"a": ["a b c", "a"], "b": ["a b", "a b"]}, [["a b"], ["a c"]])
+    assert calls == [4]
+    assert scored["a"].rows["METEOR"][:, 0].tolist() == [3, 1]
+    assert scored["b"].rows["METEOR"][:, 0].tolist() == [2, 2]
+    assert "METEOR" in scored["a"].scores
+    assert not any("METEOR" in note for note in notes)
+
+
+def test_the_gallery_runs_from_the_best_to_the_worst(made_run, scored):
+    result, (_, split) = read(scored), splits.scored(restore_best(made_run).config, "val")
+    count = 50
+    rows = np.random.default_rng(0).permutation(count).astype(float)
+    caption = evaluate.samples.Caption(["a"], np.ones((1, 16)) / 16, np.ones(1), 0.0)
+    ids, captions = split.ids[:1] * count, split.captions[:1] * count
+    many = type(split)("val", ids, captions, [split.records[0]] * count)
+    found = evaluate.Evaluation(result, many, [caption] * count, {"CIDEr-D": np.stack([rows, np.ones(count)], 1)})
+    shown = [photo.score for photo in evaluate.gallery(found)]
+    assert shown == sorted(shown, reverse=True)
+    assert len(set(shown)) == 3 * evaluate.GALLERY
+    assert (shown[: evaluate.GALLERY], shown[-1]) == (list(range(count - 1, count - 1 - evaluate.GALLERY, -1)), 0)
+
+
+def test_coco_images_have_their_number_in_the_result_format():
+    assert evaluate.image_id("coco", "COCO_val2014_000000391895.jpg") == 391895
+    assert evaluate.image_id("coco", "000000391895.jpg") == 391895
+    assert evaluate.image_id("flickr30k", "1000092795.jpg") == "1000092795.jpg"
+
+
+def test_another_rule_is_another_folder():
+    search = {"beam": 3, "min_length": 4, "length_normalisation": 0.7, "no_repeat_ngram": 2, "unk": True}
+    data = {"split": "test", "dir": ""}
+    assert evaluate.folder_name({"data": data, "search": search}) == "test-beam3-min4-alpha0.7-ngram2-unk"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--split", "val", "--beam", "0"], "0 is less than 1"),
+        (["--split", "val", "--beam", "x"], "--beam"),
+        (["--split", "train"], "train"),
+        ([], "--split"),
+        (["--split", "val", "--data-dir", "/nowhere"], "/nowhere"),
+        (["--split", "val", "--data-dir", str(ROOT / "experiments")], "no known layout"),
+        (["--split", "val", "--min-length", "11"], "min_length is 11"),
+        (["--split", "val", "--length-normalisation", "-1"], "length_normalisation"),
+        (["--split", "val", "--no-repeat-ngram", "-1"], "no_repeat_ngram"),
+    ],
+    ids=lambda value: " ".join(value[2:] or value) if isinstance(value, list) else "",
+)
+def test_a_mistake_is_one_line(made_run, arguments, said):
+    with pytest.raises(UserError) as mistake:
+        evaluate.main(["--workdir", str(made_run), *arguments])
+    assert said in str(mistake.value)
+    assert "\n" not in str(mistake.value)
+
+
+def test_a_mistake_ends_with_code_2_and_nothing_on_stdout(tmp_path):
+    command = [sys.executable, "-m", "jaxcap.evaluate", "--workdir", str(tmp_path / "none"), "--split", "val"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert len(done.stderr.splitlines()) == 1 and "no run in" in done.stderr
