@@ -189,15 +189,15 @@ def test_of_two_alike_the_colour_says_which_is_meant():
 
 def test_the_mass_is_the_attention_over_the_boxs_pixels():
     """Brute force: the map drawn with 100 pixels a region, summed over the pixels inside the box."""
-    thing = {"shape": "heart", "colour": "red", "box": (0.13, 0.4, 0.58, 0.93)}
+    thing = {"shape": "star", "colour": "red", "box": (0.13, 0.4, 0.58, 0.93)}
     maps = random_maps(2, seed=3)
     pixels = np.kron(maps[1].reshape(GRID), np.ones((100, 100))) / 10_000
     inside = np.zeros((700, 700), bool)
     inside[91:406, 280:651] = True
-    assert grounded(maps, "a heart", [thing])["mass"] == pytest.approx(pixels[inside].sum(), abs=1e-9)
+    assert grounded(maps, "a star", [thing])["mass"] == pytest.approx(pixels[inside].sum(), abs=1e-9)
 
 
 def test_captions_that_name_nothing_leave_no_score_rather_than_zero():
-    rows = attention.grounding_statistics([even(2), even(2)], words("a dog", "a heart"), [[CORNER], [CORNER]], GRID)
+    rows = attention.grounding_statistics([even(2), even(2)], words("a dog", "a star"), [[CORNER], [CORNER]], GRID)
     assert rows.sum() == 0
     assert np.isnan(attention.from_statistics(rows.sum(0))).all()

@@ -27,7 +27,7 @@ _PAINT = dict(
     )
 )
 # Of the longer side of a shape's box, in pictures.
-_SPANS = {"small": (0.25, 0.27), "medium": (0.33, 0.36), "large": (0.42, 0.46)}
+_SPANS = {"small": (0.25, 0.27), "medium": (0.33, 0.35), "large": (0.43, 0.46)}
 _SHARPNESS = 4  # shapes are drawn this many times larger and averaged down
 _GAP = 0.02  # between two boxes, and to the border
 

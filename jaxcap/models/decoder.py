@@ -55,8 +55,7 @@ class Decoder(nn.Module):
     feature_dropout: float = 0.0
 
     def setup(self) -> None:
-        # N(0, 1) as PyTorch's Embedding: words drawn ten times smaller leave the gates deaf for the first epochs.
-        self.words = nn.Embed(self.vocabulary_size, self.embedding, embedding_init=nn.initializers.normal(1.0))
+        self.words = nn.Embed(self.vocabulary_size, self.embedding, embedding_init=nn.initializers.normal(0.1))
         self.attend = AdditiveAttention(self.attention, self.activation)
         self.cell = LSTMCell(self.hidden)
         if self.feature_embedding:

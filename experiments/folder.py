@@ -1,0 +1,15 @@
+"""Your own photos and captions, with the recipe of `flickr8k.py`; 80 % of the photos train.
+
+`python -m jaxcap.train --config experiments/folder.py --config.data.dir=DIR`
+"""
+
+import flickr8k
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    """Returns the config."""
+    config = flickr8k.get_config()
+    config.data.name = "folder"
+    config.text.min_count = 2
+    return config
