@@ -28,7 +28,7 @@ def make(**options):
     keys = jax.random.split(jax.random.key(0), 3)
     features = jax.random.normal(keys[0], (B, L, D))
     tokens = jax.random.randint(keys[1], (B, C, T), 0, V)
-    return decoder, decoder.init(keys[2], features, tokens), features, tokens
+    return decoder, jax.jit(decoder.init)(keys[2], features, tokens), features, tokens
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)

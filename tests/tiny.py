@@ -48,7 +48,7 @@ def batch(images: int, captions: int = 2, length: int = 7, seed: int = 0) -> dic
 def training(*, encoder: bool = True, words: bool = True, average: float = 0.9, **options):
     """Returns (state, the step as keywords of `train_step`) for a captioner of which some parts may be frozen."""
     model = captioner(**options)
-    params = model.init(jax.random.key(0), jax.tree.map(jnp.asarray, batch(1)))["params"]
+    params = jax.jit(model.init)(jax.random.key(0), jax.tree.map(jnp.asarray, batch(1)))["params"]
     rules = {"encoder/": encoder, "decoder/words/": words, "decoder/": True}
     frozen = optim.freeze_mask(params, rules)
     optimiser = optim.optimiser(TRAIN, 3, frozen)

@@ -1,5 +1,6 @@
 """From rows to batches. A batch is a function of (seed, epoch, place) alone, so that any step can be made again."""
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from jaxcap.data.split import Split
 from jaxcap.text import PAD, Vocabulary, tokenise
 
 Batch = dict[str, np.ndarray]
+KEPT_BYTES = 2**29  # a split whose plain views fit into this is decoded once and kept in memory
 # Inputs of a batch: (rows [B], view [B], one random key (epoch and row) a photo) -> {"features"} or {"images"}.
 Inputs = Callable[[np.ndarray, np.ndarray, Sequence[tuple[int, ...]]], Batch]
 
@@ -123,12 +125,18 @@ def photo_inputs(split: Split, *, size: int, augment: Callable | None, pool: Thr
       pool: threads.
     """
 
-    def photo(row: int, key: tuple[int, ...]) -> np.ndarray:
-        image = images.decode(split.photo(row), split.ids[row])
-        return images.test_view(image, size=size) if augment is None else augment(image, np.random.default_rng(key))
+    def plain(row: int) -> np.ndarray:
+        return images.test_view(images.decode(split.photo(row), split.ids[row]), size=size)
+
+    if len(split) * size * size * 3 <= KEPT_BYTES:
+        plain = functools.cache(plain)
+
+    def varied(row: int, key: tuple[int, ...]) -> np.ndarray:
+        return augment(images.decode(split.photo(row), split.ids[row]), np.random.default_rng(key))
 
     def inputs(rows: np.ndarray, views: np.ndarray, keys: Sequence[tuple[int, ...]]) -> Batch:
-        return {"images": np.stack(list(pool.map(photo, rows.tolist(), keys)))}
+        made = pool.map(plain, rows.tolist()) if augment is None else pool.map(varied, rows.tolist(), keys)
+        return {"images": np.stack(list(made))}
 
     return inputs
 
