@@ -14,7 +14,7 @@ def get_config() -> ConfigDict:
     """Returns the config."""
     config = base.get_config()
     config.data.name = "scenes"
-    config.data.scenes = 3200
+    config.data.scenes = 5000
     config.images.size = config.data.scene_size
     config.images.augment = "none"
     config.encoder.weights = "random"
@@ -23,13 +23,14 @@ def get_config() -> ConfigDict:
     config.encoder.width = 16
     config.embedding.dim = 64
     config.decoder.hidden = 128
-    config.decoder.attention = 64
+    config.decoder.attention = 128
+    config.decoder.init_from_mean = True
     config.decoder.deep_output = True  # the word sees the context itself, so the attention learns sooner
     config.train.batch_size = 16
     config.train.captions = "all"
     config.train.learning_rate = 3e-3
     config.train.warmup_steps = 60
     config.train.schedule = "cosine"
-    config.train.epochs = 13
+    config.train.epochs = 8
     config.train.patience = 0
     return config
