@@ -31,6 +31,6 @@ def get_config() -> ConfigDict:
     config.train.learning_rate = 3e-3
     config.train.warmup_steps = 60
     config.train.schedule = "cosine"
-    config.train.epochs = 8
+    config.train.epochs = 7
     config.train.patience = 0
     return config
