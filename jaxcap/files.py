@@ -1,10 +1,13 @@
 """Files on this machine: where jaxcap keeps what it makes, and writing so that nothing is ever half there."""
 
 import contextlib
+import fcntl
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from jaxcap.errors import is_out_of_space, out_of_space
 
@@ -23,6 +26,22 @@ def space_checked(path: os.PathLike | str) -> Iterator[None]:
         if is_out_of_space(error):
             raise out_of_space(error, path) from error
         raise
+
+
+def wait_for_lock(file: IO, waiting: str) -> None:
+    """Takes the lock of an open file; the system gives it back when the file is closed or the process ends.
+
+    Args:
+      file: the lock file.
+      waiting: printed on stderr when another process holds the lock, before waiting for it.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print(waiting, file=sys.stderr, flush=True)
+        fcntl.flock(file, fcntl.LOCK_EX)
+    except OSError:
+        pass  # some clusters' file systems know no locks: there, one process at a time is the user's care
 
 
 def write_atomically(path: os.PathLike | str, content: str | bytes) -> None:

@@ -6,7 +6,6 @@ under the name NAME.partial and renamed when its last row is on disk: a folder c
 
 import collections
 import contextlib
-import fcntl
 import hashlib
 import io
 import itertools
@@ -15,7 +14,6 @@ import math
 import mmap
 import os
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -26,7 +24,7 @@ import numpy as np
 
 from jaxcap import images
 from jaxcap.errors import UserError
-from jaxcap.files import space_checked, write_atomically
+from jaxcap.files import space_checked, wait_for_lock, write_atomically
 from jaxcap.progress import Progress
 
 _FORMAT = 1  # part of every key; raise it when the meaning of a cache's numbers changes
@@ -179,13 +177,7 @@ def _alone(path: Path) -> Iterator[None]:
     except (PermissionError, FileExistsError, NotADirectoryError) as error:
         raise UserError(f"cannot write features to {path.parent} ({error.strerror}): choose another folder") from error
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"another process computes the features in {path}: waiting for it", file=sys.stderr, flush=True)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError:
-            pass  # some clusters' file systems know no locks: there, filling from one process is the user's care
+        wait_for_lock(file, f"another process computes the features in {path}: waiting for it")
         yield
         lock.unlink(missing_ok=True)  # only after success: whoever waited on it finds `path` complete
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import itertools
 import json
@@ -18,7 +17,7 @@ from jaxcap.data.source import Example, Reading, Source
 from jaxcap.data.split import summary
 from jaxcap.data.splitting import check_leaks
 from jaxcap.errors import UserError, is_out_of_space, out_of_space
-from jaxcap.files import space_checked
+from jaxcap.files import space_checked, wait_for_lock
 from jaxcap.progress import Progress
 
 Splits = dict[str, list[Example]]
@@ -132,13 +131,7 @@ def _alone_in(folder: Path) -> Iterator[None]:
             raise
         raise UserError(f"{folder}: cannot be written ({error.strerror}): set data.prepared_dir") from error
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"another process prepares {folder}: waiting for it", file=sys.stderr, flush=True)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        except OSError:
-            pass  # some network disks know no locks
+        wait_for_lock(lock, f"another process prepares {folder}: waiting for it")
         folder.mkdir(exist_ok=True)  # whoever was waited for may have failed and cleared it away
         for unfinished in folder.glob("*/incomplete.*"):
             shutil.rmtree(unfinished, ignore_errors=True)
