@@ -123,7 +123,8 @@ def train() -> dict:
         "decoupled": False,  # AdamW's decoupled decay; False: coupled, as PyTorch's Adam(weight_decay)
         "clip_norm": 5.0,  # global norm of the gradient; 0: no clipping
         "average": 0.0,  # decay of the exponential moving average of the weights; 0: none
-        "patience": 5,  # epochs without a better validation loss before it stops; 0: never
+        "select": "loss",  # the best epoch is that of the best validation loss, or CIDEr-D of greedy captions
+        "patience": 5,  # epochs without a better validation, by `select`, before it stops; 0: never
         "checkpoint_every": 500,  # steps between saves inside an epoch
     }
 

@@ -37,7 +37,7 @@ class Checkpoints:
             [
                 policies.LatestN(2),  # the step before the latest is what a damaged latest falls back on
                 policies.BestN(
-                    get_metric_fn=lambda metrics: metrics["loss"],
+                    get_metric_fn=lambda metrics: metrics["cost"],
                     reverse=True,
                     n=1,
                     keep_checkpoints_without_metrics=False,
@@ -49,21 +49,21 @@ class Checkpoints:
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=keep,
                 create=False,
-                # Without it the manager writes no losses down.
-                best_fn=lambda metrics: metrics["loss"],
+                # Without it the manager writes no metrics down.
+                best_fn=lambda metrics: metrics["cost"],
                 best_mode="min",
             ),
             item_names=("arrays", "progress"),
         )
 
-    def save(self, state: TrainState, frozen: Any, progress: Mapping[str, Any], loss: float | None = None) -> None:
+    def save(self, state: TrainState, frozen: Any, progress: Mapping[str, Any], cost: float | None = None) -> None:
         """Writes a step, in the background where it can.
 
         Args:
           state: the training state; it may be donated as soon as this returns.
           frozen: from `optim.freeze_mask`.
           progress: what the loop must remember, as JSON.
-          loss: the validation loss, where there is one: the smallest is kept as the best.
+          cost: of the validation, where there was one: the step of the least is kept as the best.
 
         Raises:
           UserError: the disk is full, or a step of that number already lies here.
@@ -78,7 +78,7 @@ class Checkpoints:
                     arrays=ocp.args.StandardSave(arrays),
                     progress=ocp.args.JsonSave({**progress, "checksum": checksum(arrays)}),
                 ),
-                metrics=None if loss is None else {"loss": loss},
+                metrics=None if cost is None else {"cost": cost},
             )
         if not saved and step not in self._manager.all_steps():
             raise UserError(f"step {step} could not be saved in {self.folder}")
@@ -98,7 +98,7 @@ class Checkpoints:
         return sorted(self._manager.all_steps(), reverse=True)
 
     def best_step(self) -> int | None:
-        """Returns the step of the smallest validation loss, or None before the first validation."""
+        """Returns the step of the best validation, or None before the first validation."""
         return self._manager.best_step() if self.folder.exists() else None
 
     def restore_latest(self, state: TrainState, frozen: Any) -> tuple[TrainState, dict[str, Any]] | None:

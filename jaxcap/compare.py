@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxcap import config as configs
-from jaxcap import errors, workdir, writers
+from jaxcap import errors, workdir
 from jaxcap.errors import UserError
 from jaxcap.evaluation import flags, scoring, tables
 from jaxcap.scores import bootstrap
@@ -78,7 +78,8 @@ def read(path: Path, split: str, beam: int | None) -> list[Entry]:
     else:
         results = {file.parent: _scores(file.parent) for file in sorted(path.glob("evaluation/*/scores.json"))}
         run, wanted = path, {f: r for f, r in results.items() if _asked_for(r, split, beam)}
-    about = workdir.load_config(run), _val_loss(run), workdir.load_vocabulary(run)
+    config = workdir.load_config(run)
+    about = config, workdir.validation_loss(run, config.train.select), workdir.load_vocabulary(run)
     return [Entry(run, folder, result, *about) for folder, result in wanted.items()] or [Entry(run, None, None, *about)]
 
 
@@ -92,11 +93,6 @@ def _scores(folder: Path) -> dict[str, Any]:
 
 def _asked_for(result: Mapping[str, Any], split: str, beam: int | None) -> bool:
     return result["data"]["split"] == split and beam in (None, result["search"]["beam"])
-
-
-def _val_loss(run: Path) -> float | None:
-    losses = [r["loss"] for r in writers.read_lines(run / "metrics.jsonl") if r.get("split") == "val"]
-    return min((loss for loss in losses if loss is not None), default=None)
 
 
 def compare(first: Entry, entry: Entry) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxcap import errors, report, run, samples, writers
+from jaxcap import errors, report, run, samples, workdir, writers
 from jaxcap.evaluation import Evaluation, evaluate, flags, tables
 from jaxcap.files import write_atomically
 
@@ -89,7 +89,7 @@ def write(folder: Path, found: Evaluation) -> None:
         }
         for row, (id, text) in enumerate(zip(split.ids, texts, strict=True))
     ]
-    metrics = writers.read_lines(Path(result["run"]["workdir"]) / "metrics.jsonl")
+    metrics = writers.read_lines(Path(result["run"]["workdir"]) / workdir.METRICS)
     report.write(folder / "report.html", result, metrics, gallery(found))
     write_atomically(folder / "captions.json", json.dumps(pairs, indent=0, ensure_ascii=False) + "\n")
     lines = (json.dumps(image, ensure_ascii=False) + "\n" for image in images)

@@ -31,6 +31,7 @@ CHOICES = {
     "decoder.activation": tuple(ACTIVATIONS),
     "train.captions": ("random", "all"),
     "train.schedule": SCHEDULES,
+    "train.select": ("loss", "CIDEr-D"),
 }
 
 
@@ -312,9 +313,15 @@ def training_inputs(run: Experiment) -> tuple[pipeline.Inputs, int]:
     return pipeline.cached_inputs(cache), len(views)
 
 
-def evaluation_inputs(run: Experiment, name: str) -> pipeline.Inputs:
-    """Chooses what a validation or test split is read from: photos while the encoder learns, else cached features."""
-    split = run.splits[name]
+def plain_inputs(run: Any, split: Split, views: tuple[str, ...] = ("plain",)) -> pipeline.Inputs:
+    """Chooses what the plain view of a split is read from: photos where the encoder learns, else cached features.
+
+    Args:
+      run: an `Experiment`, or the `run.Run` that came of one.
+      split: the photos.
+      views: the views that a cache of this split holds or shall hold, "plain" among them.
+    """
     if run.config.encoder.trainable:
         return photos(run.config, split, augment=False)
-    return pipeline.cached_inputs(cached_features(run.config, run.model, run.params, run.facts["fingerprint"], split))
+    cache = cached_features(run.config, run.model, run.params, run.facts["fingerprint"], split, views)
+    return pipeline.cached_inputs(cache[:, views.index("plain") :])

@@ -19,25 +19,31 @@ class Progress:
 
     Attributes:
       nats, words: sums of the training loss over the epoch so far.
-      best_loss, best_epoch: of the validation, in nats per word; epochs count from 1.
+      best_cost, best_epoch: of the validation, see `cost`; epochs count from 1.
       stale: epochs since the best one.
       finished: the run is over, by its number of epochs or by early stopping.
     """
 
     nats: float = 0.0
     words: float = 0.0
-    best_loss: float | None = None
+    best_cost: float | None = None
     best_epoch: int = 0
     stale: int = 0
     finished: bool = False
 
-    def validated(self, loss: float, epoch: int, *, epochs: int, patience: int) -> None:
+    def validated(self, cost: float, epoch: int, *, epochs: int, patience: int) -> None:
         """Takes note of a validation: is it the best so far, and is it time to stop?"""
-        if self.best_loss is None or loss < self.best_loss:
-            self.best_loss, self.best_epoch = loss, epoch
-        self.stale = epoch - self.best_epoch
+        better = self.best_cost is None or cost < self.best_cost
+        self.stale = 0 if better else self.stale + 1
+        if better or cost == self.best_cost:  # of equals the last is the best, which orbax takes too
+            self.best_cost, self.best_epoch = cost, epoch
         self.finished = epoch >= epochs or 0 < patience <= self.stale
         self.nats = self.words = 0.0
+
+
+def cost(validation: Mapping[str, float], select: str) -> float:
+    """What the best epoch has least of: the loss, or less than nothing of a score."""
+    return validation["loss"] if select == "loss" else -validation[select]
 
 
 class Stop:
@@ -65,7 +71,8 @@ class Loop:
 
     Attributes:
       step: compiled (state, batch, rng) -> (state, metrics); see `step.train_step`.
-      validate: state -> validation loss in nats per word.
+      validate: state -> numbers of the validation split: the loss in nats per word and, where `train.select` is a
+        score, that score.
       batches: of training.
       rate: step -> learning rate.
       checkpoints: where the state goes.
@@ -78,7 +85,7 @@ class Loop:
     """
 
     step: Callable
-    validate: Callable[[TrainState], float]
+    validate: Callable[[TrainState], Mapping[str, float]]
     batches: TrainingBatches
     rate: Callable[[int], Any]
     checkpoints: Checkpoints
@@ -146,12 +153,13 @@ class Loop:
 
     def _end_of_epoch(self, state: TrainState, progress: Progress, epoch: int) -> None:
         """Validates, decides whether the run is finished, saves and shows."""
-        loss, train_loss = self.validate(state), progress.nats / max(progress.words, 1.0)
-        progress.validated(loss, epoch, epochs=self.train["epochs"], patience=self.train["patience"])
+        found, train_loss = self.validate(state), progress.nats / max(progress.words, 1.0)
+        least = cost(found, self.train["select"])
+        progress.validated(least, epoch, epochs=self.train["epochs"], patience=self.train["patience"])
         # Written before it is saved: a kill in between repeats the record instead of losing it.
-        self.write(int(state.step), {"epoch": epoch, "split": "val", "loss": loss, "train_loss": train_loss})
-        self._save(state, progress, loss)
+        self.write(int(state.step), {"epoch": epoch, "split": "val", **found, "train_loss": train_loss})
+        self._save(state, progress, least)
         self.after_epoch(epoch, state)
 
-    def _save(self, state: TrainState, progress: Progress, loss: float | None = None) -> None:
-        self.checkpoints.save(state, self.frozen, asdict(progress), loss)
+    def _save(self, state: TrainState, progress: Progress, cost: float | None = None) -> None:
+        self.checkpoints.save(state, self.frozen, asdict(progress), cost)

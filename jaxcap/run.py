@@ -12,8 +12,6 @@ from ml_collections import ConfigDict
 from jaxcap import captioning, experiment, optim, parallel, search, workdir
 from jaxcap import step as steps
 from jaxcap.checkpoint import Checkpoints
-from jaxcap.data import pipeline
-from jaxcap.data.split import Split
 from jaxcap.errors import UserError
 from jaxcap.models.captioner import Captioner
 from jaxcap.text import Vocabulary
@@ -46,7 +44,7 @@ class Run(NamedTuple):
 
 
 def restore_best(folder: Path) -> Run:
-    """Restores the checkpoint of the smallest validation loss.
+    """Restores the checkpoint of the best validation.
 
     Raises:
       UserError: there is no run in `folder`, it has validated nothing yet, or it is damaged.
@@ -67,20 +65,6 @@ def restore_best(folder: Path) -> Run:
     checkpoints.close()
     best = jax.tree.map(jnp.asarray, state.best_params)
     return Run(folder, config, vocabulary, facts, model, best, frozen, step, progress["best_epoch"])
-
-
-def plain_inputs(run: Run, split: Split, views: tuple[str, ...] = ("plain",)) -> pipeline.Inputs:
-    """Chooses what the plain view of a split is read from: photos where the encoder was trained, else cached features.
-
-    Args:
-      run: the run.
-      split: the photos.
-      views: the views that a cache of this split holds or shall hold, "plain" among them.
-    """
-    if run.config.encoder.trainable:
-        return experiment.photos(run.config, split, augment=False)
-    cache = experiment.cached_features(run.config, run.model, run.params, run.facts["fingerprint"], split, views)
-    return pipeline.cached_inputs(cache[:, views.index("plain") :])
 
 
 def searching(run: Run, rules: search.Rules, beam: int) -> Callable:

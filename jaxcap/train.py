@@ -13,13 +13,14 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from jaxcap import captioning, errors, experiment, figures, optim, parallel, samples, search, workdir, writers
+from jaxcap import captioning, errors, experiment, figures, optim, parallel, samples, scores, search, workdir, writers
 from jaxcap import config as configs
 from jaxcap import step as steps
 from jaxcap.checkpoint import Checkpoints
 from jaxcap.data import pipeline
 from jaxcap.experiment import Experiment
 from jaxcap.loop import Loop, Progress
+from jaxcap.scores import cider
 
 EXAMPLE = """example:
   python -m jaxcap.train --config experiments/flickr8k.py --config.data.dir=DIR --config.train.epochs=3
@@ -62,7 +63,7 @@ def train(run: Experiment, folder: Path, resuming: bool) -> int:
     """Trains (on), shows the result and returns the exit code: 0, or 128 + the signal that stopped it."""
     config = run.config
     inputs, views = experiment.training_inputs(run)
-    val_inputs = experiment.evaluation_inputs(run, "val")
+    val_inputs = experiment.plain_inputs(run, run.splits["val"])
     batches = pipeline.TrainingBatches(
         inputs, run.captions["train"], views, config.train.batch_size, config.train.captions == "all", config.seed
     )
@@ -71,7 +72,7 @@ def train(run: Experiment, folder: Path, resuming: bool) -> int:
         workdir.create(folder, config, run.vocabulary, run.facts)
     checkpoints = Checkpoints(folder / "checkpoints")
     state, progress = latest(run, checkpoints, optimiser)
-    metrics = folder / "metrics.jsonl"
+    metrics = folder / workdir.METRICS
     writers.truncate_after(metrics, int(state.step))
     caption = parallel.compile_per_image(captioning.greedy(run.model, search.Rules(config.text.max_length)))
     total = len(batches) * config.train.epochs
@@ -81,7 +82,7 @@ def train(run: Experiment, folder: Path, resuming: bool) -> int:
     ):
         loop = Loop(
             step=compile_step(run, optimiser),
-            validate=compile_validation(run, val_inputs),
+            validate=compile_validation(run, val_inputs, caption),
             batches=batches,
             rate=optim.schedule(config.train, len(batches)),
             checkpoints=checkpoints,
@@ -125,16 +126,30 @@ def compile_step(run: Experiment, optimiser: Any) -> Callable:
     return parallel.compile_train_step(step)
 
 
-def compile_validation(run: Experiment, inputs: pipeline.Inputs) -> Callable[[steps.TrainState], float]:
-    """Returns the function from a state to the loss over all validation captions, in nats per word."""
+def compile_validation(
+    run: Experiment, inputs: pipeline.Inputs, caption: Callable
+) -> Callable[[steps.TrainState], dict[str, float]]:
+    """Returns the function from a state to the validation's numbers.
+
+    They are the loss over all captions, in nats per word, and, where it selects the best epoch, the CIDEr-D of the
+    captions that `caption` writes.
+    """
     step = parallel.compile_eval_step(functools.partial(steps.eval_step, model=run.model))
     split, tokens = run.splits["val"], run.captions["val"].tokens
+    batch_size = run.config.train.batch_size
 
-    def validate(state: steps.TrainState) -> float:
+    def validate(state: steps.TrainState) -> dict[str, float]:
         params = state.best_params
-        batches = pipeline.evaluation_batches(inputs, len(split), run.config.train.batch_size, tokens)
-        sums = [step(params, batch) for batch in batches]
-        return sum(float(s["nats"]) for s in sums) / max(sum(float(s["words"]) for s in sums), 1.0)
+        sums = [step(params, batch) for batch in pipeline.evaluation_batches(inputs, len(split), batch_size, tokens)]
+        loss = sum(float(s["nats"]) for s in sums) / max(sum(float(s["words"]) for s in sums), 1.0)
+        if run.config.train.select == "loss":
+            return {"loss": loss}
+        written = samples.write_captions(caption, params, inputs, len(split), batch_size, run.vocabulary)
+        ours, theirs = scores.words_of(
+            {id: " ".join(one.words) for id, one in zip(split.ids, written, strict=True)},
+            dict(zip(split.ids, split.captions, strict=True)),
+        )
+        return {"loss": loss, "CIDEr-D": float(cider.statistics(ours, theirs)[:, 0].mean())}
 
     return validate
 
@@ -170,9 +185,13 @@ def finish(
     run: Experiment, folder: Path, checkpoints: Checkpoints, state: steps.TrainState, progress: Progress, caption: Any
 ) -> None:
     """Prints what came of the run; on scenes, whose objects are known, also how right the best captions are."""
+    if run.config.train.select == "loss":
+        best = f"loss: {progress.best_cost:.4f} nats/word"
+    else:
+        best = f"{run.config.train.select}: {-100 * progress.best_cost:.1f}"
     print(
-        f"best validation loss: {progress.best_loss:.4f} nats/word after epoch {progress.best_epoch} "
-        f"(vocabulary {len(run.vocabulary):,}); everything is in {folder}",
+        f"best validation {best} after epoch {progress.best_epoch} (vocabulary {len(run.vocabulary):,}); "
+        f"everything is in {folder}",
         flush=True,
     )
     split = run.splits.get("test")
@@ -180,7 +199,7 @@ def finish(
         return
     best, _ = checkpoints.restore(checkpoints.best_step(), state, run.frozen)
     # The parameters that the run began with were given away with the first step.
-    inputs = experiment.evaluation_inputs(dataclasses.replace(run, params=best.params), "test")
+    inputs = experiment.plain_inputs(dataclasses.replace(run, params=best.params), split)
     captions = samples.write_captions(
         caption, best.best_params, inputs, len(split), run.config.train.batch_size, run.vocabulary
     )

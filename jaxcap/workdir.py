@@ -10,9 +10,11 @@ from ml_collections import ConfigDict
 from jaxcap import config as configs
 from jaxcap.errors import UserError
 from jaxcap.files import write_atomically
+from jaxcap.loop import cost
 from jaxcap.text import Vocabulary
+from jaxcap.writers import read_lines
 
-CONFIG, VOCABULARY, ENCODER = "config.json", "vocabulary.json", "encoder.json"
+CONFIG, VOCABULARY, ENCODER, METRICS = "config.json", "vocabulary.json", "encoder.json", "metrics.jsonl"
 
 
 def check(path: Path, config: ConfigDict) -> bool:
@@ -53,6 +55,16 @@ def load_config(path: Path) -> ConfigDict:
 def load_vocabulary(path: Path) -> Vocabulary:
     """Reads the vocabulary of the run in `path`; raises `UserError` as `load_config`."""
     return _read(path, VOCABULARY, Vocabulary.from_json)
+
+
+def validation_loss(path: Path, select: str) -> float | None:
+    """Returns the validation loss, in nats per word, of the epoch that `select` (see `loop.cost`) makes the best.
+
+    None where the run in `path` has recorded no validation.
+    """
+    records = [record for record in read_lines(path / METRICS) if record.get("split") == "val"]
+    records = [record for record in records if None not in (record.get("loss"), record.get(select))]
+    return min(reversed(records), key=lambda record: cost(record, select))["loss"] if records else None
 
 
 def load_encoder(path: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxcap import caption, images, run, samples, search
+from jaxcap import caption, experiment, images, run, samples, search
 from jaxcap.errors import UserError
 from jaxcap.evaluation import splits
 from jaxcap.run import restore_best
@@ -87,7 +87,7 @@ def test_it_writes_what_evaluation_writes(made_run, tmp_path, capsys):
         (tmp_path / f"{row}.png").write_bytes(split.photo(row))
     run_command(made_run, tmp_path, "--beam", 2, "--json")
     searched = run.searching(trained, search.Rules(trained.config.text.max_length), 2)
-    inputs = run.plain_inputs(trained, split)
+    inputs = experiment.plain_inputs(trained, split)
     written = samples.write_captions(searched, trained.params, inputs, len(split), 3, trained.vocabulary)
     assert [answer["words"] for answer in answers(capsys)] == [one.words for one in written]
 

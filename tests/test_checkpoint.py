@@ -46,11 +46,11 @@ def test_round_trip_is_exact_with_frozen_parameters(states, tmp_path):
     fresh, frozen, (state, *_) = states
     saved = Checkpoints(tmp_path / "c")
     assert saved.restore_latest(fresh, frozen) is None
-    saved.save(state, frozen, {"stale": 3, "best_loss": 0.1 + 0.2})
+    saved.save(state, frozen, {"stale": 3, "best_cost": 0.1 + 0.2})
     saved.close()
     restored, progress = Checkpoints(tmp_path / "c").restore_latest(fresh, frozen)
     assert_same(restored, state)
-    assert progress == {"stale": 3, "best_loss": 0.1 + 0.2}
+    assert progress == {"stale": 3, "best_cost": 0.1 + 0.2}
 
 
 def test_frozen_parameters_are_written_once(states, tmp_path):

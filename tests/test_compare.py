@@ -54,7 +54,7 @@ def write_scores(workdir, captions, *, split="test", beam=5, first=0, order=1):
 
 def make_run(folder, *, seed=0, words=("a",), loss=3.0):
     folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps({"seed": seed, "train": {"epochs": 2}}))
+    (folder / "config.json").write_text(json.dumps({"seed": seed, "train": {"epochs": 2, "select": "loss"}}))
     (folder / "vocabulary.json").write_text(json.dumps(["<pad>", "<start>", "<end>", "<unk>", *words]))
     records = [{"step": 1, "split": "val", "loss": loss + 1}, {"step": 2, "split": "val", "loss": loss}]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))

@@ -11,27 +11,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxcap import train, writers
+from jaxcap import evaluate, train, workdir, writers
 from jaxcap.checkpoint import Checkpoints
 from jaxcap.errors import UserError
-from jaxcap.loop import Loop, Progress
+from jaxcap.loop import Loop, Progress, cost
+from tests import small_run
 
 ROOT = Path(__file__).parents[1]
 QUICKSTART = ROOT / "experiments" / "quickstart.py"
-SMALL = {
-    "data.scenes": 30,
-    "data.scene_size": 32,
-    "images.size": 32,
-    "encoder.stage_sizes": "(1, 1)",
-    "encoder.width": 4,
-    "embedding.dim": 6,
-    "decoder.hidden": 8,
-    "decoder.attention": 5,
+SMALL = small_run.SMALL | {
     "decoder.hidden_dropout": 0.2,
-    "train.batch_size": 8,
     "train.epochs": 2,
     "train.captions": "random",
-    "train.average": 0.9,
+    "train.select": "CIDEr-D",
     "train.checkpoint_every": 2,
     "show.captions": 2,
     "show.tensorboard_every": 1,
@@ -59,21 +51,21 @@ def whole(tmp_path_factory):
     """The workdir of a run that nothing disturbed: 24 photos in batches of 8, two epochs, six steps."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAXCAP_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-        workdir = tmp_path_factory.mktemp("whole") / "run"
-        assert train.main(arguments(workdir)) == 0
-    return workdir
+        folder = tmp_path_factory.mktemp("whole") / "run"
+        assert train.main(arguments(folder)) == 0
+    return folder
 
 
-def arrays(workdir, step):
+def arrays(folder, step):
     """The bytes that the checksum of a step stands for, by the checksum that was saved with it."""
-    manager = Checkpoints(workdir / "checkpoints")
+    manager = Checkpoints(folder / "checkpoints")
     assert step in manager.steps()
-    progress = json.loads((workdir / "checkpoints" / "steps" / str(step) / "progress" / "metadata").read_text())
+    progress = json.loads((folder / "checkpoints" / "steps" / str(step) / "progress" / "metadata").read_text())
     return progress
 
 
-def numbers(workdir):
-    return writers.read_lines(workdir / "metrics.jsonl")
+def numbers(folder):
+    return writers.read_lines(folder / workdir.METRICS)
 
 
 def test_a_workdir_holds_everything(whole):
@@ -98,7 +90,7 @@ def test_a_workdir_holds_everything(whole):
 
 def test_a_run_cut_off_in_an_epoch_resumes_bit_for_bit(whole, tmp_path, monkeypatch):
     """Killed in step 5 after the save of step 4 is lost to damage, it goes on from the one before, to equal numbers."""
-    workdir = tmp_path / "run"
+    folder = tmp_path / "run"
     take = Loop._take
 
     def dies(self, waiting, progress):
@@ -109,18 +101,19 @@ def test_a_run_cut_off_in_an_epoch_resumes_bit_for_bit(whole, tmp_path, monkeypa
     with monkeypatch.context() as patch:
         patch.setattr(Loop, "_take", dies)
         with pytest.raises(KeyboardInterrupt):
-            train.main(arguments(workdir))
-    assert max(record["step"] for record in numbers(workdir)) < 6
-    assert train.main(arguments(workdir)) == 0
-    assert numbers(workdir) == numbers(whole)
-    assert arrays(workdir, 6) == arrays(whole, 6)  # progress, and the checksum of every array
+            train.main(arguments(folder))
+    assert max(record["step"] for record in numbers(folder)) < 6
+    assert train.main(arguments(folder)) == 0
+    assert numbers(folder) == numbers(whole)
+    assert arrays(folder, 6) == arrays(whole, 6)  # progress, and the checksum of every array
 
 
 def test_a_finished_run_says_so_and_trains_no_further(whole, capsys):
     before = numbers(whole)
     assert train.main(arguments(whole)) == 0
     out = capsys.readouterr().out
-    assert "best validation loss" in out
+    best = max(record["CIDEr-D"] for record in before if record["split"] == "val")
+    assert f"best validation CIDEr-D: {100 * best:.1f} after epoch" in out
     assert numbers(whole) == before
 
 
@@ -144,12 +137,35 @@ def test_sigterm_saves_and_the_same_command_finishes(whole, tmp_path):
     assert numbers(tmp_path / "run") == numbers(whole)
 
 
-def test_early_stopping_counts_epochs_without_a_better_loss():
+def test_the_epoch_of_the_best_score_is_the_one_that_is_evaluated(whole, capsys):
+    """What validation called the best CIDEr-D is what the evaluation of greedy captions finds."""
+    records = [record for record in numbers(whole) if record["split"] == "val"]
+    best = max(reversed(records), key=lambda record: record["CIDEr-D"])  # of equals, the last
+    assert evaluate.main(["--workdir", str(whole), "--split", "val", "--beam", "1", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["scores"]["CIDEr-D"]["value"] == pytest.approx(best["CIDEr-D"])
+    assert (result["run"]["step"], result["run"]["val_loss"]) == (best["step"], best["loss"])
+
+
+def test_the_best_epoch_is_chosen_by_loss_or_by_score(tmp_path):
+    records = [
+        {"split": "val", "loss": 2.0, "CIDEr-D": 0.3},
+        {"split": "train", "loss": 1.0},
+        {"split": "val", "loss": 2.5, "CIDEr-D": 0.4},
+    ]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps({"step": 1} | record) + "\n" for record in records))
+    assert [cost(records[0], select) for select in ("loss", "CIDEr-D")] == [2.0, -0.3]
+    assert workdir.validation_loss(tmp_path, "loss") == 2.0
+    assert workdir.validation_loss(tmp_path, "CIDEr-D") == 2.5
+    assert workdir.validation_loss(tmp_path / "empty", "loss") is None
+
+
+def test_early_stopping_counts_epochs_without_a_better_one():
     progress = Progress()
     for epoch, loss in enumerate((3.0, 2.0, 2.5, 2.0), start=1):
         progress.validated(loss, epoch, epochs=10, patience=2)
         assert progress.finished == (epoch == 4)
-    assert (progress.best_epoch, progress.best_loss) == (2, 2.0)
+    assert (progress.best_epoch, progress.best_cost) == (4, 2.0)  # of equals, the last
     never = Progress()
     for epoch in range(1, 11):
         never.validated(float(epoch), epoch, epochs=10, patience=0)
@@ -163,6 +179,7 @@ def test_early_stopping_counts_epochs_without_a_better_loss():
         ({"data__name": "flickr30k", "data__dir": "/nowhere"}, "/nowhere"),
         ({"train__batch_size": 0}, "train.batch_size"),
         ({"train__schedule": "linear"}, "cosine"),
+        ({"train__select": "BLEU-4"}, "loss, CIDEr-D"),
         ({"decoder__activation": "gelu"}, "relu, tanh"),
         ({"encoder__weights": "/nowhere.safetensors"}, "/nowhere.safetensors"),
         ({"embedding__kind": "word2vec"}, "embedding.path"),

@@ -7,7 +7,7 @@ they are computed, BLEU, ROUGE-L and METEOR in 0..1, CIDEr-D in 0..10: papers pr
   signature     the line of `jaxcap.scores.signature`: equal lines mean scores that can be compared
   run           workdir (str); config (the resolved config as nested dicts); vocabulary_size; vocabulary (its
                 fingerprint); encoder (where its weights came from); parameters ({"trained": int, "frozen": int});
-                step and epoch of the checkpoint; val_loss (nats per word, the best; None when not recorded)
+                step and epoch of the checkpoint; val_loss (nats per word, then; None when not recorded)
   data          name; dir (the folder of --data-dir, "" for the run's own data); split; images and references (how many
                 in all); ids and captions (hashes of the image ids and of their references)
   search        beam, max_length, min_length, length_normalisation, no_repeat_ngram, unk: as `search.Rules`
@@ -35,13 +35,13 @@ import numpy as np
 
 import jaxcap
 from jaxcap import config as configs
-from jaxcap import samples, search, writers
+from jaxcap import experiment, samples, search, workdir
 from jaxcap.data import pipeline
 from jaxcap.data.split import Split
 from jaxcap.errors import UserError
 from jaxcap.evaluation import blind, scoring, splits
 from jaxcap.progress import Progress
-from jaxcap.run import Run, plain_inputs, searching
+from jaxcap.run import Run, searching
 from jaxcap.scores import attention, health, with_intervals
 from jaxcap.scores.signature import ids_hash, signature
 from jaxcap.text import tokenise
@@ -78,7 +78,7 @@ def evaluate(run: Run, split: str, *, dir: str = "", rules: search.Rules, beam: 
       UserError: the split or its photos are not there, or a photo is damaged.
     """
     name, chosen = splits.scored(run.config, split, dir)
-    inputs = plain_inputs(run, chosen)
+    inputs = experiment.plain_inputs(run, chosen)
     captions = write_captions(run, inputs, len(chosen), rules, beam, batch_size)
     texts = [" ".join(caption.words) for caption in captions]
     train, notes = _training(run, chosen)
@@ -141,7 +141,6 @@ def _signature(run: Run, name: str, split: Split, rules: search.Rules, beam: int
 
 def _about_run(run: Run) -> dict[str, Any]:
     sizes = [(still, leaf.size) for still, leaf in zip(*map(jax.tree.leaves, (run.frozen, run.params)), strict=True)]
-    losses = [record["loss"] for record in writers.read_lines(run.folder / "metrics.jsonl") if record["split"] == "val"]
     return {
         "workdir": str(run.folder),
         "config": json.loads(configs.to_json(run.config)),
@@ -154,7 +153,7 @@ def _about_run(run: Run) -> dict[str, Any]:
         },
         "step": run.step,
         "epoch": run.epoch,
-        "val_loss": min(losses, default=None),
+        "val_loss": workdir.validation_loss(run.folder, run.config.train.select),
     }
 
 

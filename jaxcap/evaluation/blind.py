@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxcap import parallel
+from jaxcap import experiment, parallel
 from jaxcap.data import pipeline
 from jaxcap.data.split import Split
 from jaxcap.progress import Progress
-from jaxcap.run import Run, plain_inputs
+from jaxcap.run import Run
 from jaxcap.scores import baselines
 from jaxcap.text import tokenise
 
@@ -49,7 +49,7 @@ def nearest(run: Run, inputs: pipeline.Inputs, images: int, train: Split) -> Bli
     """
     views = run.config.images.views if run.config.images.augment == "views" else ("plain",)
     # The cache of training serves, where it has the plain view.
-    training_inputs = plain_inputs(run, train, views if "plain" in views else ("plain",))
+    training_inputs = experiment.plain_inputs(run, train, views if "plain" in views else ("plain",))
     rows = baselines.nearest(
         _mean_features(run, inputs, images, "features of the scored photos"),
         _mean_features(run, training_inputs, len(train), "features of the training photos"),

@@ -51,7 +51,7 @@ def score(
     try:
         rows["METEOR"] = _meteor(ours, theirs)
     except UserError as absent:
-        notes.append(f"METEOR is left out: {absent}")
+        notes.append(str(absent))
     return {name: _scored({metric: rows[metric][name] for metric in rows}) for name in ours}, notes
 
 
