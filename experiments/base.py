@@ -20,6 +20,7 @@ def get_config() -> ConfigDict:
             "decoder": decoder(),
             "loss": loss(),
             "train": train(),
+            "search": search(),
             "show": show(),
         },
         sort_keys=False,
@@ -126,6 +127,16 @@ def train() -> dict:
         "select": "loss",  # the best epoch is that of the best validation loss, or CIDEr-D of greedy captions
         "patience": 5,  # epochs without a better validation, by `select`, before it stops; 0: never
         "checkpoint_every": 500,  # steps between saves inside an epoch
+    }
+
+
+def search() -> dict:
+    """How evaluate and caption write captions, where their flags say nothing else."""
+    return {
+        "beam": 5,  # hypotheses kept; 1 is greedy search
+        "min_length": 0,  # fewest words
+        "length_normalisation": 0.0,  # alpha: log-probabilities are compared over ((5 + length) / 6) ** alpha
+        "no_repeat_ngram": 0,  # no so many words twice in a caption; 0: off
     }
 
 

@@ -86,11 +86,11 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def searched(trained: Run, options: argparse.Namespace) -> Callable:
     """Returns the compiled function (params, batch) -> hypotheses that the flags ask for."""
-    rules = flags.rules(options, trained.config.text.max_length)
+    rules, beam = flags.rules(options, trained.config)
     if options.sample:
         typed = {name: getattr(options, name) for name in SAMPLING}
         return run.sampling(trained, rules, **{name: SAMPLING[name] if x is None else x for name, x in typed.items()})
-    return run.searching(trained, rules, options.beam or 5)
+    return run.searching(trained, rules, beam)
 
 
 def found(paths: Sequence[Path]) -> Iterator[Path]:

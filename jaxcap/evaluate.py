@@ -17,7 +17,7 @@ from jaxcap.files import write_atomically
 DESCRIPTION = """Caption a split with the run's best checkpoint and score it: BLEU, ROUGE-L, CIDEr-D and, where Java is,
 METEOR, each with a bootstrap interval and blind baselines beside it; the health of captions and attention.
 
-Written to DIR/evaluation/SPLIT-beamK (with the folder's name for --data-dir, and any rule that is not the usual one):
+Written to DIR/evaluation/SPLIT-beamK (with the folder's name for --data-dir, and any rule that is not the run's):
   scores.json    all numbers
   captions.json  the captions in COCO's result format
   images.jsonl   one line an image: its caption and what it adds to each score
@@ -31,12 +31,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
     options = parse(argv)
     trained = run.restore_best(options.workdir)
+    rules, beam = flags.rules(options, trained.config)
     found = evaluate(
         trained,
         options.split,
         dir=options.data_dir,
-        rules=flags.rules(options, trained.config.text.max_length),
-        beam=options.beam,
+        rules=rules,
+        beam=beam,
         batch_size=options.batch_size,
     )
     folder = options.workdir / "evaluation" / folder_name(found.result)
@@ -56,19 +57,18 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--split", choices=("val", "test"), required=True)
     parser.add_argument("--data-dir", default="", metavar="DIR", help="score on this folder of any known layout")
     flags.add_search(parser)
-    parser.set_defaults(beam=5)
     parser.add_argument("--json", action="store_true", help="print scores.json instead of the table")
     return parser.parse_args(argv)
 
 
 def folder_name(result: dict[str, Any]) -> str:
-    """Names the folder of an evaluation so that another split, data set, beam or rule has another."""
-    data, how = result["data"], result["search"]
+    """Names the folder of an evaluation so that another split, data set, beam or rule than the run's has another."""
+    data, how, usual = result["data"], result["search"], result["run"]["config"]["search"]
     parts = [data["split"], f"beam{how['beam']}"]
     if data["dir"]:
         parts.append(re.sub(r"[^\w.]+", "_", Path(data["dir"]).expanduser().resolve().name))
     short = {"min_length": "min", "length_normalisation": "alpha", "no_repeat_ngram": "ngram"}
-    parts += [f"{name}{how[key]:g}" for key, name in short.items() if how[key]]
+    parts += [f"{name}{how[key]:g}" for key, name in short.items() if how[key] != usual[key]]
     return "-".join([*parts, *["unk"] * how["unk"]])
 
 

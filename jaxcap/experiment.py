@@ -20,6 +20,7 @@ from jaxcap.files import cache_root
 from jaxcap.models import captioner
 from jaxcap.models.attention import ACTIVATIONS
 from jaxcap.optim import SCHEDULES, freeze_mask, trainable_rules
+from jaxcap.search import Rules
 from jaxcap.text import Vocabulary, count_words, tokenise
 
 CHOICES = {
@@ -63,6 +64,9 @@ def check(config: ConfigDict) -> None:
         raise UserError(
             "images.augment=views reads cached features, which a trained encoder outgrows: use free or none"
         )
+    if config.search.beam < 1:
+        raise UserError(f"search.beam={config.search.beam}: must be at least 1")
+    search_rules(config)
     parallel.check_batch_size(config.train.batch_size, "train.batch_size")
 
 
@@ -150,6 +154,17 @@ def describe(run: Experiment) -> list[str]:
     lines.append(f"encoder: {run.facts['source']}")
     lines.append(f"parameters: {trained:,} trained, {total - trained:,} frozen; devices: {parallel.describe()}")
     return lines
+
+
+def search_rules(config: ConfigDict) -> Rules:
+    """Returns the rules of the captions that the config asks for; raises `UserError` for those none can satisfy."""
+    section = config.search
+    return Rules(
+        max_length=config.text.max_length,
+        min_length=section.min_length,
+        length_normalisation=section.length_normalisation,
+        no_repeat_ngram=section.no_repeat_ngram,
+    )
 
 
 def data_options(config: ConfigDict) -> dict[str, Any]:

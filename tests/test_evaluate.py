@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxcap import evaluate, experiment, meteor, scores
+from jaxcap import config as configs
+from jaxcap import evaluate, experiment, meteor, scores, search
 from jaxcap.errors import UserError
-from jaxcap.evaluation import scoring, splits, tables
+from jaxcap.evaluation import flags, scoring, splits, tables
 from jaxcap.run import restore_best
 from tests import small_run
 
@@ -238,10 +239,24 @@ def test_coco_images_have_their_number_in_the_result_format():
     assert evaluate.image_id("flickr30k", "1000092795.jpg") == "1000092795.jpg"
 
 
-def test_another_rule_is_another_folder():
-    search = {"beam": 3, "min_length": 4, "length_normalisation": 0.7, "no_repeat_ngram": 2, "unk": True}
-    data = {"split": "test", "dir": ""}
-    assert evaluate.folder_name({"data": data, "search": search}) == "test-beam3-min4-alpha0.7-ngram2-unk"
+def test_a_rule_that_is_not_the_runs_makes_another_folder():
+    usual = {"beam": 5, "min_length": 4, "length_normalisation": 1.0, "no_repeat_ngram": 0}
+    how = {"beam": 3, "min_length": 4, "length_normalisation": 0.0, "no_repeat_ngram": 2, "unk": True}
+    result = {"data": {"split": "test", "dir": ""}, "search": how, "run": {"config": {"search": usual}}}
+    assert evaluate.folder_name(result) == "test-beam3-alpha0-ngram2-unk"
+    assert evaluate.folder_name(result | {"search": usual | {"unk": False}}) == "test-beam5"
+
+
+def test_the_rules_are_the_runs_where_the_flags_say_nothing():
+    config = configs.load(
+        str(small_run.QUICKSTART), ["--config.search.length_normalisation=0.7", "--config.search.beam=4"]
+    )
+    typed = evaluate.parse(["--workdir", "DIR", "--split", "val"])
+    assert flags.rules(typed, config) == (search.Rules(length_normalisation=0.7), 4)
+    typed = evaluate.parse(
+        ["--workdir", "DIR", "--split", "val", "--beam", "2", "--length-normalisation", "0", "--min-length", "3"]
+    )
+    assert flags.rules(typed, config) == (search.Rules(min_length=3), 2)
 
 
 @pytest.mark.parametrize(

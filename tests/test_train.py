@@ -180,6 +180,8 @@ def test_early_stopping_counts_epochs_without_a_better_one():
         ({"train__batch_size": 0}, "train.batch_size"),
         ({"train__schedule": "linear"}, "cosine"),
         ({"train__select": "BLEU-4"}, "loss, CIDEr-D"),
+        ({"search__beam": 0}, "search.beam"),
+        ({"search__min_length": 40}, "min_length"),
         ({"decoder__activation": "gelu"}, "relu, tanh"),
         ({"encoder__weights": "/nowhere.safetensors"}, "/nowhere.safetensors"),
         ({"embedding__kind": "word2vec"}, "embedding.path"),
