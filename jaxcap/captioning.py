@@ -32,9 +32,11 @@ def greedy(model: Captioner, rules: search.Rules) -> Callable[[Any, dict[str, ja
     return lambda params, batch: search.greedy(*prepare(model, params, batch), rules)
 
 
-def beam(model: Captioner, rules: search.Rules, beams: int) -> Callable[[Any, dict[str, jax.Array]], search.Hypotheses]:
-    """Returns the pure function (params, batch) -> hypotheses of beam search with `beams` hypotheses."""
-    return lambda params, batch: search.beam_search(*prepare(model, params, batch), beams, rules)
+def beam(
+    model: Captioner, rules: search.Rules, beams: int, lanes: int | None = None
+) -> Callable[[Any, dict[str, jax.Array]], search.Hypotheses]:
+    """Returns the pure function (params, batch) -> hypotheses of `search.beam_search`."""
+    return lambda params, batch: search.beam_search(*prepare(model, params, batch), beams, rules, lanes=lanes)
 
 
 def sample(

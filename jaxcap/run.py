@@ -67,9 +67,13 @@ def restore_best(folder: Path) -> Run:
     return Run(folder, config, vocabulary, facts, model, best, frozen, step, progress["best_epoch"])
 
 
-def searching(run: Run, rules: search.Rules, beam: int) -> Callable:
-    """Compiles, for all devices, (params, batch) -> `search.Hypotheses` by beam search, greedy at a beam of 1."""
-    function = captioning.greedy(run.model, rules) if beam == 1 else captioning.beam(run.model, rules, beam)
+def searching(run: Run, rules: search.Rules, beam: int, lanes: int | None = None) -> Callable:
+    """Compiles, for all devices, (params, batch) -> `search.Hypotheses` by beam search, greedy at a beam of 1.
+
+    Of a batch, `lanes` images over all devices are searched at a time (see `search.beam_search`); None: all of them.
+    """
+    each = lanes and -(-lanes // parallel.device_count())
+    function = captioning.greedy(run.model, rules) if beam == 1 else captioning.beam(run.model, rules, beam, each)
     return parallel.compile_per_image(function)
 
 

@@ -46,6 +46,8 @@ from jaxcap.scores import attention, health, with_intervals
 from jaxcap.scores.signature import ids_hash, signature
 from jaxcap.text import tokenise
 
+CALL = 8  # batches of cached features in one call
+
 
 class Evaluation(NamedTuple):
     """What came of scoring one split.
@@ -105,11 +107,14 @@ def evaluate(run: Run, split: str, *, dir: str = "", rules: search.Rules, beam: 
 def write_captions(
     run: Run, inputs: pipeline.Inputs, images: int, rules: search.Rules, beam: int, batch_size: int
 ) -> list[samples.Caption]:
-    """Captions all photos of some inputs on all devices, with a progress bar."""
-    caption = searching(run, rules, beam)
+    """Captions all photos of some inputs on all devices, `batch_size` at a time, with a progress bar."""
+    # Cached features come in larger calls, in which the next image takes the place of one whose caption has ended.
+    cached = not run.config.encoder.trainable
+    caption = searching(run, rules, beam, lanes=batch_size if cached else None)
+    call = min(CALL * batch_size, images) if cached else batch_size
     written = []
     with Progress(images, "captions") as progress:
-        for one in samples.captions_one_by_one(caption, run.params, inputs, images, batch_size, run.vocabulary):
+        for one in samples.captions_one_by_one(caption, run.params, inputs, images, call, run.vocabulary):
             written.append(one)
             progress.update()
     return written
