@@ -5,6 +5,7 @@ import os
 import pickle
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -112,6 +113,13 @@ def test_a_split_can_be_pickled_and_read_from_threads(raw):
         assert list(pool.map(split.photo, [0, 1, 2, 3] * 50)) == photos * 50
     again = pickle.loads(pickle.dumps(split))
     assert (again.ids, again.captions, again.photo(3)) == (split.ids, split.captions, photos[3])
+
+
+def test_nothing_is_left_in_the_temporary_folder(tmp_path, monkeypatch):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    data.load("scenes", scenes=10, scene_size=32, seed=6)
+    assert list((tmp_path / "temporary").iterdir()) == []
 
 
 def test_scenes_keep_the_box_of_every_object():
