@@ -149,7 +149,7 @@ def compile_validation(
             {id: " ".join(one.words) for id, one in zip(split.ids, written, strict=True)},
             dict(zip(split.ids, split.captions, strict=True)),
         )
-        return {"loss": loss, "CIDEr-D": float(cider.statistics(ours, theirs)[:, 0].mean())}
+        return {"loss": loss, "CIDEr-D": float(cider.from_statistics(cider.statistics(ours, theirs).sum(0))[0])}
 
     return validate
 
