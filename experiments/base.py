@@ -99,13 +99,15 @@ def decoder() -> dict:
         "tie_weights": False,  # the output layer shares the word embedding
         "word_dropout": 0.0,  # of the embedded words
         "hidden_dropout": 0.0,  # of the state that predicts the word
-        "feature_dropout": 0.0,  # of the grid
+        "feature_dropout": 0.0,  # of the grid's channels, each in all regions at once
+        "dtype": "float32",  # of the factors of matrix products, which are summed in float32: float32 or bfloat16
     }
 
 
 def loss() -> dict:
     return {
         "label_smoothing": 0.0,
+        "consensus": 0.0,  # share of a caption's weight that it earns by agreeing with the photo's other captions
         "doubly_stochastic": 0.0,  # weight of the term that asks every region for attention 1 over the sentence
     }
 

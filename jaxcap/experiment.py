@@ -19,6 +19,7 @@ from jaxcap.errors import UserError
 from jaxcap.files import cache_root
 from jaxcap.models import captioner
 from jaxcap.models.attention import ACTIVATIONS
+from jaxcap.models.layers import DTYPES
 from jaxcap.optim import SCHEDULES, freeze_mask, trainable_rules
 from jaxcap.search import Rules
 from jaxcap.text import Vocabulary, count_words, tokenise
@@ -30,6 +31,7 @@ CHOICES = {
     "encoder.pool": ("auto", "padded", "ceil"),
     "embedding.kind": ("random", "word2vec", "train"),
     "decoder.activation": tuple(ACTIVATIONS),
+    "decoder.dtype": DTYPES,
     "train.captions": ("random", "all"),
     "train.schedule": SCHEDULES,
     "train.select": ("loss", "CIDEr-D"),

@@ -64,8 +64,15 @@ def train(run: Experiment, folder: Path, resuming: bool) -> int:
     config = run.config
     inputs, views = experiment.training_inputs(run)
     val_inputs = experiment.plain_inputs(run, run.splits["val"])
+    consensus = config.loss.consensus
     batches = pipeline.TrainingBatches(
-        inputs, run.captions["train"], views, config.train.batch_size, config.train.captions == "all", config.seed
+        inputs,
+        run.captions["train"],
+        views,
+        config.train.batch_size,
+        config.train.captions == "all",
+        config.seed,
+        pipeline.consensus_weights(run.splits["train"], consensus) if consensus else None,
     )
     optimiser = optim.optimiser(config.train, len(batches), run.frozen)
     if not resuming:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxcap.models.decoder import Decoder
-from jaxcap.models.layers import dropout
+from jaxcap.models.layers import dropout, product
 
 B, C, T, V, L, D = 3, 2, 6, 17, 9, 10
 PLAIN = {}
@@ -99,6 +99,39 @@ def test_dropout_belongs_to_the_image():
     np.testing.assert_array_equal(all_of_them[2:3], dropout(keys[2:3], x[2:3], 0.3))
     assert set(np.unique(all_of_them)) == {0.0, np.float32(1 / 0.7)}
     np.testing.assert_allclose(all_of_them.mean(), 1, atol=0.03)
+
+
+def test_shared_dropout_takes_a_channel_from_all_regions_or_from_none():
+    dropped = np.asarray(dropout(jax.random.split(jax.random.key(3), 4), jnp.ones((4, 50, 40)), 0.3, shared=1))
+    np.testing.assert_array_equal(dropped, np.broadcast_to(dropped[:, :1], dropped.shape))
+    assert len(np.unique(dropped[:, 0], axis=0)) == 4  # each photo loses channels of its own
+
+
+@pytest.mark.parametrize("shape", [(5, 6), (2, 3, 5, 6)])
+def test_a_bfloat16_product_rounds_its_factors_and_nothing_else(shape):
+    """Value and gradients equal float32 products of rounded factors, bfloat16's 8 bits away from unrounded ones."""
+    keys = jax.random.split(jax.random.key(0), 3)
+    x, kernel, weights = (jax.random.normal(k, s) for k, s in zip(keys, (shape, (6, 4), (*shape[:-1], 4)), strict=True))
+    half = lambda a: a.astype(jnp.bfloat16).astype(jnp.float32)  # noqa: E731
+    value, pull = jax.vjp(lambda x, kernel: product(x, kernel, "bfloat16"), x, kernel)
+    wanted, wanted_pull = jax.vjp(product, half(x), half(kernel))
+    assert value.dtype == jnp.float32
+    np.testing.assert_allclose(value, wanted, rtol=1e-5, atol=1e-6)
+    for ours, theirs in zip(pull(weights), wanted_pull(half(weights)), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+    exact = product(x, kernel)
+    assert 0 < np.abs(value - exact).max() < 0.03 * np.abs(exact).max()
+
+
+def test_bfloat16_changes_logits_by_its_rounding_only():
+    decoder, variables, features, tokens = make(**FULL)
+    rounded = decoder.clone(dtype="bfloat16")
+    logits, attention = decoder.apply(variables, features, tokens)
+    near, looked = rounded.apply(variables, features, tokens)
+    assert near.dtype == looked.dtype == jnp.float32
+    assert 1e-6 < np.abs(near - logits).max() < 0.02 * np.abs(logits).max()
+    assert np.abs(looked - attention).max() < 0.02
+
 
 
 def torch_decoder(torch, p, features, tokens, options):

@@ -57,6 +57,12 @@ def picture(window, card=GOOD):
     return np.asarray(Image.open(io.BytesIO(window.screenshot(f"{card} .photo"))).convert("L"), np.float32)
 
 
+def same(pixels, wanted):
+    """Whether two pictures are one, but for the rounded corners: how a browser smooths those changes with its layers."""
+    radius = 8
+    return np.abs(pixels - wanted)[radius:-radius, radius:-radius].max() <= 1
+
+
 def brightest(pixels):
     """The row and column of the brightest of 7 x 7 regions, and how much brighter it is than the dimmest."""
     side = len(pixels) // 7
@@ -83,7 +89,7 @@ def test_pointing_at_a_word_lights_its_regions(window):
     assert lit_words(window) == ["runs"]
     assert window.run("return document.querySelector('.said').textContent") == "runs: 30 % sure, centre, 46.6× even"
     window.point_at("h1")
-    np.testing.assert_allclose(picture(window), plain, atol=1)
+    assert same(picture(window), plain)
     assert lit_words(window) == []
 
 
@@ -95,9 +101,9 @@ def test_the_light_fades_to_the_same_picture(window, written):
     window.open(written)
     window.point_at(word(2))
     deadline = time.monotonic() + 10
-    while np.abs(picture(window) - wanted).max() > 1 and time.monotonic() < deadline:
+    while not same(picture(window), wanted) and time.monotonic() < deadline:
         pass
-    np.testing.assert_allclose(picture(window), wanted, atol=1)
+    assert same(picture(window), wanted)
 
 
 def test_the_keyboard_does_all_that_the_mouse_does(window):
@@ -118,7 +124,7 @@ def test_the_keyboard_does_all_that_the_mouse_does(window):
     assert (lit_words(window), brightest(picture(window))[0]) == (["runs"], (3, 3))
     window.press(escape)
     assert lit_words(window) == []
-    np.testing.assert_allclose(picture(window), plain, atol=1)
+    assert same(picture(window), plain)
     window.press(tab)
     assert window.run("return document.activeElement.localName") == "summary"
 

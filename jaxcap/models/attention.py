@@ -17,14 +17,16 @@ class AdditiveAttention(nn.Module):
     Attributes:
       width: A, the space in which regions and hidden state meet.
       activation: f, "relu" or "tanh".
+      dtype: of the matrix products, see `layers.product`.
     """
 
     width: int
     activation: str = "relu"
+    dtype: str = "float32"
 
     def setup(self) -> None:
-        self.features = dense(self.width)
-        self.hidden = dense(self.width)
+        self.features = dense(self.width, dtype=self.dtype)
+        self.hidden = dense(self.width, dtype=self.dtype)
         self.score = self.param("score", uniform_fan_in, (self.width, 1))  # a bias would cancel in the softmax
 
     def project(self, features: jax.Array) -> jax.Array:
@@ -60,9 +62,15 @@ class AdditiveAttention(nn.Module):
 
 
 class ContextGate(nn.Module):
-    """Lets the previous hidden state decide how much of each channel of the context is heard."""
+    """Lets the previous hidden state decide how much of each channel of the context is heard.
+
+    Attributes:
+      dtype: of the matrix product, see `layers.product`.
+    """
+
+    dtype: str = "float32"
 
     @nn.compact
     def __call__(self, hidden: jax.Array, context: jax.Array) -> jax.Array:
         """Gates the context [B, C, D] by sigmoid(W h) of the hidden state [B, C, H]."""
-        return nn.sigmoid(dense(context.shape[-1], name="gate")(hidden)) * context
+        return nn.sigmoid(dense(context.shape[-1], dtype=self.dtype, name="gate")(hidden)) * context

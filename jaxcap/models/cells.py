@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxcap.models.layers import uniform_fan_in
+from jaxcap.models.layers import dense
 
 Carry = tuple[jax.Array, jax.Array]
 
@@ -14,13 +14,15 @@ class LSTMCell(nn.Module):
 
     Attributes:
       hidden: H.
+      dtype: of the matrix products, see `layers.product`.
     """
 
     hidden: int
+    dtype: str = "float32"
 
     def setup(self) -> None:
-        self.word = nn.Dense(4 * self.hidden, kernel_init=uniform_fan_in)
-        self.recurrent = nn.Dense(4 * self.hidden, kernel_init=uniform_fan_in, use_bias=False)
+        self.word = dense(4 * self.hidden, dtype=self.dtype)
+        self.recurrent = dense(4 * self.hidden, use_bias=False, dtype=self.dtype)
 
     def project(self, words: jax.Array) -> jax.Array:
         """The words' share of the gates, for all positions at once: [..., E] -> [..., 4H]."""

@@ -1,5 +1,6 @@
 """The decoder: an attention LSTM that reads a photo's regions and writes its captions, one word a step."""
 
+import functools
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 
 from jaxcap.models.attention import AdditiveAttention, ContextGate
 from jaxcap.models.cells import Carry, LSTMCell
-from jaxcap.models.layers import dense, dropout
+from jaxcap.models.layers import dense, dropout, product
 
 
 class Memory(NamedTuple):
@@ -37,7 +38,7 @@ class Decoder(nn.Module):
       deep_output: word, state and context join in E dimensions before the vocabulary (equation 7, with a tanh).
       tie_weights: the output layer is the word embedding itself (Press and Wolf 2017).
       word_dropout, hidden_dropout, feature_dropout: of the embedded words, of the vector that predicts the word, and
-        of the regions.
+        of the regions' channels, each in all regions at once.
     """
 
     vocabulary_size: int
@@ -53,26 +54,28 @@ class Decoder(nn.Module):
     word_dropout: float = 0.0
     hidden_dropout: float = 0.0
     feature_dropout: float = 0.0
+    dtype: str = "float32"
 
     def setup(self) -> None:
+        linear = functools.partial(dense, dtype=self.dtype)
         self.words = nn.Embed(self.vocabulary_size, self.embedding, embedding_init=nn.initializers.normal(0.1))
-        self.attend = AdditiveAttention(self.attention, self.activation)
-        self.cell = LSTMCell(self.hidden)
+        self.attend = AdditiveAttention(self.attention, self.activation, self.dtype)
+        self.cell = LSTMCell(self.hidden, self.dtype)
         if self.feature_embedding:
-            self.embed_features = dense(self.feature_embedding)
+            self.embed_features = linear(self.feature_embedding)
         if self.init_from_mean:
-            self.init_h = dense(self.hidden)
-            self.init_c = dense(self.hidden)
+            self.init_h = linear(self.hidden)
+            self.init_c = linear(self.hidden)
         if self.context_gate:
-            self.gate = ContextGate()
+            self.gate = ContextGate(self.dtype)
         if self.deep_output:
-            self.output_context = dense(self.embedding, use_bias=False)
+            self.output_context = linear(self.embedding, use_bias=False)
         if self.deep_output or self.tie_weights:
-            self.output_hidden = dense(self.embedding)
+            self.output_hidden = linear(self.embedding)
         if self.tie_weights:
             self.output_bias = self.param("output_bias", nn.initializers.zeros, (self.vocabulary_size,))
         else:
-            self.output = dense(self.vocabulary_size)
+            self.output = linear(self.vocabulary_size)
 
     def __call__(
         self, features: jax.Array, tokens: jax.Array, keys: jax.Array | None = None
@@ -114,7 +117,8 @@ class Decoder(nn.Module):
         """
         if self.feature_embedding:
             features = nn.relu(self.embed_features(features))
-        features = dropout(keys, features, self.feature_dropout)
+        # Whole channels (Tompson et al. 2015): a mean over 49 regions would outlive the loss of single values unharmed.
+        features = dropout(keys, features, self.feature_dropout, shared=1)
         shape = (features.shape[0], captions, self.hidden)
         if self.init_from_mean:
             mean = features.mean(axis=1)  # [B, D]
@@ -157,7 +161,9 @@ class Decoder(nn.Module):
         if self.deep_output:
             x = jnp.tanh(x + words + self.output_context(context))
         x = dropout(keys, x, self.hidden_dropout)
-        return self.words.attend(x) + self.output_bias if self.tie_weights else self.output(x)
+        if self.tie_weights:
+            return product(x, self.words.embedding.T, self.dtype) + self.output_bias
+        return self.output(x)
 
 
 def _split(keys: jax.Array) -> jax.Array:

@@ -44,6 +44,36 @@ def from_statistics(total: np.ndarray) -> np.ndarray:
     return total[..., :1] / total[..., 1:]
 
 
+def consensus(captions: Sequence[Sequence[Sequence[str]]]) -> list[list[float]]:
+    """Scores every caption of an image against the image's other captions.
+
+    This is the weight of a caption in consensus-based training (Phan, Henter, Miyao and Satoh 2017,
+    https://arxiv.org/abs/1712.09532, "WXE"): what several people said counts for more than what one did.
+
+    Args:
+      captions: the words of the captions of N images, whose document frequencies are used.
+
+    Returns:
+      For each image, the CIDEr-D of each of its captions; 0 for a caption without others.
+    """
+    counts = [[ngram_counts(text, _LONGEST) for text in texts] for texts in captions]
+    rarity = _rarity(counts)
+    return [_agreement(texts, rarity) for texts in counts]
+
+
+def _agreement(texts: Sequence[Counts], rarity: dict[tuple[str, ...], float]) -> list[float]:
+    weights = [_weighted(text, rarity, 0.0) for text in texts]
+    scores = []
+    for one, text in enumerate(texts):
+        others = [
+            _similarity(weights[one], weights[other], _bigrams(text) - _bigrams(texts[other]))
+            for other in range(len(texts))
+            if other != one
+        ]
+        scores.append(10.0 * sum(others) / max(len(others), 1))
+    return scores
+
+
 def _rarity(references: Sequence[Sequence[Counts]]) -> dict[tuple[str, ...], float]:
     """Returns the idf of every n-gram of the references: the log of images over images that have it."""
     images = Counter()
