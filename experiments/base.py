@@ -20,6 +20,7 @@ def get_config() -> ConfigDict:
             "decoder": decoder(),
             "loss": loss(),
             "train": train(),
+            "self_critical": self_critical(),
             "search": search(),
             "show": show(),
         },
@@ -92,6 +93,7 @@ def decoder() -> dict:
         "hidden": 512,
         "attention": 512,
         "activation": "relu",  # of the additive attention: relu or tanh
+        "feature_norm": False,  # LayerNorm of every region, before all else
         "feature_embedding": 0,  # width of a layer that embeds the regions before all else; 0: none
         "init_from_mean": False,  # h0 and c0 from the mean feature instead of zeros
         "context_gate": False,  # a sigmoid gate of the hidden state on the context vector
@@ -107,7 +109,6 @@ def decoder() -> dict:
 def loss() -> dict:
     return {
         "label_smoothing": 0.0,
-        "consensus": 0.0,  # share of a caption's weight that it earns by agreeing with the photo's other captions
         "doubly_stochastic": 0.0,  # weight of the term that asks every region for attention 1 over the sentence
     }
 
@@ -129,6 +130,15 @@ def train() -> dict:
         "select": "loss",  # the best epoch is that of the best validation loss, or CIDEr-D of greedy captions
         "patience": 5,  # epochs without a better validation, by `select`, before it stops; 0: never
         "checkpoint_every": 500,  # steps between saves inside an epoch
+    }
+
+
+def self_critical() -> dict:
+    """Epochs after those of `train`, from its best one on, that raise the CIDEr-D of captions that are drawn."""
+    return {
+        "epochs": 0,
+        "learning_rate": 2e-5,  # constant
+        "captions": 5,  # drawn of a photo in each step
     }
 
 

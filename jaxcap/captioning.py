@@ -60,3 +60,23 @@ def sample(
         return search.sample(*prepare(model, params, batch), keys, rules, **options)
 
     return draw
+
+
+def draws(
+    model: Captioner, rules: search.Rules, captions: int
+) -> Callable[[Any, dict[str, jax.Array]], search.Hypotheses]:
+    """Returns the pure function (params, batch) -> hypotheses [B, K, ...] of `captions` draws a photo.
+
+    Its batch also holds "draw" [B] int32, the seed of each photo's draws.
+    """
+
+    def draw(params: Any, batch: dict[str, jax.Array]) -> search.Hypotheses:
+        prepared = prepare(model, params, batch)
+        keys = jax.vmap(jax.random.key)(batch["draw"])  # [B]
+
+        def one(number: jax.Array) -> search.Hypotheses:
+            return search.sample(*prepared, jax.vmap(jax.random.fold_in, (0, None))(keys, number), rules)
+
+        return jax.vmap(one, out_axes=1)(jax.numpy.arange(captions))
+
+    return draw

@@ -19,17 +19,22 @@ class Progress:
 
     Attributes:
       nats, words: sums of the training loss over the epoch so far.
+      reward, images: sums of the reward of self-critical training over the epoch so far.
       best_cost, best_epoch: of the validation, see `cost`; epochs count from 1.
       stale: epochs since the best one.
-      finished: the run is over, by its number of epochs or by early stopping.
+      finished: the loop is over, by its number of epochs or by early stopping.
+      turned: after which epoch training became self-critical; None while it has not.
     """
 
     nats: float = 0.0
     words: float = 0.0
+    reward: float = 0.0
+    images: float = 0.0
     best_cost: float | None = None
     best_epoch: int = 0
     stale: int = 0
     finished: bool = False
+    turned: int | None = None
 
     def validated(self, cost: float, epoch: int, *, epochs: int, patience: int) -> None:
         """Takes note of a validation: is it the best so far, and is it time to stop?"""
@@ -38,7 +43,7 @@ class Progress:
         if better or cost == self.best_cost:  # of equals the last is the best, which orbax takes too
             self.best_cost, self.best_epoch = cost, epoch
         self.finished = epoch >= epochs or 0 < patience <= self.stale
-        self.nats = self.words = 0.0
+        self.nats = self.words = self.reward = self.images = 0.0
 
 
 def cost(validation: Mapping[str, float], select: str) -> float:
@@ -138,14 +143,14 @@ class Loop:
         if waiting is None:
             return
         step, metrics = waiting
-        nats, words = float(metrics["nats"]), float(metrics["words"])
-        progress.nats += nats
-        progress.words += words
+        sums = {name: float(metrics.get(name, 0.0)) for name in ("nats", "words", "reward", "images")}
+        for name, value in sums.items():
+            setattr(progress, name, getattr(progress, name) + value)
         if step % self.write_every == 0 or step % len(self.batches) == 0:
             numbers = {
                 "epoch": step / len(self.batches),
                 "split": "train",
-                "loss": nats / max(words, 1.0),
+                **_means(sums, progress.turned is not None),
                 "learning_rate": float(self.rate(step - 1)),
                 "gradient_norm": float(metrics["gradient_norm"]),
             }
@@ -153,13 +158,23 @@ class Loop:
 
     def _end_of_epoch(self, state: TrainState, progress: Progress, epoch: int) -> None:
         """Validates, decides whether the run is finished, saves and shows."""
-        found, train_loss = self.validate(state), progress.nats / max(progress.words, 1.0)
+        found = self.validate(state)
+        trained = {
+            f"train_{name}": value for name, value in _means(asdict(progress), progress.turned is not None).items()
+        }
         least = cost(found, self.train["select"])
         progress.validated(least, epoch, epochs=self.train["epochs"], patience=self.train["patience"])
         # Written before it is saved: a kill in between repeats the record instead of losing it.
-        self.write(int(state.step), {"epoch": epoch, "split": "val", **found, "train_loss": train_loss})
+        self.write(int(state.step), {"epoch": epoch, "split": "val", **found, **trained})
         self._save(state, progress, least)
         self.after_epoch(epoch, state)
 
     def _save(self, state: TrainState, progress: Progress, cost: float | None = None) -> None:
         self.checkpoints.save(state, self.frozen, asdict(progress), cost)
+
+
+def _means(sums: Mapping[str, float], self_critical: bool) -> dict[str, float]:
+    """What training is judged by: the loss in nats per word, or the reward per photo."""
+    if self_critical:
+        return {"reward": sums["reward"] / max(sums["images"], 1.0)}
+    return {"loss": sums["nats"] / max(sums["words"], 1.0)}

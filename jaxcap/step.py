@@ -76,7 +76,7 @@ def train_step(
     Args:
       state: before the update.
       batch: this device's share: "tokens" [B, C, T + 1] with "features" [B, L, D] or "images" [B, S, S, 3], and
-        "weights" [B, C] of the captions in the cross-entropy where they are not all 1.
+        "weights" [B, C], which the captions' cross-entropy is multiplied by, where they are not all 1.
       rng: one key a step, the same on every device.
       model: the captioner.
       optimiser: from `optim.optimiser`.
@@ -94,14 +94,13 @@ def train_step(
     mask = real_words(targets)
     words = everywhere(mask.sum())
     weighted = mask * batch["weights"][..., None] if "weights" in batch else mask
-    weight = everywhere(weighted.sum())
     captions = everywhere(mask.max(-1).sum())
 
     def objective(part: Any) -> tuple[jax.Array, jax.Array]:
         logits, attention = model.apply({"params": fill(part, state.params)}, batch, keys)
         nats, _ = cross_entropy(logits, targets, mask)
         total, _ = cross_entropy(logits, targets, weighted, loss["label_smoothing"])
-        value = total / jnp.maximum(weight, 1)
+        value = total / jnp.maximum(words, 1)
         if loss["doubly_stochastic"]:
             missed, _ = doubly_stochastic(attention, mask)
             value += loss["doubly_stochastic"] * missed / jnp.maximum(captions * attention.shape[-1], 1)

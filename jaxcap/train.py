@@ -13,7 +13,20 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from jaxcap import captioning, errors, experiment, figures, optim, parallel, samples, scores, search, workdir, writers
+from jaxcap import (
+    captioning,
+    errors,
+    experiment,
+    figures,
+    optim,
+    parallel,
+    samples,
+    scores,
+    search,
+    self_critical,
+    workdir,
+    writers,
+)
 from jaxcap import config as configs
 from jaxcap import step as steps
 from jaxcap.checkpoint import Checkpoints
@@ -64,7 +77,6 @@ def train(run: Experiment, folder: Path, resuming: bool) -> int:
     config = run.config
     inputs, views = experiment.training_inputs(run)
     val_inputs = experiment.plain_inputs(run, run.splits["val"])
-    consensus = config.loss.consensus
     batches = pipeline.TrainingBatches(
         inputs,
         run.captions["train"],
@@ -72,7 +84,6 @@ def train(run: Experiment, folder: Path, resuming: bool) -> int:
         config.train.batch_size,
         config.train.captions == "all",
         config.seed,
-        pipeline.consensus_weights(run.splits["train"], consensus) if consensus else None,
     )
     optimiser = optim.optimiser(config.train, len(batches), run.frozen)
     if not resuming:
@@ -82,7 +93,7 @@ def train(run: Experiment, folder: Path, resuming: bool) -> int:
     metrics = folder / workdir.METRICS
     writers.truncate_after(metrics, int(state.step))
     caption = parallel.compile_per_image(captioning.greedy(run.model, search.Rules(config.text.max_length)))
-    total = len(batches) * config.train.epochs
+    total = len(batches) * (config.train.epochs + config.self_critical.epochs)
     with (
         writers.TensorBoard(folder / "tensorboard", int(state.step)) as board,
         writers.Console(total, config.train.batch_size, len(run.vocabulary), int(state.step)) as console,
@@ -100,7 +111,10 @@ def train(run: Experiment, folder: Path, resuming: bool) -> int:
             seed=config.seed,
             write_every=config.show.tensorboard_every,
         )
-        state, signal = loop.run(state, progress)
+        state, signal = loop.run(state, progress) if progress.turned is None else (state, 0)
+        if config.self_critical.epochs and not signal:
+            loop, state = self_critical.turn(loop, run, checkpoints, state, progress)
+            state, signal = loop.run(state, progress)
     figures.curves(writers.read_lines(metrics), folder / "curves.png")
     if signal:
         print(f"stopped after step {int(state.step):,}: the same command goes on from there", flush=True)

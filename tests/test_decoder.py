@@ -13,6 +13,7 @@ from jaxcap.models.layers import dropout, product
 B, C, T, V, L, D = 3, 2, 6, 17, 9, 10
 PLAIN = {}
 FULL = {
+    "feature_norm": True,
     "feature_embedding": 6,
     "init_from_mean": True,
     "context_gate": True,
@@ -74,6 +75,7 @@ def test_options_add_their_parameters_only():
     names = {frozenset(options): set(make(**options)[1]["params"]) for options in OPTIONS}
     plain = names[frozenset()]
     assert plain == {"words", "attend", "cell", "output"}
+    assert names[frozenset(["feature_norm"])] - plain == {"norm_features"}
     assert names[frozenset(["feature_embedding"])] - plain == {"embed_features"}
     assert names[frozenset(["init_from_mean"])] - plain == {"init_h", "init_c"}
     assert names[frozenset(["context_gate"])] - plain == {"gate"}
@@ -133,7 +135,6 @@ def test_bfloat16_changes_logits_by_its_rounding_only():
     assert np.abs(looked - attention).max() < 0.02
 
 
-
 def torch_decoder(torch, p, features, tokens, options):
     """The same equations written anew, a word at a time, gates apart, nothing hoisted."""
     linear = lambda layer, x: x @ layer["kernel"] + layer.get("bias", 0)  # noqa: E731
@@ -142,6 +143,9 @@ def torch_decoder(torch, p, features, tokens, options):
     word_kernel, bias = p["cell"]["word"]["kernel"], p["cell"]["word"]["bias"]
     recurrent = p["cell"]["recurrent"]["kernel"]
     all_logits, all_attention = [], []
+    if "norm_features" in p:
+        scale, shift = p["norm_features"]["scale"], p["norm_features"]["bias"]
+        features = torch.nn.functional.layer_norm(features, features.shape[-1:], scale, shift, eps=1e-6)
     for b, c in itertools.product(range(tokens.shape[0]), range(tokens.shape[1])):
         a = torch.relu(linear(p["embed_features"], features[b])) if "embed_features" in p else features[b]
         h = linear(p["init_h"], a.mean(0)) if "init_h" in p else torch.zeros(hidden, dtype=a.dtype)

@@ -58,7 +58,7 @@ def picture(window, card=GOOD):
 
 
 def same(pixels, wanted):
-    """Whether two pictures are one, but for the rounded corners: how a browser smooths those changes with its layers."""
+    """Whether two pictures are one, but for the rounded corners: how those are smoothed changes with the layers."""
     radius = 8
     return np.abs(pixels - wanted)[radius:-radius, radius:-radius].max() <= 1
 

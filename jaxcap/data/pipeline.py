@@ -11,7 +11,6 @@ import numpy as np
 from jaxcap import images
 from jaxcap.data import features
 from jaxcap.data.split import Split
-from jaxcap.scores import cider
 from jaxcap.text import PAD, Vocabulary, tokenise
 
 Batch = dict[str, np.ndarray]
@@ -48,24 +47,6 @@ def encode_captions(
     return Captions(tokens, counts, truncated)
 
 
-def consensus_weights(split: Split, share: float) -> np.ndarray:
-    """Weighs the captions of each photo by how far they agree with the photo's other captions.
-
-    Args:
-      split: the photos and their captions.
-      share: of the weight, from 0 (all captions the same) to 1 (all by agreement).
-
-    Returns:
-      [N, C] float32 with a mean of 1 over the captions of each photo.
-    """
-    words = [[tokenise(caption) for caption in captions] for captions in split.captions]
-    weights = np.ones((len(split), max(map(len, words))), np.float32)
-    for row, scores in enumerate(cider.consensus(words)):
-        if total := sum(scores):
-            weights[row, : len(scores)] += share * (np.array(scores) * len(scores) / total - 1)
-    return weights
-
-
 def steps_per_epoch(rows: int, batch_size: int) -> int:
     """Returns the number of batches that see every row once; the last may be partly filled."""
     return -(-rows // batch_size)
@@ -82,7 +63,6 @@ class TrainingBatches:
       batch_size: B over all devices.
       all_captions: every caption of a photo ([B, C, T]), or one at random each epoch ([B, 1, T]).
       seed: of the order, of the captions and of the views.
-      weights: [N, C] float32, of each caption in the loss; None: all the same.
     """
 
     inputs: Inputs
@@ -91,7 +71,6 @@ class TrainingBatches:
     batch_size: int
     all_captions: bool
     seed: int
-    weights: np.ndarray | None = None
 
     def __len__(self) -> int:
         return steps_per_epoch(len(self.captions.tokens), self.batch_size)
@@ -99,8 +78,8 @@ class TrainingBatches:
     def epoch(self, epoch: int, first: int = 0) -> Iterator[Batch]:
         """Yields the batches of an epoch from place `first` on, made one ahead in a thread.
 
-        Every photo comes once. The last batch is filled with a repeated photo whose captions are padding, which
-        counts nowhere.
+        A batch holds what `inputs` gives, "tokens" [B, C, T], and "rows" [B], which photos these are. Every photo comes
+        once. The last batch is filled with a repeated photo whose captions are padding, which counts nowhere.
         """
         rng = np.random.default_rng((self.seed, epoch))
         order = rng.permutation(len(self.captions.tokens))
@@ -109,13 +88,11 @@ class TrainingBatches:
 
         def batch(place: int) -> Batch:
             rows = order[place * self.batch_size : (place + 1) * self.batch_size]
-            about = {"tokens": self.captions.tokens[rows]}
-            if self.weights is not None:
-                about["weights"] = self.weights[rows]
+            tokens = self.captions.tokens[rows]
             if not self.all_captions:
-                about = {name: array[np.arange(len(rows)), chosen[rows]][:, None] for name, array in about.items()}
+                tokens = tokens[np.arange(len(rows)), chosen[rows]][:, None]
             keys = [(self.seed, epoch, int(row)) for row in rows]
-            return _filled(self.inputs(rows, views[rows], keys) | about, self.batch_size)
+            return _filled({**self.inputs(rows, views[rows], keys), "rows": rows, "tokens": tokens}, self.batch_size)
 
         return ahead(batch, range(first, len(self)))
 

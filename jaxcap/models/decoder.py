@@ -31,6 +31,7 @@ class Decoder(nn.Module):
       hidden: H.
       attention: A.
       activation: of the attention, "relu" or "tanh".
+      feature_norm: every region is normalised over its channels first (Ba et al. 2016).
       feature_embedding: width of a linear layer and ReLU that every region passes before all else, as in Rennie et al.
         2017; D is then this width. 0: none, the decoder reads the encoder's regions.
       init_from_mean: h0 and c0 are linear in the mean region (section 3.1.2); otherwise zeros.
@@ -46,6 +47,7 @@ class Decoder(nn.Module):
     hidden: int = 512
     attention: int = 512
     activation: str = "relu"
+    feature_norm: bool = False
     feature_embedding: int = 0
     init_from_mean: bool = False
     context_gate: bool = False
@@ -61,6 +63,8 @@ class Decoder(nn.Module):
         self.words = nn.Embed(self.vocabulary_size, self.embedding, embedding_init=nn.initializers.normal(0.1))
         self.attend = AdditiveAttention(self.attention, self.activation, self.dtype)
         self.cell = LSTMCell(self.hidden, self.dtype)
+        if self.feature_norm:
+            self.norm_features = nn.LayerNorm()
         if self.feature_embedding:
             self.embed_features = linear(self.feature_embedding)
         if self.init_from_mean:
@@ -115,6 +119,8 @@ class Decoder(nn.Module):
         Returns:
           The memory that `step` reads, and the first carry, a pair of [B, C, H].
         """
+        if self.feature_norm:
+            features = self.norm_features(features)
         if self.feature_embedding:
             features = nn.relu(self.embed_features(features))
         # Whole channels (Tompson et al. 2015): a mean over 49 regions would outlive the loss of single values unharmed.
