@@ -16,6 +16,7 @@ def get_config() -> ConfigDict:
     config.images.augment = "views"
     config.embedding.kind = "train"
     config.decoder.attention = 256
+    config.decoder.feature_norm = True
     config.decoder.feature_embedding = 512
     config.decoder.init_from_mean = True
     config.decoder.context_gate = True
@@ -23,6 +24,7 @@ def get_config() -> ConfigDict:
     config.decoder.word_dropout = 0.3
     config.decoder.hidden_dropout = 0.5
     config.decoder.feature_dropout = 0.1
+    config.decoder.dtype = "bfloat16"
     config.loss.doubly_stochastic = 0.1
     config.train.captions = "all"
     config.train.batch_size = 16  # of 80 captions; a batch of 320 learns less from as many words
@@ -34,5 +36,6 @@ def get_config() -> ConfigDict:
     config.train.average = 0.999
     config.train.select = "CIDEr-D"
     config.train.patience = 0
-    config.search.length_normalisation = 0.7
+    config.search.length_normalisation = 1.0
+    config.search.no_repeat_ngram = 3
     return config

@@ -2,10 +2,11 @@
 
     python tests/bench_search.py --images 1000 --beam 5 --vocabulary 2600 8000
 
-Both take the same weights and features and must find the same sentences. They run in turn, several rounds in one
-process, and the ratio of the medians is printed with its range over the rounds. Weights that were never trained do not
-end a sentence, so the logit of <end> rises from a length drawn for each image (mean 11 tokens, as real captions have);
-`--full` leaves that out, and every sentence runs to the maximum length.
+Both take the same weights and features and, in float32, must find the same sentences; the products of both are also
+taken in bfloat16 (jaxcap's `decoder.dtype`, PyTorch's autocast), which finds others where two words are nearly even.
+They run in turn, several rounds in one process, and the ratio of the medians is printed with its range over the rounds.
+Weights that were never trained do not end a sentence, so the logit of <end> rises from a length drawn for each image
+(mean 11 tokens, as real captions have); `--full` leaves that out, and every sentence runs to the maximum length.
 
 PyTorch has two forms: `shared` keeps one copy of an image's features for all of its beams, `copied` repeats them for
 every beam, as generation libraries do. Both project the features once, keep back pointers, drop no precision, stop when
@@ -63,6 +64,7 @@ def compare(flags: argparse.Namespace, vocabulary: int) -> None:
     lengths = np.full(flags.images, 1e6) if flags.full else np.clip(random.normal(10, 3, flags.images), 4, 30)
     lengths = lengths.astype(np.float32)
     decoder = Decoder(vocabulary_size=vocabulary, hidden=H)
+    rounded = decoder.clone(dtype="bfloat16")
     params = decoder.init(jax.random.key(0), features[:1], jnp.ones((1, 1, 1), jnp.int32))
     params["params"]["output"]["kernel"] *= 8  # as sure of its words as a trained decoder
     clock = time.process_time if flags.cpu_time else time.perf_counter
@@ -71,11 +73,24 @@ def compare(flags: argparse.Namespace, vocabulary: int) -> None:
     here = [jnp.asarray(x) for x in (features, lengths)]
     there = [torch.from_numpy(x).to("cuda" if cuda else "cpu") for x in (features, lengths)]
     weights = torch_weights(params["params"], there[0].device)
-    mine = jax.jit(functools.partial(jaxcap_search, decoder, beam=flags.beam, lanes=flags.lanes or None))
+
+    def ours(decoder):
+        mine = jax.jit(functools.partial(jaxcap_search, decoder, beam=flags.beam, lanes=flags.lanes or None))
+        return lambda: in_calls(lambda *x: jax.device_get(mine(params, *x)), here, flags.call)
+
+    def theirs(copied, half):
+        def run():
+            with torch.autocast(there[0].device.type, torch.bfloat16, enabled=half):
+                return in_calls(functools.partial(torch_search, weights, flags.beam, copied), there, flags.batch)
+
+        return run
+
     contestants = {
-        "jaxcap": lambda: in_calls(lambda *x: jax.device_get(mine(params, *x)), here, flags.call),
-        "shared": lambda: in_calls(functools.partial(torch_search, weights, flags.beam, False), there, flags.batch),
-        "copied": lambda: in_calls(functools.partial(torch_search, weights, flags.beam, True), there, flags.batch),
+        "jaxcap": ours(decoder),
+        "jaxcap bfloat16": ours(rounded),
+        "shared": theirs(False, False),
+        "shared bfloat16": theirs(False, True),
+        "copied": theirs(True, False),
     }
     start = time.perf_counter()
     found = {name: run() for name, run in contestants.items()}
@@ -90,10 +105,11 @@ def compare(flags: argparse.Namespace, vocabulary: int) -> None:
     print(f"  tokens a sentence {np.mean((tokens != PAD).sum(1)):.1f}")
     for name, seconds in times.items():
         same = np.mean((found[name][0] == tokens).all(axis=1))
-        ratios = np.array(times["jaxcap"]) / np.array(seconds)
+        ratios = [np.array(times[ours]) / np.array(seconds) for ours in ("jaxcap", "jaxcap bfloat16")]
+        parts = [f"{np.median(r):.2f} (from {r.min():.2f} to {r.max():.2f})" for r in ratios]
         print(
-            f"  {name:7s} {np.median(seconds):7.3f} s (from {min(seconds):.3f} to {max(seconds):.3f});  jaxcap takes "
-            f"{np.median(ratios):.2f} of it (from {ratios.min():.2f} to {ratios.max():.2f});  same sentences {same:.1%}"
+            f"  {name:15s} {np.median(seconds):7.3f} s (from {min(seconds):.3f} to {max(seconds):.3f});  jaxcap takes "
+            f"{parts[0]} of it, in bfloat16 {parts[1]};  sentences as jaxcap's {same:.1%}"
         )
 
 

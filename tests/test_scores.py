@@ -210,6 +210,22 @@ def _is_subsequence(part, whole):
     return all(word in rest for word in part)
 
 
+def test_captions_scored_one_image_at_a_time_score_the_same():
+    """What training is rewarded with is what evaluation finds."""
+    references = [
+        [["a", "dog", "runs", "in", "snow"], ["two", "dogs", "run"]],
+        [["a", "man", "sits"]],
+        [["a", "dog", "sits"]],
+    ]
+    scorer = cider.Scorer(references)
+    first, second = ([["a", "dog", "runs"], ["a", "man", "sits"], ["dog"]], [["two", "dogs"], [], ["a", "dog"]])
+    for captions in (first, second):
+        wanted = cider.statistics(captions, references)[:, 0]
+        assert [scorer(image, [words])[0] for image, words in enumerate(captions)] == list(wanted)
+    assert scorer(1, [first[1], second[1]]) == [scorer(1, [first[1]])[0], 0.0]
+    assert scorer(1, [first[1]])[0] > 0
+
+
 def test_cider_of_one_image_is_zero_and_the_result_says_so():
     result = scores.score({"1": "a red bird"}, {"1": ["a red bird", "a bird"]})
     assert result["scores"]["CIDEr-D"] == {"value": 0, "low": 0, "high": 0}

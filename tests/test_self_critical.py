@@ -62,9 +62,7 @@ def test_weights_multiply_the_captions_cross_entropy():
 def critic():
     """A step whose photos all have the same two references, its first state, and a batch."""
     state, step = tiny.training(hidden_dropout=0.0, word_dropout=0.0, feature_dropout=0.0, encoder=False)
-    step["optimiser"] = optim.optimiser(
-        tiny.TRAIN | {"learning_rate": 0.02, "schedule": "constant"}, 1, step["frozen"]
-    )
+    step["optimiser"] = optim.optimiser(tiny.TRAIN | {"learning_rate": 0.02, "schedule": "constant"}, 1, step["frozen"])
     state = steps.create(state.params, step["optimiser"], step["frozen"])
     update = functools.partial(steps.train_step, **step | {"loss": self_critical.PLAIN_LOSS, "average": 0.0})
     # Words 5 and 6 are rare among the references, so that they are worth something.
