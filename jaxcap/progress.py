@@ -65,9 +65,9 @@ class Progress:
         return self
 
     def update(self, n: int = 1, **shown: Any) -> None:
-        """Counts `n` more as done; `shown` values (numbers or strings) stand beside the count until replaced."""
+        """Counts `n` more as done; `shown` values (numbers or strings) stand beside the count until the next ones."""
         self.done += n
-        self._shown.update(shown)
+        self._shown = shown or self._shown
         now = time.monotonic()
         if now - self._drawn >= (_LINE_INTERVAL if self._bar is None else _BAR_INTERVAL):
             self._draw(now)
