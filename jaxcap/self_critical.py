@@ -45,8 +45,8 @@ def turn(
     """
     config = run.config
     epoch = int(state.step) // len(loop.batches) if progress.turned is None else progress.turned
-    section = {"epochs": config.self_critical.epochs, "learning_rate": config.self_critical.learning_rate}
-    train = config.train.to_dict() | section | {"schedule": "cosine", "warmup_steps": 0, "patience": 0}
+    section = {"epochs": epoch + config.self_critical.epochs, "learning_rate": config.self_critical.learning_rate}
+    train = config.train.to_dict() | section | {"schedule": "constant", "warmup_steps": 0, "patience": 0}
     optimiser = optim.optimiser(train, len(loop.batches), run.frozen)
     if progress.turned is None:
         best, _ = checkpoints.restore(checkpoints.best_step(), state, run.frozen)
@@ -54,13 +54,7 @@ def turn(
         state = fresh.replace(step=state.step)
         progress.turned, progress.finished = epoch, False
     rate = optim.schedule(train, len(loop.batches))
-    turned = dataclasses.replace(
-        loop,
-        step=compile_step(run, optimiser),
-        rate=lambda step: rate(step - epoch * len(loop.batches)),
-        train=train | {"epochs": epoch + config.self_critical.epochs},
-    )
-    return turned, state
+    return dataclasses.replace(loop, step=compile_step(run, optimiser), rate=rate, train=train), state
 
 
 def compile_step(run: Experiment, optimiser: Any) -> "SelfCriticalStep":
