@@ -69,10 +69,10 @@ def check(config: ConfigDict) -> None:
     if config.search.beam < 1:
         raise UserError(f"search.beam={config.search.beam}: must be at least 1")
     search_rules(config)
-    if config.self_critical.epochs and config.train.select != "CIDEr-D":
-        raise UserError("self_critical.epochs raises CIDEr-D and not the loss: set train.select=CIDEr-D")
     if config.self_critical.epochs < 0:
         raise UserError(f"self_critical.epochs={config.self_critical.epochs}: must be 0 or more")
+    if config.self_critical.epochs and config.train.select != "CIDEr-D":
+        raise UserError("self_critical.epochs raises CIDEr-D and not the loss: set train.select=CIDEr-D")
     if config.self_critical.captions < 2:
         raise UserError(f"self_critical.captions={config.self_critical.captions}: must be at least 2, to be compared")
     parallel.check_batch_size(config.train.batch_size, "train.batch_size")
