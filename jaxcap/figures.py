@@ -212,7 +212,7 @@ def _series(metrics: Sequence[Mapping[str, Any]], split: str, name: str) -> np.n
 
 
 def _draw_losses(panel: Any, train: np.ndarray, val: np.ndarray) -> None:
-    """Draws the training loss, its means, and the validation loss with its best epoch marked."""
+    """Draws the training loss, its means, and the validation loss with its lowest marked."""
     panel.set(ylabel="loss (nats per word)")
     quarters = np.floor(train[:, 0] * 4)
     means = np.array([train[quarters == quarter].mean(0) for quarter in np.unique(quarters)]).reshape(-1, 2)
@@ -220,12 +220,12 @@ def _draw_losses(panel: Any, train: np.ndarray, val: np.ndarray) -> None:
         panel.plot(*train.T, color="#e0a060", alpha=0.35, linewidth=0.8)
         panel.plot(*means.T, color="#c46000", linewidth=1.6, label="training (means of quarter epochs)")
     if len(val):
-        epoch, best = val[val[:, 1].argmin()]
+        epoch, lowest = val[val[:, 1].argmin()]
         panel.plot(*val.T, color="#2a5cd4", marker="o", markersize=4, linewidth=1.6, label="validation")
-        panel.plot(epoch, best, "o", markersize=11, markerfacecolor="none", markeredgecolor="#2a5cd4")
+        panel.plot(epoch, lowest, "o", markersize=11, markerfacecolor="none", markeredgecolor="#2a5cd4")
         side = "right" if epoch > 0.7 * val[-1, 0] else "center"
-        said = f"best: {best:.3f} after epoch {epoch:g}"
-        panel.annotate(said, (epoch, best), (0, 14), textcoords="offset points", ha=side)
+        said = f"lowest: {lowest:.3f} after epoch {epoch:g}"
+        panel.annotate(said, (epoch, lowest), (0, 14), textcoords="offset points", ha=side)
         # The first steps fall from ln(V) and would press everything else to the floor.
         later = means[means[:, 0] >= min(0.5, val[0, 0]), 1]
         panel.set_ylim(top=1.05 * max(val[:, 1].max(), later.max(initial=0)))

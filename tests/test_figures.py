@@ -175,14 +175,14 @@ def test_curves_are_drawn_of_any_run(tmp_path, metrics):
     assert [path.name for path in tmp_path.iterdir()] == ["curves.png"]
 
 
-def test_the_best_epoch_is_marked_where_the_validation_loss_is_lowest():
+def test_the_lowest_validation_loss_is_marked():
     from matplotlib.figure import Figure
 
     panel = Figure().subplots()
     metrics = list(records())
     figures._draw_losses(panel, figures._series(metrics, "train", "loss"), figures._series(metrics, "val", "loss"))
     (text,) = panel.texts
-    assert text.get_text() == "best: 2.500 after epoch 4" and text.xy == (4, 2.5)
+    assert text.get_text() == "lowest: 2.500 after epoch 4" and text.xy == (4, 2.5)
 
 
 def test_drawing_curves_touches_no_state_that_all_of_matplotlib_shares(tmp_path):

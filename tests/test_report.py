@@ -222,10 +222,10 @@ def test_attention_that_does_not_fit_is_refused_and_nothing_is_written(tmp_path,
     assert not list(tmp_path.iterdir())
 
 
-def test_the_best_epoch_is_ringed_and_named():
+def test_the_lowest_validation_is_ringed_and_named():
     drawn = curves.curves(metrics(best=3))
-    assert "best: 2.500 after epoch 3" in drawn
-    assert "to its best, 2.500, after epoch 3" in drawn
+    assert "lowest: 2.500 after epoch 3" in drawn
+    assert "to its lowest, 2.500, after epoch 3" in drawn
     shown = Parsed(drawn).elements
     ring = next(attributes for _, attributes in shown if attributes.get("class") == "ring")
     dots = [attributes for name, attributes in shown if name == "circle" and "class" not in attributes]

@@ -1,4 +1,4 @@
-"""The curves of a training run as SVG: losses in nats per word against epochs, the best epoch marked."""
+"""The curves of a training run as SVG: losses in nats per word against epochs, the lowest validation marked."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ def curves(metrics: Sequence[Mapping[str, Any]]) -> Markup | None:
     legend = [element("span", text, class_=f"key {name}") for name, text, series in keys if len(series)]
     if len(val):
         epoch, loss = val[val[:, 1].argmin()]
-        legend.append(element("span", f"best: {loss:.3f} after epoch {epoch:g}", class_="key best"))
+        legend.append(element("span", f"lowest: {loss:.3f} after epoch {epoch:g}", class_="key best"))
     drawn = [_draw(train, val, 760, 320, "wide"), _draw(train, val, 330, 260, "narrow")]
     return element("figure", element("p", *legend, class_="legend"), *drawn, class_="curves")
 
@@ -109,7 +109,7 @@ def _line(points: np.ndarray, name: str) -> Markup | None:
 
 
 def _points(val: np.ndarray, points: np.ndarray) -> Markup | None:
-    """Draws a dot for each validation, which names its number when pointed at, and a ring around the best."""
+    """Draws a dot for each validation, which names its number when pointed at, and a ring around the lowest."""
     if not len(val):
         return None
     dots = [
@@ -128,5 +128,5 @@ def _said(train: np.ndarray, val: np.ndarray) -> str:
         parts.append(f"Training ends at {train[-1, 1]:.3f} after {train[-1, 0]:.3g} epochs.")
     if len(val):
         epoch, loss = val[val[:, 1].argmin()]
-        parts.append(f"Validation goes from {val[0, 1]:.3f} to its best, {loss:.3f}, after epoch {epoch:g}.")
+        parts.append(f"Validation goes from {val[0, 1]:.3f} to its lowest, {loss:.3f}, after epoch {epoch:g}.")
     return " ".join(parts)
