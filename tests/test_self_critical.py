@@ -106,6 +106,7 @@ def arguments(folder, **options):
     return [*config, *(f"--config.{key}={value}" for key, value in values.items())]
 
 
+@pytest.mark.slow
 def test_a_run_turns_and_resumes_as_if_never_stopped(tmp_path, monkeypatch):
     """Killed before the turn, at it and after it, a run leaves the same numbers as one that was not."""
     whole, cut = tmp_path / "whole", tmp_path / "cut"
