@@ -94,7 +94,7 @@ def decoder() -> dict:
         "attention": 512,
         "activation": "relu",  # of the additive attention: relu or tanh
         "feature_norm": False,  # LayerNorm of every region, before all else
-        "feature_embedding": 0,  # width of a layer that embeds the regions before all else; 0: none
+        "feature_embedding": 0,  # width of a layer that embeds the regions before attention reads them; 0: none
         "init_from_mean": False,  # h0 and c0 from the mean feature instead of zeros
         "context_gate": False,  # a sigmoid gate of the hidden state on the context vector
         "deep_output": False,  # the word and the context join the hidden state before the vocabulary

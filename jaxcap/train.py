@@ -78,12 +78,7 @@ def train(run: Experiment, folder: Path, resuming: bool) -> int:
     inputs, views = experiment.training_inputs(run)
     val_inputs = experiment.plain_inputs(run, run.splits["val"])
     batches = pipeline.TrainingBatches(
-        inputs,
-        run.captions["train"],
-        views,
-        config.train.batch_size,
-        config.train.captions == "all",
-        config.seed,
+        inputs, run.captions["train"], views, config.train.batch_size, config.train.captions == "all", config.seed
     )
     optimiser = optim.optimiser(config.train, len(batches), run.frozen)
     if not resuming:

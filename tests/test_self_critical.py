@@ -115,7 +115,7 @@ def test_a_run_turns_and_resumes_as_if_never_stopped(tmp_path, monkeypatch):
     val = [record for record in records if record["split"] == "val"]
     assert ["train_loss" in record for record in val] == [True, True, False, False]
     assert ["train_reward" in record for record in val] == [False, False, True, True]
-    for number in (2, 4, 5):  # of three steps an epoch, two epochs before the turn: within an epoch, and two ends
+    for number in (4, 6, 8):  # of three steps an epoch: the turn comes after the 6th
 
         def dies(self, state, progress, *rest, number=number, saved=Loop._save):
             saved(self, state, progress, *rest)

@@ -32,8 +32,8 @@ class Decoder(nn.Module):
       attention: A.
       activation: of the attention, "relu" or "tanh".
       feature_norm: every region is normalised over its channels first (Ba et al. 2016).
-      feature_embedding: width of a linear layer and ReLU that every region passes before all else, as in Rennie et al.
-        2017; D is then this width. 0: none, the decoder reads the encoder's regions.
+      feature_embedding: width of a linear layer and ReLU that every region passes next, as in Rennie et al. 2017; D is
+        then this width. 0: none, the decoder reads the encoder's regions.
       init_from_mean: h0 and c0 are linear in the mean region (section 3.1.2); otherwise zeros.
       context_gate: the context passes a sigmoid gate of the previous hidden state (section 4.2.1, one gate a channel).
       deep_output: word, state and context join in E dimensions before the vocabulary (equation 7, with a tanh).
