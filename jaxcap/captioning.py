@@ -11,19 +11,22 @@ from jaxcap.models.captioner import Captioner
 from jaxcap.models.decoder import Memory
 
 
-def prepare(model: Captioner, params: Any, batch: dict[str, jax.Array]) -> tuple[search.Step, Any, Memory]:
+def prepare(
+    model: Captioner, params: Any, batch: dict[str, jax.Array], keys: jax.Array | None = None
+) -> tuple[search.Step, Any, Memory]:
     """Prepares a batch for search.
 
     Args:
       model: the captioner.
       params: its parameters.
       batch: "features" [B, L, D] or "images" [B, S, S, 3].
+      keys: one random key a photo, [B], for dropout of the regions; None for none.
 
     Returns:
       The decoder's step as `search` wants it, the first carry [B, 1, ...] and the memory [B, ...].
     """
     apply = functools.partial(model.apply, {"params": params})
-    memory, carry = apply(apply(batch, method="regions"), 1, method="start")
+    memory, carry = apply(apply(batch, method="regions"), 1, keys, method="start")
     return functools.partial(apply, method="step"), carry, memory
 
 
@@ -67,11 +70,12 @@ def draws(
 ) -> Callable[[Any, dict[str, jax.Array]], search.Hypotheses]:
     """Returns the pure function (params, batch) -> hypotheses [B, K, ...] of `captions` draws a photo.
 
-    Its batch also holds "draw" [B] int32, the seed of each photo's draws.
+    Its batch also holds "draw" [B] int32, the seed of each photo's draws, and "keys" [B, 2] uint32, the data of the
+    photos' keys: regions lose what they lose in a training step with these keys.
     """
 
     def draw(params: Any, batch: dict[str, jax.Array]) -> search.Hypotheses:
-        prepared = prepare(model, params, batch)
+        prepared = prepare(model, params, batch, jax.vmap(jax.random.wrap_key_data)(batch["keys"]))
         keys = jax.vmap(jax.random.key)(batch["draw"])  # [B]
 
         def one(number: jax.Array) -> search.Hypotheses:

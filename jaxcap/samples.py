@@ -94,7 +94,10 @@ def photo(split: Split, row: int, size: int) -> np.ndarray:
 
 
 class SceneCheck(NamedTuple):
-    """How well captions name the objects of rendered scenes: right of total, and attention in multiples of chance."""
+    """How well captions name the objects of rendered scenes: right of total, and attention in multiples of chance.
+
+    The gain is NaN where no caption names a shape that is there.
+    """
 
     right: int
     total: int

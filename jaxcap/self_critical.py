@@ -22,7 +22,7 @@ from jaxcap.models.captioner import Captioner
 from jaxcap.scores.cider import Scorer
 from jaxcap.text import PAD, START, Vocabulary
 
-SILENT = {"word_dropout": 0.0, "hidden_dropout": 0.0, "feature_dropout": 0.0}
+SILENT = {"word_dropout": 0.0, "hidden_dropout": 0.0}
 PLAIN_LOSS = {"label_smoothing": 0.0, "doubly_stochastic": 0.0}
 
 
@@ -58,9 +58,13 @@ def turn(
 
 
 def compile_step(run: Experiment, optimiser: Any) -> "SelfCriticalStep":
-    """Compiles drawing and updating for all devices. Both go without dropout: what is judged is what was drawn."""
+    """Compiles drawing and updating for all devices.
+
+    What is judged is what was drawn: regions lose the same channels in both, and nothing else is dropped.
+    """
     config = run.config
     model = run.model.clone(decoder=run.model.decoder.clone(**SILENT))
+    rules = search.Rules(config.text.max_length)
     update = functools.partial(
         steps.train_step,
         model=model,
@@ -68,9 +72,12 @@ def compile_step(run: Experiment, optimiser: Any) -> "SelfCriticalStep":
         frozen=run.frozen,
         loss=PLAIN_LOSS,
         average=config.train.average,
+        # The distribution that is drawn from. Without this, what makes a bad caption less likely soon is to make <unk>
+        # likelier, which is never drawn and so never punished.
+        possible=rules.possible(len(run.vocabulary)),
     )
     return SelfCriticalStep(
-        compile_draws(model, search.Rules(config.text.max_length), config.self_critical.captions),
+        compile_draws(model, rules, config.self_critical.captions),
         parallel.compile_train_step(update),
         Scorer(
             [[written(run.vocabulary, one) for one in photo if one.any()] for photo in run.captions["train"].tokens]
@@ -107,8 +114,12 @@ class SelfCriticalStep:
         the photos of their draws' mean CIDEr-D.
         """
         photos = {name: batch[name] for name in ("features", "images") if name in batch}
-        numbers = np.asarray(jax.random.randint(rng, batch["rows"].shape, 0, np.iinfo(np.int32).max))
-        drawn = np.asarray(self.draw(state.params, photos | {"draw": numbers}).tokens)  # [B, K, T]
+        size = len(batch["rows"])
+        seeds = {
+            "draw": np.asarray(jax.random.randint(rng, (size,), 0, np.iinfo(np.int32).max)),
+            "keys": np.asarray(jax.random.key_data(steps.keys_by_image(rng, size))),
+        }
+        drawn = np.asarray(self.draw(state.params, photos | seeds).tokens)  # [B, K, T]
         real = (np.asarray(batch["tokens"]) != PAD).any((1, 2))
         drawn = np.where(real[:, None, None], drawn, PAD)  # what fills a batch up counts nowhere
         rewards = np.array([self._score(row, captions) for row, captions in zip(batch["rows"], drawn, strict=True)])

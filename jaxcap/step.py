@@ -6,6 +6,7 @@ from typing import Any
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from jaxcap.losses import cross_entropy, doubly_stochastic, real_words
@@ -13,6 +14,8 @@ from jaxcap.models.captioner import Captioner
 
 Batch = Mapping[str, jax.Array]
 Metrics = dict[str, jax.Array]
+
+IMPOSSIBLE = -1e9  # a logit whose word has no probability; finite, for padding multiplies it by 0
 
 
 @flax.struct.dataclass
@@ -67,6 +70,7 @@ def train_step(
     frozen: Any,
     loss: Mapping[str, float],
     average: float = 0.0,
+    possible: np.ndarray | None = None,
     axis_name: str | None = None,
 ) -> tuple[TrainState, Metrics]:
     """One update.
@@ -83,13 +87,14 @@ def train_step(
       frozen: from `optim.freeze_mask`.
       loss: the config's section `loss`.
       average: decay of the moving average of the parameters.
+      possible: bool [V], the words among which the captioner chooses, the others having no probability; None for all.
       axis_name: the mapped axis of the devices, or None outside of a map.
 
     Returns:
       The new state and global sums: "nats" (unsmoothed cross-entropy), "words", "images", and "gradient_norm".
     """
     everywhere = _sum_over(axis_name)
-    keys = _keys_by_image(rng, batch["tokens"].shape[0], axis_name)
+    keys = keys_by_image(rng, batch["tokens"].shape[0], axis_name)
     targets = batch["tokens"][..., 1:]
     mask = real_words(targets)
     words = everywhere(mask.sum())
@@ -98,6 +103,8 @@ def train_step(
 
     def objective(part: Any) -> tuple[jax.Array, jax.Array]:
         logits, attention = model.apply({"params": fill(part, state.params)}, batch, keys)
+        if possible is not None:
+            logits = jnp.where(possible, logits, IMPOSSIBLE)
         nats, _ = cross_entropy(logits, targets, mask)
         total, _ = cross_entropy(logits, targets, weighted, loss["label_smoothing"])
         value = total / jnp.maximum(words, 1)
@@ -138,7 +145,7 @@ def _sum_over(axis_name: str | None):
     return (lambda tree: tree) if axis_name is None else (lambda tree: jax.lax.psum(tree, axis_name))
 
 
-def _keys_by_image(rng: jax.Array, images: int, axis_name: str | None) -> jax.Array:
+def keys_by_image(rng: jax.Array, images: int, axis_name: str | None = None) -> jax.Array:
     """One key for each photo [B], by its place in the global batch, so that dropout ignores the devices."""
     first = 0 if axis_name is None else jax.lax.axis_index(axis_name) * images
     return jax.vmap(lambda place: jax.random.fold_in(rng, place))(first + jnp.arange(images))

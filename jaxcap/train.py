@@ -6,6 +6,7 @@ Running the same command again resumes where it stopped.
 import argparse
 import dataclasses
 import functools
+import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -224,10 +225,10 @@ def finish(
         print(f"  {split.ids[row]}: {' '.join(written.words)}")
     samples.save(samples.sheet(split, shown, run.config.images.size), folder / "scenes.png")
     check = samples.check_scenes(split, captions)
+    looked = f", attention on the named object {check.gain:.1f} times chance" if not math.isnan(check.gain) else ""
     print(
         f"{len(split)} held-out scenes: {check.right} of {check.total} objects named with the right shape and colour "
-        f"({check.right / check.total:.1%}), attention on the named object {check.gain:.1f} times chance "
-        f"(drawn in {folder / 'scenes.png'})",
+        f"({check.right / check.total:.1%}){looked} (drawn in {folder / 'scenes.png'})",
         flush=True,
     )
 

@@ -2,6 +2,7 @@
 
     python tests/bench_search.py --images 1000 --beam 5 --vocabulary 2600 8000
 
+The decoder is the plain one of 2,048 channels a region or, with `--decoder recipe`, that of experiments/flickr8k.py.
 Both take the same weights and features and, in float32, must find the same sentences; the products of both are also
 taken in bfloat16 (jaxcap's `decoder.dtype`, PyTorch's autocast), which finds others where two words are nearly even.
 They run in turn, several rounds in one process, and the ratio of the medians is printed with its range over the rounds.
@@ -28,6 +29,17 @@ from jaxcap.search import Rules, beam_search
 from jaxcap.text import END, PAD, START, UNK
 
 L, D, H = 49, 2048, 512
+DECODERS = {
+    "plain": {},
+    "recipe": {
+        "attention": 256,
+        "feature_norm": True,
+        "feature_embedding": 512,
+        "init_from_mean": True,
+        "context_gate": True,
+        "deep_output": True,
+    },
+}
 RULES = Rules()
 T = RULES.positions
 
@@ -47,6 +59,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--beam", type=int, default=5)
     parser.add_argument("--vocabulary", type=int, nargs="+", default=[2600, 8000])
+    parser.add_argument("--decoder", choices=DECODERS, default="plain")
     parser.add_argument("--batch", type=int, default=50, help="images a PyTorch call")
     parser.add_argument("--call", type=int, default=1000, help="images a jaxcap call")
     parser.add_argument("--lanes", type=int, default=64, help="of them side by side; 0: all")
@@ -63,7 +76,7 @@ def compare(flags: argparse.Namespace, vocabulary: int) -> None:
     features = np.maximum(random.normal(size=(flags.images, L, D)), 0).astype(np.float32)
     lengths = np.full(flags.images, 1e6) if flags.full else np.clip(random.normal(10, 3, flags.images), 4, 30)
     lengths = lengths.astype(np.float32)
-    decoder = Decoder(vocabulary_size=vocabulary, hidden=H)
+    decoder = Decoder(vocabulary_size=vocabulary, hidden=H, **DECODERS[flags.decoder])
     rounded = decoder.clone(dtype="bfloat16")
     params = decoder.init(jax.random.key(0), features[:1], jnp.ones((1, 1, 1), jnp.int32))
     params["params"]["output"]["kernel"] *= 8  # as sure of its words as a trained decoder
@@ -94,7 +107,8 @@ def compare(flags: argparse.Namespace, vocabulary: int) -> None:
     }
     start = time.perf_counter()
     found = {name: run() for name, run in contestants.items()}
-    print(f"\nV {vocabulary}, {flags.images} images, beam {flags.beam}; warm-up {time.perf_counter() - start:.1f} s")
+    print(f"\n{flags.decoder} decoder, V {vocabulary}, {flags.images} images, beam {flags.beam}")
+    print(f"  warm-up {time.perf_counter() - start:.1f} s")
     times = {name: [] for name in contestants}
     for _ in range(flags.rounds):
         for name, run in contestants.items():
@@ -141,15 +155,43 @@ def torch_weights(params, device):
         return torch.from_numpy(np.array(layer["kernel"]).T.copy()).to(device), bias
 
     attend, cell = params["attend"], params["cell"]
+    layers = {
+        "features": attend["features"],
+        "hidden": attend["hidden"],
+        "score": {"kernel": attend["score"]},
+        "word": cell["word"],
+        "recurrent": cell["recurrent"],
+        "gate": params.get("gate", {}).get("gate"),
+        **{
+            name: params.get(name) for name in ("embed_features", "init_h", "init_c", "output_hidden", "output_context")
+        },
+        "output": params["output"],
+    }
+    norm = params.get("norm_features")
     return {
         "words": torch.from_numpy(np.array(params["words"]["embedding"])).to(device),
-        "features": linear(attend["features"]),
-        "hidden": linear(attend["hidden"]),
-        "score": linear({"kernel": attend["score"]}),
-        "word": linear(cell["word"]),
-        "recurrent": linear(cell["recurrent"]),
-        "output": linear(params["output"]),
+        "norm": norm and tuple(torch.from_numpy(np.array(norm[name])).to(device) for name in ("scale", "bias")),
+        **{name: layer and linear(layer) for name, layer in layers.items()},
     }
+
+
+def torch_start(weights, features, beam, copied):
+    """What is done once an image: regions [B, L, D], their projections [B, L, A] and the first state, [BK, H] each."""
+    if weights["norm"]:
+        features = functional.layer_norm(features, features.shape[-1:], *weights["norm"], eps=1e-6)
+    if weights["embed_features"]:
+        features = functional.linear(features, *weights["embed_features"]).relu_()
+    projected = functional.linear(features, *weights["features"])
+    if weights["init_h"]:
+        mean = features.mean(1)
+        state = tuple(
+            functional.linear(mean, *weights[name]).repeat_interleave(beam, 0) for name in ("init_h", "init_c")
+        )
+    else:
+        state = tuple(torch.zeros(len(features) * beam, H, device=features.device) for _ in range(2))
+    if copied:
+        features, projected = (x.repeat_interleave(beam, 0) for x in (features, projected))
+    return features, projected, state
 
 
 def torch_step(weights, state, words, features, projected, beam, copied):
@@ -164,12 +206,23 @@ def torch_step(weights, state, words, features, projected, beam, copied):
         joined = (projected[:, None] + query.unflatten(0, (-1, beam))[:, :, None]).relu_()  # [B, K, L, A]
         attention = torch.softmax(functional.linear(joined, *weights["score"])[..., 0], -1)
         context, attention = torch.bmm(attention, features).flatten(0, 1), attention.flatten(0, 1)
-    gates = functional.linear(functional.embedding(words, weights["words"]), *weights["word"])
+    if weights["gate"]:
+        context = torch.sigmoid(functional.linear(h, *weights["gate"])) * context
+    words = functional.embedding(words, weights["words"])
+    gates = functional.linear(words, *weights["word"])
     gates = gates + functional.linear(torch.cat([h, context], -1), *weights["recurrent"])
     i, f, g, o = gates.chunk(4, -1)
     c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
     h = torch.sigmoid(o) * torch.tanh(c)
-    return (h, c), functional.linear(h, *weights["output"]), attention
+    x = h
+    if weights["output_hidden"]:
+        x = (
+            functional.linear(h, *weights["output_hidden"])
+            + words
+            + functional.linear(context, *weights["output_context"])
+        )
+        x = x.tanh_()
+    return (h, c), functional.linear(x, *weights["output"]), attention
 
 
 @torch.inference_mode()
@@ -177,10 +230,7 @@ def torch_search(weights, beam, copied, features, lengths):
     """The same search: tokens [B, T], score [B], word log-probabilities [B, T], attention [B, T, L]."""
     size, device = len(features), features.device
     images = torch.arange(size, device=device)
-    projected = functional.linear(features, *weights["features"])
-    if copied:
-        features, projected = (x.repeat_interleave(beam, 0) for x in (features, projected))
-    state = tuple(torch.zeros(size * beam, H, device=device) for _ in range(2))
+    features, projected, state = torch_start(weights, features, beam, copied)
     words = torch.full((size * beam,), START, device=device)
     log_prob = torch.full((size, beam), -torch.inf, device=device)
     log_prob[:, 0] = 0

@@ -1,5 +1,6 @@
 """The decoder: the scan equals the loop, captions do not touch one another, and PyTorch computes the same."""
 
+import functools
 import itertools
 
 import jax
@@ -123,6 +124,14 @@ def test_a_bfloat16_product_rounds_its_factors_and_nothing_else(shape):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
     exact = product(x, kernel)
     assert 0 < np.abs(value - exact).max() < 0.03 * np.abs(exact).max()
+
+
+def test_a_bfloat16_product_with_a_transposed_kernel_is_differentiated_when_compiled():
+    """As tied weights have it."""
+    x, kernel = jax.random.normal(jax.random.key(0), (4, 3, 5, 40)), jax.random.normal(jax.random.key(1), (70, 40))
+    total = lambda dtype, kernel, x: jnp.square(product(x, kernel.T, dtype)).sum()  # noqa: E731
+    ours, exact = (jax.jit(jax.grad(functools.partial(total, dtype)))(kernel, x) for dtype in ("bfloat16", "float32"))
+    assert 0 < np.abs(ours - exact).max() < 0.02 * np.abs(exact).max()
 
 
 def test_bfloat16_changes_logits_by_its_rounding_only():

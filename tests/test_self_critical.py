@@ -1,19 +1,21 @@
 """Self-critical training: what it rewards grows likelier, and a run that turns to it can be stopped anywhere."""
 
-import functools
+import dataclasses
+import itertools
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from ml_collections import ConfigDict
 
-from jaxcap import optim, parallel, search, self_critical, train, writers
+from jaxcap import optim, search, self_critical, train, writers
 from jaxcap import step as steps
 from jaxcap.errors import UserError
 from jaxcap.loop import Loop
-from jaxcap.scores.cider import Scorer
-from jaxcap.text import END, PAD, SPECIALS, START, Vocabulary
+from jaxcap.text import END, PAD, SPECIALS, START, UNK, Vocabulary
 from tests import small_run, tiny
 
 LENGTH, DRAWS, IMAGES = 7, 16, 8
@@ -59,21 +61,24 @@ def test_weights_multiply_the_captions_cross_entropy():
 
 
 @pytest.fixture
-def critic():
+def critic(request):
     """A step whose photos all have the same two references, its first state, and a batch."""
-    state, step = tiny.training(hidden_dropout=0.0, word_dropout=0.0, feature_dropout=0.0, encoder=False)
-    step["optimiser"] = optim.optimiser(tiny.TRAIN | {"learning_rate": 0.02, "schedule": "constant"}, 1, step["frozen"])
-    state = steps.create(state.params, step["optimiser"], step["frozen"])
-    update = functools.partial(steps.train_step, **step | {"loss": self_critical.PLAIN_LOSS, "average": 0.0})
+    state, step = tiny.training(encoder=False, feature_dropout=getattr(request, "param", 0.0))
     # Words 5 and 6 are rare among the references, so that they are worth something.
-    references = [[["word5", "word6", "<end>"], ["word6", "<end>"]]] * IMAGES + [[["word9", "<end>"]]] * IMAGES
-    compiled = self_critical.SelfCriticalStep(
-        self_critical.compile_draws(step["model"], search.Rules(LENGTH), DRAWS),
-        parallel.compile_train_step(update),
-        Scorer(references),
-        VOCABULARY,
+    references = np.full((2 * IMAGES, 2, LENGTH), PAD)
+    references[:IMAGES, 0, :3], references[:IMAGES, 1, :2], references[IMAGES:, 0, :2] = (5, 6, END), (6, END), (9, END)
+    config = {"text": {"max_length": LENGTH}, "self_critical": {"captions": DRAWS}, "train": {"average": 0.0}}
+    run = SimpleNamespace(
+        config=ConfigDict(config),
+        model=step["model"],
+        frozen=step["frozen"],
+        vocabulary=VOCABULARY,
+        captions={"train": SimpleNamespace(tokens=references)},
     )
-    return compiled, state, tiny.batch(IMAGES) | {"rows": np.arange(IMAGES)}
+    train = tiny.TRAIN | {"learning_rate": 0.02, "schedule": "constant", "weight_decay": 0.0}
+    optimiser = optim.optimiser(train, 1, step["frozen"])
+    state = steps.create(state.params, optimiser, step["frozen"])
+    return self_critical.compile_step(run, optimiser), state, tiny.batch(IMAGES) | {"rows": np.arange(IMAGES)}
 
 
 def test_the_reward_grows(critic):
@@ -83,6 +88,56 @@ def test_the_reward_grows(critic):
         state, metrics = step(state, batch, jax.random.fold_in(jax.random.key(1), n))
         rewards.append(float(metrics["reward"]) / IMAGES)
     assert np.mean(rewards[-5:]) > 3 * np.mean(rewards[:5]) > 0
+
+
+def test_words_that_are_never_drawn_are_left_alone(critic):
+    """Were <unk> no better than others to the update, a bad caption could be unlearnt by making <unk> likelier."""
+    step, state, batch = critic
+    before = jax.device_get(state.params["decoder"]["output"])  # a step gives its state's memory away
+    for n in range(3):
+        state, _ = step(state, batch, jax.random.key(n))
+    after = jax.device_get(state.params["decoder"]["output"])
+    never = [PAD, START, UNK]
+    np.testing.assert_array_equal(after["kernel"][:, never], before["kernel"][:, never])
+    np.testing.assert_array_equal(after["bias"][never], before["bias"][never])
+    assert (after["bias"] != before["bias"]).sum() == tiny.VOCABULARY - len(never)  # and all others learn
+
+
+def test_all_sentences_that_can_be_drawn_have_probability_1_together():
+    """By brute force: cut after two words, that is <end>, a word and <end>, or two words."""
+    state, step = tiny.training(hidden_dropout=0.0, word_dropout=0.0, feature_dropout=0.0)
+    rules = search.Rules(max_length=3)
+    step |= {"loss": self_critical.PLAIN_LOSS, "possible": rules.possible(tiny.VOCABULARY)}
+    words = [word for word in range(tiny.VOCABULARY) if word not in (PAD, START, UNK, END)]
+    sentences = [(END, PAD), *((word, END) for word in words), *itertools.product(words, words)]
+    batch = tiny.batch(1)
+
+    def log_prob(sentence):
+        tokens = jnp.concatenate([jnp.array([START]), sentence])[None, None]
+        return -steps.train_step(state, batch | {"tokens": tokens}, jax.random.key(0), **step)[1]["nats"]
+
+    log_probs = jax.jit(lambda sentences: jax.lax.map(log_prob, sentences))(jnp.array(sentences))
+    assert float(jnp.exp(log_probs).sum()) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("critic", [0.5], indirect=True)
+def test_draws_and_update_lose_the_same_channels(critic):
+    """The update finds the drawn captions just as probable as they were when drawn, and both not as without dropout."""
+    step, state, batch = critic
+    never = np.array([PAD, START, UNK])
+    output = state.params["decoder"]["output"]
+    output["bias"] = output["bias"].at[never].set(-1e9)  # so that the rules change no probability
+    drawn = []
+
+    def draw(params, batch):
+        drawn.append(step.draw(params, batch))
+        drawn.append(step.draw(params, batch | {"keys": batch["keys"] + 1}))
+        return drawn[0]
+
+    _, metrics = dataclasses.replace(step, draw=draw)(state, batch, jax.random.key(3))
+    same, other = (-float(found.log_prob.sum()) for found in drawn)
+    assert float(metrics["nats"]) == pytest.approx(same, rel=1e-5)
+    assert float(metrics["nats"]) != pytest.approx(other, rel=1e-3)
 
 
 def test_what_fills_a_batch_up_counts_nowhere(critic):

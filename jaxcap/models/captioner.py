@@ -48,9 +48,9 @@ class Captioner(nn.Module):
         """
         return self.decoder(self.regions(batch), batch["tokens"][..., :-1], keys)
 
-    def start(self, features: jax.Array, captions: int):
+    def start(self, features: jax.Array, captions: int, keys: jax.Array | None = None):
         """See `Decoder.start`."""
-        return self.decoder.start(features, captions)
+        return self.decoder.start(features, captions, keys)
 
     def step(self, carry: Any, memory: Memory, tokens: jax.Array):
         """See `Decoder.step`."""

@@ -94,8 +94,8 @@ class Decoder(nn.Module):
         Returns:
           Logits [B, C, T, V] and attention [B, C, T, L].
         """
-        word_keys, hidden_keys, feature_keys = (None,) * 3 if keys is None else _split(keys)
-        memory, carry = self.start(features, tokens.shape[1], feature_keys)
+        memory, carry = self.start(features, tokens.shape[1], keys)
+        word_keys, hidden_keys, _ = _split(keys)
         words = dropout(word_keys, self.words(tokens), self.word_dropout)  # [B, C, T, E]
         # What needs no recurrence is done for all positions at once, before the scan and after it.
         scan = nn.scan(
@@ -114,7 +114,7 @@ class Decoder(nn.Module):
         Args:
           features: [B, L, D].
           captions: C, how many captions (or beams) of each photo go side by side.
-          keys: one random key a photo, [B], for dropout of the regions; None in evaluation.
+          keys: one random key a photo, [B], for dropout; None in evaluation.
 
         Returns:
           The memory that `step` reads, and the first carry, a pair of [B, C, H].
@@ -124,7 +124,7 @@ class Decoder(nn.Module):
         if self.feature_embedding:
             features = nn.relu(self.embed_features(features))
         # Whole channels (Tompson et al. 2015): a mean over 49 regions would outlive the loss of single values unharmed.
-        features = dropout(keys, features, self.feature_dropout, shared=1)
+        features = dropout(_split(keys)[2], features, self.feature_dropout, shared=1)
         shape = (features.shape[0], captions, self.hidden)
         if self.init_from_mean:
             mean = features.mean(axis=1)  # [B, D]
@@ -172,6 +172,8 @@ class Decoder(nn.Module):
         return self.output(x)
 
 
-def _split(keys: jax.Array) -> jax.Array:
-    """Three independent keys for each photo: [B] -> [3, B]."""
+def _split(keys: jax.Array | None) -> jax.Array | tuple[None, None, None]:
+    """Three independent keys for each photo, [B] -> [3, B]: of words, hidden state and features."""
+    if keys is None:
+        return None, None, None
     return jax.vmap(lambda key: jax.random.split(key, 3), out_axes=1)(keys)

@@ -49,10 +49,11 @@ def _rounded_product_forward(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array
 def _rounded_product_backward(factors: tuple[jax.Array, jax.Array], grad: jax.Array) -> tuple[jax.Array, jax.Array]:
     # By hand, for JAX's own rule would multiply the float32 gradient as it is.
     (x, kernel), grad = factors, grad.astype(jnp.bfloat16)
-    before = tuple(range(x.ndim - 1))
+    # Two axes each: of more, XLA's CPU compiler makes products that it then cannot run when the kernel is transposed.
+    rows, grads = x.reshape(-1, x.shape[-1]), grad.reshape(-1, grad.shape[-1])
     return (
         jnp.matmul(grad, kernel.T, preferred_element_type=jnp.float32),
-        jnp.tensordot(x, grad, (before, before), preferred_element_type=jnp.float32),
+        jnp.matmul(rows.T, grads, preferred_element_type=jnp.float32),
     )
 
 

@@ -82,6 +82,12 @@ class Rules:
         """Returns what the search compares, for sentences of `length` tokens with <end>; both of one shape."""
         return log_prob / ((5.0 + length) / 6.0) ** self.length_normalisation
 
+    def possible(self, vocabulary_size: int) -> np.ndarray:
+        """Tells which of V words may stand in a sentence at all: bool [V]."""
+        possible = np.ones(vocabulary_size, bool)
+        possible[[PAD, START] if self.unk else [PAD, START, UNK]] = False
+        return possible
+
     def allowed(self, words: jax.Array, position: jax.Array, vocabulary_size: int) -> jax.Array:
         """Tells which words may come next.
 
@@ -93,9 +99,7 @@ class Rules:
         Returns:
           Bool [B, K, V], with at least <end> allowed everywhere.
         """
-        possible = np.ones(vocabulary_size, bool)
-        possible[[PAD, START] if self.unk else [PAD, START, UNK]] = False
-        allowed = jnp.broadcast_to(possible, (*words.shape[:2], vocabulary_size))
+        allowed = jnp.broadcast_to(self.possible(vocabulary_size), (*words.shape[:2], vocabulary_size))
         if self.no_repeat_ngram:
             allowed &= ~repeats(words, position, self.no_repeat_ngram, vocabulary_size)
         if self.min_length:
