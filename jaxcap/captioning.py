@@ -10,6 +10,8 @@ from jaxcap import search
 from jaxcap.models.captioner import Captioner
 from jaxcap.models.decoder import Memory
 
+WORDS_AN_IMAGE = 50  # about what a search with 5 beams reads; batches that read more words than there are use a table
+
 
 def prepare(
     model: Captioner, params: Any, batch: dict[str, jax.Array], keys: jax.Array | None = None
@@ -27,7 +29,9 @@ def prepare(
     """
     apply = functools.partial(model.apply, {"params": params})
     memory, carry = apply(apply(batch, method="regions"), 1, keys, method="start")
-    return functools.partial(apply, method="step"), carry, memory
+    words = WORDS_AN_IMAGE * memory.projected.shape[0]
+    table = apply(method="table") if words > model.decoder.vocabulary_size else None
+    return functools.partial(apply, table=table, method="step"), carry, memory
 
 
 def greedy(model: Captioner, rules: search.Rules) -> Callable[[Any, dict[str, jax.Array]], search.Hypotheses]:

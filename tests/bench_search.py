@@ -138,11 +138,12 @@ def jaxcap_search(decoder, params, features, lengths, *, beam, lanes):
 
     def step(carry, memory, tokens):
         (carry, position), (memory, lengths) = carry, memory
-        carry, logits, attention = decoder.apply(params, carry, memory, tokens, method="step")
+        carry, logits, attention = decoder.apply(params, carry, memory, tokens, table, method="step")
         logits = logits.at[..., END].add(3.0 * (position - lengths[:, None]))
         return (carry, position + 1), logits, attention
 
     memory, carry = decoder.apply(params, features, 1, method="start")
+    table = decoder.apply(params, method="table")
     found = beam_search(step, (carry, jnp.zeros((len(features), 1))), (memory, lengths), beam, RULES, lanes=lanes)
     return found.tokens, found.score, found.word_log_probs, found.attention
 

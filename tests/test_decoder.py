@@ -39,10 +39,16 @@ def test_scan_equals_loop(options):
     decoder, variables, features, tokens = make(**options)
     logits, attention = decoder.apply(variables, features, tokens)
     memory, carry = decoder.apply(variables, features, C, method="start")
+    table = decoder.apply(variables, method="table")
     for t in range(T):
+        read = decoder.apply(variables, carry, memory, tokens[..., t], table, method="step")
         carry, step_logits, step_attention = decoder.apply(variables, carry, memory, tokens[..., t], method="step")
         np.testing.assert_allclose(step_logits, logits[:, :, t], atol=1e-6)
         np.testing.assert_allclose(step_attention, attention[:, :, t], atol=1e-6)
+        for ours, theirs in zip(
+            jax.tree.leaves(read), jax.tree.leaves((carry, step_logits, step_attention)), strict=True
+        ):
+            np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
 def test_attention_is_a_distribution():

@@ -52,9 +52,13 @@ class Captioner(nn.Module):
         """See `Decoder.start`."""
         return self.decoder.start(features, captions, keys)
 
-    def step(self, carry: Any, memory: Memory, tokens: jax.Array):
+    def table(self) -> jax.Array:
+        """See `Decoder.table`."""
+        return self.decoder.table()
+
+    def step(self, carry: Any, memory: Memory, tokens: jax.Array, table: jax.Array | None = None):
         """See `Decoder.step`."""
-        return self.decoder.step(carry, memory, tokens)
+        return self.decoder.step(carry, memory, tokens, table)
 
 
 def build(config: Mapping[str, Any], vocabulary_size: int, *, pool: str, convention: str) -> Captioner:
