@@ -37,7 +37,7 @@ def get_config() -> ConfigDict:
     config.train.average = 0.999
     config.train.select = "CIDEr-D"
     config.train.patience = 0
-    config.self_critical.epochs = 3
+    config.self_critical.epochs = 4
     config.search.length_normalisation = 1.0
     config.search.no_repeat_ngram = 3
     return config
