@@ -116,26 +116,28 @@ def test_shared_dropout_takes_a_channel_from_all_regions_or_from_none():
     assert len(np.unique(dropped[:, 0], axis=0)) == 4  # each photo loses channels of its own
 
 
+@pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize("shape", [(5, 6), (2, 3, 5, 6)])
-def test_a_bfloat16_product_rounds_its_factors_and_nothing_else(shape):
+def test_a_bfloat16_product_rounds_its_factors_and_nothing_else(shape, transposed):
     """Value and gradients equal float32 products of rounded factors, bfloat16's 8 bits away from unrounded ones."""
     keys = jax.random.split(jax.random.key(0), 3)
     x, kernel, weights = (jax.random.normal(k, s) for k, s in zip(keys, (shape, (6, 4), (*shape[:-1], 4)), strict=True))
+    kernel = kernel.T if transposed else kernel
     half = lambda a: a.astype(jnp.bfloat16).astype(jnp.float32)  # noqa: E731
-    value, pull = jax.vjp(lambda x, kernel: product(x, kernel, "bfloat16"), x, kernel)
-    wanted, wanted_pull = jax.vjp(product, half(x), half(kernel))
+    value, pull = jax.vjp(lambda x, kernel: product(x, kernel, "bfloat16", transposed=transposed), x, kernel)
+    wanted, wanted_pull = jax.vjp(lambda x, kernel: product(x, kernel, transposed=transposed), half(x), half(kernel))
     assert value.dtype == jnp.float32
     np.testing.assert_allclose(value, wanted, rtol=1e-5, atol=1e-6)
     for ours, theirs in zip(pull(weights), wanted_pull(half(weights)), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
-    exact = product(x, kernel)
+    exact = product(x, kernel, transposed=transposed)
     assert 0 < np.abs(value - exact).max() < 0.03 * np.abs(exact).max()
 
 
 def test_a_bfloat16_product_with_a_transposed_kernel_is_differentiated_when_compiled():
     """As tied weights have it."""
     x, kernel = jax.random.normal(jax.random.key(0), (4, 3, 5, 40)), jax.random.normal(jax.random.key(1), (70, 40))
-    total = lambda dtype, kernel, x: jnp.square(product(x, kernel.T, dtype)).sum()  # noqa: E731
+    total = lambda dtype, kernel, x: jnp.square(product(x, kernel, dtype, transposed=True)).sum()  # noqa: E731
     ours, exact = (jax.jit(jax.grad(functools.partial(total, dtype)))(kernel, x) for dtype in ("bfloat16", "float32"))
     assert 0 < np.abs(ours - exact).max() < 0.02 * np.abs(exact).max()
 

@@ -176,7 +176,7 @@ class Decoder(nn.Module):
             x = jnp.tanh(x + words + self.output_context(context))
         x = dropout(keys, x, self.hidden_dropout)
         if self.tie_weights:
-            return product(x, self.words.embedding.T, self.dtype) + self.output_bias
+            return product(x, self.words.embedding, self.dtype, transposed=True) + self.output_bias
         return self.output(x)
 
 

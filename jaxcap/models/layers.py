@@ -1,10 +1,12 @@
 """The small pieces that every model here is made of."""
 
+import functools
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 DTYPES = ("float32", "bfloat16")
 
@@ -21,7 +23,7 @@ def dense(features: int, *, use_bias: bool = True, dtype: str = "float32", name:
     return nn.Dense(features, use_bias=use_bias, kernel_init=uniform_fan_in, dot_general=dot_general, name=name)
 
 
-def product(x: jax.Array, kernel: jax.Array, dtype: str = "float32") -> jax.Array:
+def product(x: jax.Array, kernel: jax.Array, dtype: str = "float32", *, transposed: bool = False) -> jax.Array:
     """Multiplies [..., X] by [X, Y], summing in float32.
 
     Args:
@@ -29,32 +31,60 @@ def product(x: jax.Array, kernel: jax.Array, dtype: str = "float32") -> jax.Arra
       kernel: float32 [X, Y].
       dtype: "float32", or "bfloat16" to round both factors first, here and in the gradient (Micikevicius et al. 2018;
         the range is float32's, so no loss scaling). Processors with matrix units multiply those several times as fast.
+      transposed: the kernel comes as [Y, X].
 
     Returns:
       float32 [..., Y].
     """
-    return _rounded_product(x, kernel) if dtype == "bfloat16" else x @ kernel
+    if dtype == "bfloat16":
+        return _rounded_product(x, kernel, transposed)
+    return x @ (kernel.T if transposed else kernel)
 
 
-@jax.custom_vjp
-def _rounded_product(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    return _rounded_product_forward(x, kernel)[0]
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _rounded_product(x: jax.Array, kernel: jax.Array, transposed: bool) -> jax.Array:
+    return _rounded_product_forward(x, kernel, transposed)[0]
 
 
-def _rounded_product_forward(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+def _rounded_product_forward(
+    x: jax.Array, kernel: jax.Array, transposed: bool
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
     x, kernel = x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16)
-    return jnp.matmul(x, kernel, preferred_element_type=jnp.float32), (x, kernel)
+    return _sum_in_float32(x, kernel.T if transposed else kernel), (x, kernel)
 
 
-def _rounded_product_backward(factors: tuple[jax.Array, jax.Array], grad: jax.Array) -> tuple[jax.Array, jax.Array]:
-    # By hand, for JAX's own rule would multiply the float32 gradient as it is.
+def _rounded_product_backward(
+    transposed: bool, factors: tuple[jax.Array, jax.Array], grad: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    # By hand, for JAX's own rule would multiply the float32 gradient as it is. Every product has two axes a factor and
+    # gives its result as it is wanted: of others, XLA's CPU compiler makes products that it then cannot run.
     (x, kernel), grad = factors, grad.astype(jnp.bfloat16)
-    # Two axes each: of more, XLA's CPU compiler makes products that it then cannot run when the kernel is transposed.
     rows, grads = x.reshape(-1, x.shape[-1]), grad.reshape(-1, grad.shape[-1])
-    return (
-        jnp.matmul(grad, kernel.T, preferred_element_type=jnp.float32),
-        jnp.matmul(rows.T, grads, preferred_element_type=jnp.float32),
-    )
+    if transposed:
+        return _sum_in_float32(grad, kernel), _sum_in_float32(grads.T, rows)
+    return _sum_in_float32(grad, kernel.T), _sum_in_float32(rows.T, grads)
+
+
+def _sum_in_float32(x: jax.Array, y: jax.Array) -> jax.Array:
+    if not _multiplies_bfloat16():
+        x, y = (jax.lax.reduce_precision(a.astype(jnp.float32), 8, 7) for a in (x, y))  # the same, only slower
+    return jnp.matmul(x, y, preferred_element_type=jnp.float32)
+
+
+@functools.cache
+def _multiplies_bfloat16() -> bool:
+    """Whether the devices take products of bfloat16 that are summed in float32; those of jax 0.7 on CPUs do not."""
+    x, y = np.ones((2, 30, 40), np.float32), np.ones((70, 40), np.float32)
+
+    def multiply(x: jax.Array, y: jax.Array) -> jax.Array:
+        return jnp.matmul(x.astype(jnp.bfloat16), y.astype(jnp.bfloat16).T, preferred_element_type=jnp.float32)
+
+    try:
+        with jax.ensure_compile_time_eval():
+            jax.jit(multiply)(x, y).block_until_ready()
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
 
 
 _rounded_product.defvjp(_rounded_product_forward, _rounded_product_backward)
