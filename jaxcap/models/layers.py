@@ -56,8 +56,8 @@ def _rounded_product_forward(
 def _rounded_product_backward(
     transposed: bool, factors: tuple[jax.Array, jax.Array], grad: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    # By hand, for JAX's own rule would multiply the float32 gradient as it is. Every product has two axes a factor and
-    # gives its result as it is wanted: of others, XLA's CPU compiler makes products that it then cannot run.
+    # By hand, for JAX's own rule would multiply the float32 gradient as it is. The kernel's gradient comes of two axes
+    # a factor, in the kernel's own order: of more, or turned, XLA's CPU compiler makes products that it cannot run.
     (x, kernel), grad = factors, grad.astype(jnp.bfloat16)
     rows, grads = x.reshape(-1, x.shape[-1]), grad.reshape(-1, grad.shape[-1])
     if transposed:
@@ -65,9 +65,14 @@ def _rounded_product_backward(
     return _sum_in_float32(grad, kernel.T), _sum_in_float32(rows.T, grads)
 
 
+_rounded_product.defvjp(_rounded_product_forward, _rounded_product_backward)
+
+
 def _sum_in_float32(x: jax.Array, y: jax.Array) -> jax.Array:
+    """Multiplies [..., X] by [X, Y], both bfloat16."""
     if not _multiplies_bfloat16():
-        x, y = (jax.lax.reduce_precision(a.astype(jnp.float32), 8, 7) for a in (x, y))  # the same, only slower
+        # The same, only slower. Said in so many bits, for XLA may drop a rounding that is taken back at once.
+        x, y = (jax.lax.reduce_precision(a.astype(jnp.float32), 8, 7) for a in (x, y))
     return jnp.matmul(x, y, preferred_element_type=jnp.float32)
 
 
@@ -85,9 +90,6 @@ def _multiplies_bfloat16() -> bool:
     except jax.errors.JaxRuntimeError:
         return False
     return True
-
-
-_rounded_product.defvjp(_rounded_product_forward, _rounded_product_backward)
 
 
 def dropout(keys: jax.Array | None, x: jax.Array, rate: float, *, shared: int | None = None) -> jax.Array:
