@@ -74,6 +74,7 @@ def encoder() -> dict:
         "pool": "auto",  # padded (torchvision, Keras), ceil (the original v1 weights), auto: by layout and file
         "stage_sizes": (3, 4, 6, 3),  # blocks a stage; this is ResNet50
         "width": 64,  # channels of the stem
+        "levels": 1,  # stages, from the last one, whose channels make up a region; 2: 1,024 of conv4 and 2,048 of conv5
         "trainable": False,
         "batch_size": 32,  # images a call when features are computed for the cache
     }
@@ -95,6 +96,7 @@ def decoder() -> dict:
         "activation": "relu",  # of the additive attention: relu or tanh
         "feature_norm": False,  # LayerNorm of every region, before all else
         "feature_embedding": 0,  # width of a layer that embeds the regions before attention reads them; 0: none
+        "feature_layers": 1,  # of that width; each after the first adds to what it reads
         "init_from_mean": False,  # h0 and c0 from the mean feature instead of zeros
         "context_gate": False,  # a sigmoid gate of the hidden state on the context vector
         "deep_output": False,  # the word and the context join the hidden state before the vocabulary

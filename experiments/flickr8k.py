@@ -15,10 +15,12 @@ def get_config() -> ConfigDict:
     config.data.name = "flickr8k"
     config.text.min_count = 5
     config.images.augment = "views"
+    config.encoder.levels = 2
     config.embedding.kind = "train"
     config.decoder.attention = 256
     config.decoder.feature_norm = True
     config.decoder.feature_embedding = 512
+    config.decoder.feature_layers = 2
     config.decoder.init_from_mean = True
     config.decoder.context_gate = True
     config.decoder.deep_output = True

@@ -62,20 +62,42 @@ def check(config: ConfigDict) -> None:
         raise UserError(
             f"images.resize={config.images.resize} is smaller than the crop images.size={config.images.size}"
         )
+    if config.search.beam < 1:
+        raise UserError(f"search.beam={config.search.beam}: must be at least 1")
+    search_rules(config)
+    parallel.check_batch_size(config.train.batch_size, "train.batch_size")
+    _check_regions(config)
+    _check_self_critical(config)
+
+
+def _check_regions(config: ConfigDict) -> None:
+    """Checks what the encoder makes of a photo and the decoder of that."""
     if config.encoder.trainable and config.images.augment == "views":
         raise UserError(
             "images.augment=views reads cached features, which a trained encoder outgrows: use free or none"
         )
-    if config.search.beam < 1:
-        raise UserError(f"search.beam={config.search.beam}: must be at least 1")
-    search_rules(config)
+    stages, levels = len(config.encoder.stage_sizes), config.encoder.levels
+    if not 1 <= levels <= stages:
+        raise UserError(f"encoder.levels={levels}: must be from 1 to {stages}, as encoder.stage_sizes has stages")
+    if levels > 1 and config.images.size % 2 ** (stages + 1):
+        raise UserError(
+            f"images.size={config.images.size}: must be a multiple of {2 ** (stages + 1)} for encoder.levels={levels}, "
+            "so that the grids of the levels fit each other"
+        )
+    layers = config.decoder.feature_layers
+    if layers < 1 or (layers > 1 and not config.decoder.feature_embedding):
+        raise UserError(
+            f"decoder.feature_layers={layers}: must be at least 1, and above 1 only with a decoder.feature_embedding"
+        )
+
+
+def _check_self_critical(config: ConfigDict) -> None:
     if config.self_critical.epochs < 0:
         raise UserError(f"self_critical.epochs={config.self_critical.epochs}: must be 0 or more")
     if config.self_critical.epochs and config.train.select != "CIDEr-D":
         raise UserError("self_critical.epochs raises CIDEr-D and not the loss: set train.select=CIDEr-D")
     if config.self_critical.captions < 2:
         raise UserError(f"self_critical.captions={config.self_critical.captions}: must be at least 2, to be compared")
-    parallel.check_batch_size(config.train.batch_size, "train.batch_size")
 
 
 @dataclass(frozen=True)
@@ -288,7 +310,7 @@ def cached_features(
 ) -> np.ndarray:
     """Opens the feature cache [N, views, L, D] of a split, computing first what is not there yet."""
     section = config.images
-    transform = {"views": views, "resize": section.resize, "size": section.size}
+    transform = {"views": views, "resize": section.resize, "size": section.size, "levels": config.encoder.levels}
     key = features.cache_key(fingerprint, transform, split.ids, data.fingerprint(split))
     root = Path(section.cache_dir).expanduser() if section.cache_dir else cache_root() / "features"
 

@@ -28,13 +28,15 @@ from jaxcap.models.decoder import Decoder
 from jaxcap.search import Rules, beam_search
 from jaxcap.text import END, PAD, START, UNK
 
-L, D, H = 49, 2048, 512
+L, H = 49, 512
 DECODERS = {
-    "plain": {},
+    "plain": {"levels": (2048,)},
     "recipe": {
+        "levels": (1024, 2048),
         "attention": 256,
         "feature_norm": True,
         "feature_embedding": 512,
+        "feature_layers": 2,
         "init_from_mean": True,
         "context_gate": True,
         "deep_output": True,
@@ -73,7 +75,8 @@ def parse() -> argparse.Namespace:
 def compare(flags: argparse.Namespace, vocabulary: int) -> None:
     """Runs the contestants in turn and prints a table."""
     random = np.random.RandomState(0)
-    features = np.maximum(random.normal(size=(flags.images, L, D)), 0).astype(np.float32)
+    channels = sum(DECODERS[flags.decoder]["levels"])
+    features = np.maximum(random.normal(size=(flags.images, L, channels)), 0).astype(np.float32)
     lengths = np.full(flags.images, 1e6) if flags.full else np.clip(random.normal(10, 3, flags.images), 4, 30)
     lengths = lengths.astype(np.float32)
     decoder = Decoder(vocabulary_size=vocabulary, hidden=H, **DECODERS[flags.decoder])
@@ -163,25 +166,31 @@ def torch_weights(params, device):
         "word": cell["word"],
         "recurrent": cell["recurrent"],
         "gate": params.get("gate", {}).get("gate"),
-        **{
-            name: params.get(name) for name in ("embed_features", "init_h", "init_c", "output_hidden", "output_context")
-        },
+        **{name: params.get(name) for name in ("init_h", "init_c", "output_hidden", "output_context")},
         "output": params["output"],
     }
-    norm = params.get("norm_features")
+    norms = [
+        [torch.from_numpy(np.array(params[name][leaf])).to(device) for leaf in ("scale", "bias")]
+        for name in sorted(params)
+        if name.startswith("norm_features")
+    ]
     return {
         "words": torch.from_numpy(np.array(params["words"]["embedding"])).to(device),
-        "norm": norm and tuple(torch.from_numpy(np.array(norm[name])).to(device) for name in ("scale", "bias")),
+        "norms": norms,
+        "embeds": [linear(params[name]) for name in sorted(params) if name.startswith("embed_features")],
         **{name: layer and linear(layer) for name, layer in layers.items()},
     }
 
 
 def torch_start(weights, features, beam, copied):
     """What is done once an image: regions [B, L, D], their projections [B, L, A] and the first state, [BK, H] each."""
-    if weights["norm"]:
-        features = functional.layer_norm(features, features.shape[-1:], *weights["norm"], eps=1e-6)
-    if weights["embed_features"]:
-        features = functional.linear(features, *weights["embed_features"]).relu_()
+    if weights["norms"]:
+        levels = features.split([len(scale) for scale, _ in weights["norms"]], -1)
+        pairs = zip(levels, weights["norms"], strict=True)
+        features = torch.cat([functional.layer_norm(x, x.shape[-1:], *norm, eps=1e-6) for x, norm in pairs], -1)
+    for number, embed in enumerate(weights["embeds"]):
+        embedded = functional.linear(features, *embed).relu_()
+        features = features + embedded if number else embedded
     projected = functional.linear(features, *weights["features"])
     if weights["init_h"]:
         mean = features.mean(1)

@@ -15,7 +15,9 @@ B, C, T, V, L, D = 3, 2, 6, 17, 9, 10
 PLAIN = {}
 FULL = {
     "feature_norm": True,
+    "levels": (4, 6),
     "feature_embedding": 6,
+    "feature_layers": 2,
     "init_from_mean": True,
     "context_gate": True,
     "deep_output": True,
@@ -82,12 +84,23 @@ def test_options_add_their_parameters_only():
     names = {frozenset(options): set(make(**options)[1]["params"]) for options in OPTIONS}
     plain = names[frozenset()]
     assert plain == {"words", "attend", "cell", "output"}
-    assert names[frozenset(["feature_norm"])] - plain == {"norm_features"}
-    assert names[frozenset(["feature_embedding"])] - plain == {"embed_features"}
+    assert names[frozenset(["feature_norm"])] - plain == {"norm_features_0"}
+    assert names[frozenset(["feature_embedding"])] - plain == {"embed_features_0"}
     assert names[frozenset(["init_from_mean"])] - plain == {"init_h", "init_c"}
     assert names[frozenset(["context_gate"])] - plain == {"gate"}
     assert names[frozenset(["deep_output"])] - plain == {"output_hidden", "output_context"}
     assert "output" not in names[frozenset(["tie_weights"])]
+
+
+def test_each_level_is_normalised_by_itself():
+    """How large the numbers of a level are changes nothing, also beside another level."""
+    decoder, variables, features, tokens = make(feature_norm=True, levels=(4, 6))
+    scaled = features.at[..., :4].multiply(30.0)
+    logits, _ = decoder.apply(variables, features, tokens)
+    np.testing.assert_allclose(decoder.apply(variables, scaled, tokens)[0], logits, atol=1e-4)
+    together, variables, *_ = make(feature_norm=True)
+    before, after = (together.apply(variables, x, tokens)[0] for x in (features, scaled))
+    assert np.abs(before - after).max() > 1e-2
 
 
 @pytest.mark.parametrize("name", ["word_dropout", "hidden_dropout", "feature_dropout"])
@@ -160,11 +173,15 @@ def torch_decoder(torch, p, features, tokens, options):
     word_kernel, bias = p["cell"]["word"]["kernel"], p["cell"]["word"]["bias"]
     recurrent = p["cell"]["recurrent"]["kernel"]
     all_logits, all_attention = [], []
-    if "norm_features" in p:
-        scale, shift = p["norm_features"]["scale"], p["norm_features"]["bias"]
-        features = torch.nn.functional.layer_norm(features, features.shape[-1:], scale, shift, eps=1e-6)
+    if options.get("feature_norm"):
+        levels = features.split(options.get("levels", features.shape[-1]), -1)
+        norms = [p[f"norm_features_{number}"] for number in range(len(levels))]
+        normalise = functools.partial(torch.nn.functional.layer_norm, eps=1e-6)
+        pairs = zip(levels, norms, strict=True)
+        features = torch.cat([normalise(x, x.shape[-1:], norm["scale"], norm["bias"]) for x, norm in pairs], -1)
     for b, c in itertools.product(range(tokens.shape[0]), range(tokens.shape[1])):
-        a = torch.relu(linear(p["embed_features"], features[b])) if "embed_features" in p else features[b]
+        a = torch.relu(linear(p["embed_features_0"], features[b])) if "embed_features_0" in p else features[b]
+        a = a + torch.relu(linear(p["embed_features_1"], a)) if "embed_features_1" in p else a
         h = linear(p["init_h"], a.mean(0)) if "init_h" in p else torch.zeros(hidden, dtype=a.dtype)
         s = linear(p["init_c"], a.mean(0)) if "init_c" in p else torch.zeros(hidden, dtype=a.dtype)
         for t in range(tokens.shape[2]):

@@ -74,10 +74,10 @@ def build(config: Mapping[str, Any], vocabulary_size: int, *, pool: str, convent
       The module; it holds no parameters.
     """
     encoder, decoder = config["encoder"], config["decoder"]
+    names = ("stage_sizes", "width", "levels", "layout")
+    resnet = ResNet(**{name: encoder[name] for name in names}, pool=pool)
     return Captioner(
-        encoder=ResNet(
-            stage_sizes=tuple(encoder["stage_sizes"]), width=encoder["width"], layout=encoder["layout"], pool=pool
-        ),
-        decoder=Decoder(vocabulary_size, embedding=config["embedding"]["dim"], **decoder),
+        encoder=resnet,
+        decoder=Decoder(vocabulary_size, levels=resnet.sizes, embedding=config["embedding"]["dim"], **decoder),
         convention=convention,
     )

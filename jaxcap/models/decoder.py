@@ -6,6 +6,7 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxcap.models.attention import AdditiveAttention, ContextGate
 from jaxcap.models.cells import Carry, LSTMCell
@@ -31,9 +32,11 @@ class Decoder(nn.Module):
       hidden: H.
       attention: A.
       activation: of the attention, "relu" or "tanh".
-      feature_norm: every region is normalised over its channels first (Ba et al. 2016).
+      feature_norm: every region is normalised over its channels first (Ba et al. 2016), each of `levels` by itself.
+      levels: how many of a region's D channels come from each level of the encoder; empty: it has one level.
       feature_embedding: width of a linear layer and ReLU that every region passes next, as in Rennie et al. 2017; D is
         then this width. 0: none, the decoder reads the encoder's regions.
+      feature_layers: how many such layers; one after the first adds to what it reads (He et al. 2015).
       init_from_mean: h0 and c0 are linear in the mean region (section 3.1.2); otherwise zeros.
       context_gate: the context passes a sigmoid gate of the previous hidden state (section 4.2.1, one gate a channel).
       deep_output: word, state and context join in E dimensions before the vocabulary (equation 7, with a tanh).
@@ -48,7 +51,9 @@ class Decoder(nn.Module):
     attention: int = 512
     activation: str = "relu"
     feature_norm: bool = False
+    levels: tuple[int, ...] = ()
     feature_embedding: int = 0
+    feature_layers: int = 1
     init_from_mean: bool = False
     context_gate: bool = False
     deep_output: bool = False
@@ -64,9 +69,9 @@ class Decoder(nn.Module):
         self.attend = AdditiveAttention(self.attention, self.activation, self.dtype)
         self.cell = LSTMCell(self.hidden, self.dtype)
         if self.feature_norm:
-            self.norm_features = nn.LayerNorm()
+            self.norm_features = [nn.LayerNorm() for _ in (self.levels or (None,))]
         if self.feature_embedding:
-            self.embed_features = linear(self.feature_embedding)
+            self.embed_features = [linear(self.feature_embedding) for _ in range(self.feature_layers)]
         if self.init_from_mean:
             self.init_h = linear(self.hidden)
             self.init_c = linear(self.hidden)
@@ -119,12 +124,7 @@ class Decoder(nn.Module):
         Returns:
           The memory that `step` reads, and the first carry, a pair of [B, C, H].
         """
-        if self.feature_norm:
-            features = self.norm_features(features)
-        if self.feature_embedding:
-            features = nn.relu(self.embed_features(features))
-        # Whole channels (Tompson et al. 2015): a mean over 49 regions would outlive the loss of single values unharmed.
-        features = dropout(_split(keys)[2], features, self.feature_dropout, shared=1)
+        features = self._regions(features, _split(keys)[2])
         shape = (features.shape[0], captions, self.hidden)
         if self.init_from_mean:
             mean = features.mean(axis=1)  # [B, D]
@@ -132,6 +132,22 @@ class Decoder(nn.Module):
         else:
             carry = (jnp.zeros(shape), jnp.zeros(shape))
         return Memory(features, self.attend.project(features)), carry
+
+    def _regions(self, features: jax.Array, keys: jax.Array | None) -> jax.Array:
+        """Normalises and embeds the encoder's regions: [B, L, D] in, and out with a D of its own."""
+        # Whole channels (Tompson et al. 2015): a mean over 49 regions would outlive the loss of single values unharmed.
+        drop = functools.partial(dropout, keys, rate=self.feature_dropout, shared=1)
+        if self.feature_norm:
+            levels = jnp.split(features, np.cumsum(self.levels[:-1]), axis=-1)
+            pairs = zip(self.norm_features, levels, strict=True)
+            features = jnp.concatenate([norm(level) for norm, level in pairs], axis=-1)
+        if not self.feature_embedding:
+            return drop(features)
+        first, *others = self.embed_features
+        features = drop(nn.relu(first(features)))
+        for layer in others:
+            features += drop(nn.relu(layer(features)))  # keys and shape are the same, and so are the channels
+        return features
 
     def table(self) -> jax.Array:
         """What the cell hears of each word, [V, 4H]: reading a row spares a long search the word's product."""

@@ -1,4 +1,4 @@
-"""ResNet with bottleneck blocks as an encoder: normalised images in, the last grid of features out.
+"""ResNet with bottleneck blocks as an encoder: normalised images in, a grid of features out.
 
 He et al., "Deep Residual Learning for Image Recognition" (2015). The modules bear torchvision's names, so that one
 short table reads its weights. Each BatchNorm of a trained network is a fixed scale and shift, so it can be folded into
@@ -29,6 +29,9 @@ class ResNet(nn.Module):
       layout: where a block has its stride: "v1.5" in the 3x3 convolution, "v1" (the paper's) in the first 1x1.
       pool: how the 3x3 max-pool with stride 2 meets the border: "padded" by one on every side, or "ceil": no padding,
         and the last window overhangs.
+      levels: how many stages, counted back from the last, make up a region: the grids of earlier ones are averaged over
+        the last one's cells. They still know what the last has forgotten, such as colours (Hariharan et al.,
+        "Hypercolumns for Object Segmentation and Fine-grained Localization", 2015).
       folded: BatchNorms are folded into the convolutions; False keeps them, with their statistics in "batch_stats".
       eps: of the BatchNorms that are not folded: 1e-5 in torchvision, 1.001e-5 in Keras.
       conv_bias: convolutions that are not folded have a bias beside their BatchNorm, as Keras's do.
@@ -39,6 +42,7 @@ class ResNet(nn.Module):
     width: int = 64
     layout: str = "v1.5"
     pool: str = "padded"
+    levels: int = 1
     folded: bool = True
     eps: float = 1e-5
     conv_bias: bool = False
@@ -52,19 +56,27 @@ class ResNet(nn.Module):
           images: float [B, S, S, 3], already normalised as the weights want it.
 
         Returns:
-          The grid [B, h, w, D] with D = 4 * width * 2**(stages - 1) and h = w = S / 2**(stages + 1).
+          The grid [B, h, w, D] with h = w = S / 2**(stages + 1) and the channels of `sizes`, one level after another.
         """
         conv = functools.partial(
             _conv, folded=self.folded, eps=self.eps, conv_bias=self.conv_bias, dtype=jnp.dtype(self.dtype)
         )
         x = nn.relu(conv(images.astype(self.dtype), self.width, 7, 2, name="conv1"))  # [B, S/2, S/2, width]
         x = max_pool(x, self.pool)  # [B, S/4, S/4, width]
+        grids = []
         for stage, blocks in enumerate(self.stage_sizes):
             for block in range(blocks):
                 stride = 2 if stage > 0 and block == 0 else 1
                 strides = (stride, 1) if self.layout == "v1" else (1, stride)
                 x = Bottleneck(self.width * 2**stage, strides, conv, name=f"layer{stage + 1}_{block}")(x)
-        return x  # [B, h, w, D]
+            grids.append(x)
+        return jnp.concatenate([_averaged(grid, x.shape[1]) for grid in grids[-self.levels :]], axis=-1)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The channels that each level gives a region, from the earliest level to the last."""
+        stages = len(self.stage_sizes)
+        return tuple(4 * self.width * 2**stage for stage in range(stages - self.levels, stages))
 
 
 class Bottleneck(nn.Module):
@@ -106,6 +118,12 @@ def max_pool(x: jax.Array, pool: str) -> jax.Array:
     """
     padding = (1, 1) if pool == "padded" else (0, 1)  # of minus infinity; an odd n leaves the (0, 1) unused
     return nn.max_pool(x, (3, 3), strides=(2, 2), padding=(padding, padding))
+
+
+def _averaged(x: jax.Array, size: int) -> jax.Array:
+    """Averages [B, n, n, D] over square windows to [B, size, size, D]; n is a multiple of size."""
+    window = (x.shape[1] // size,) * 2
+    return x if window == (1, 1) else nn.avg_pool(x, window, strides=window)
 
 
 def fold(variables: dict, eps: float = 1e-5) -> dict:
