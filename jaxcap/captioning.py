@@ -8,13 +8,19 @@ import jax
 
 from jaxcap import search
 from jaxcap.models.captioner import Captioner
+from jaxcap.models.cells import Carry
 from jaxcap.models.decoder import Memory
 
 WORDS_AN_IMAGE = 50  # about what a search with 5 beams reads; batches that read more words than there are use a table
 
 
 def prepare(
-    model: Captioner, params: Any, batch: dict[str, jax.Array], keys: jax.Array | None = None
+    model: Captioner,
+    params: Any,
+    batch: dict[str, jax.Array],
+    keys: jax.Array | None = None,
+    *,
+    lanes: int | None = None,
 ) -> tuple[search.Step, Any, Memory]:
     """Prepares a batch for search.
 
@@ -23,12 +29,17 @@ def prepare(
       params: its parameters.
       batch: "features" [B, L, D] or "images" [B, S, S, 3].
       keys: one random key a photo, [B], for dropout of the regions; None for none.
+      lanes: of the search; so many photos are prepared at a time, because what all need would outgrow the caches.
 
     Returns:
       The decoder's step as `search` wants it, the first carry [B, 1, ...] and the memory [B, ...].
     """
     apply = functools.partial(model.apply, {"params": params})
-    memory, carry = apply(apply(batch, method="regions"), 1, keys, method="start")
+
+    def start(batch: dict[str, jax.Array], keys: jax.Array | None) -> tuple[Memory, Carry]:
+        return apply(apply(batch, method="regions"), 1, keys, method="start")
+
+    memory, carry = search.map_groups(start, (batch, keys), lanes)
     words = WORDS_AN_IMAGE * memory.projected.shape[0]
     table = apply(method="table") if words > model.decoder.vocabulary_size else None
     return functools.partial(apply, table=table, method="step"), carry, memory
@@ -43,7 +54,9 @@ def beam(
     model: Captioner, rules: search.Rules, beams: int, lanes: int | None = None
 ) -> Callable[[Any, dict[str, jax.Array]], search.Hypotheses]:
     """Returns the pure function (params, batch) -> hypotheses of `search.beam_search`."""
-    return lambda params, batch: search.beam_search(*prepare(model, params, batch), beams, rules, lanes=lanes)
+    return lambda params, batch: search.beam_search(
+        *prepare(model, params, batch, lanes=lanes), beams, rules, lanes=lanes
+    )
 
 
 def sample(

@@ -25,7 +25,7 @@ import torch
 from torch.nn import functional
 
 from jaxcap.models.decoder import Decoder
-from jaxcap.search import Rules, beam_search
+from jaxcap.search import Rules, beam_search, map_groups
 from jaxcap.text import END, PAD, START, UNK
 
 L, H = 49, 512
@@ -145,7 +145,8 @@ def jaxcap_search(decoder, params, features, lengths, *, beam, lanes):
         logits = logits.at[..., END].add(3.0 * (position - lengths[:, None]))
         return (carry, position + 1), logits, attention
 
-    memory, carry = decoder.apply(params, features, 1, method="start")
+    start = functools.partial(decoder.apply, params, captions=1, method="start")
+    memory, carry = map_groups(start, (features,), lanes)
     table = decoder.apply(params, method="table")
     found = beam_search(step, (carry, jnp.zeros((len(features), 1))), (memory, lengths), beam, RULES, lanes=lanes)
     return found.tokens, found.score, found.word_log_probs, found.attention

@@ -8,11 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxcap import captioning
 from jaxcap.errors import UserError
 from jaxcap.models.decoder import Decoder
-from jaxcap.search import Rules, beam_search, greedy, sample
+from jaxcap.search import Rules, beam_search, greedy, map_groups, sample
 from jaxcap.search.walk import truncate
 from jaxcap.text import END, PAD, START, UNK
+from tests import tiny
 
 B, V, T = 3, 7, 5  # words 4, 5, 6 and <unk>
 RULES = {
@@ -273,6 +275,38 @@ def test_batch_size_padding_and_lanes_change_nothing():
     assert_same(together, jax.tree.map(lambda x: x[:11], search(cell_step, *padded, 3, rules)), 1e-5)
     for lanes in (1, 4, 10):
         assert_same(together, search(cell_step, carry, memory, 3, rules, lanes), 1e-5)
+
+
+@pytest.mark.parametrize("size", [None, 1, 4, 5, 10, 11])
+def test_groups_of_images_get_what_all_together_get(size):
+    """Also where the last group overlaps the one before it, and with a leaf that is absent."""
+    groups = []
+
+    def function(batch, keys):
+        groups.append(batch["x"].shape[0])
+        return batch["x"] * 2 + keys, {"number": batch["number"] ** 2, "absent": None}
+
+    number = jnp.arange(10)
+    batch = {"x": jax.random.normal(jax.random.key(0), (10, 3)), "number": number, "absent": None}
+    arguments = batch, number[:, None] * 0.5
+    found = jax.jit(lambda *x: map_groups(function, x, size))(*arguments)
+    assert set(groups) == {min(size or 10, 10)}
+    jax.tree.map(np.testing.assert_array_equal, found, function(*arguments))
+    assert found[1]["number"].dtype == number.dtype
+
+
+@pytest.mark.parametrize("lanes", [1, 3, 4, 8])
+def test_a_captioner_writes_the_same_in_lanes_from_photos_on(lanes):
+    """Lanes also bound how many photos are encoded and prepared at a time."""
+    model = tiny.captioner(init_from_mean=True)
+    colours = jax.random.randint(jax.random.key(0), (8, 1, 1, 3), 0, 256).astype(jnp.uint8)
+    batch = {"images": jnp.broadcast_to(colours, (8, tiny.SIZE, tiny.SIZE, 3))}
+    params = jax.jit(model.init)(jax.random.key(1), {**batch, "tokens": jnp.ones((8, 1, 2), jnp.int32)})["params"]
+    for layer in ("init_h", "init_c", "output"):
+        params["decoder"][layer]["kernel"] *= 20
+    together, found = (jax.jit(captioning.beam(model, RULES["normalised"], 3, n))(params, batch) for n in (None, lanes))
+    assert_same(found, together, 1e-5)
+    assert len({strip(row) for row in found.tokens}) > 2
 
 
 def test_every_device_searches_its_share():

@@ -1,5 +1,6 @@
-"""Many loops of unequal length, a few of them side by side."""
+"""Many loops of unequal length, a few of them side by side, and one function a few images at a time."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -56,6 +57,34 @@ def run_in_lanes(advance: Callable[[Any, Any], Any], searches: Any, memory: Any,
     first = jax.tree.map(lambda x: x[:lanes], (searches, memory))
     state = _Lanes(searches, jnp.arange(lanes), *first, jnp.asarray(lanes))
     return jax.lax.while_loop(lambda state: (state.images < size).any(), turn, state).searches
+
+
+def map_groups(function: Callable[..., Any], arguments: tuple, size: int | None) -> Any:
+    """Calls a function of batches for one group of images after another.
+
+    Args:
+      function: from pytrees of [B, ...] to a pytree of [B, ...], every image by itself.
+      arguments: what it is called with, of B images.
+      size: images a group; where it does not divide B, the last group begins earlier. None or B and above: all in one.
+
+    Returns:
+      What `function` returns for all of them.
+    """
+    images = jax.tree.leaves(arguments)[0].shape[0]
+    if size is None or size >= images:
+        return function(*arguments)
+
+    def group(start: jax.Array) -> tuple:
+        return jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, start, size), arguments)
+
+    def turn(number: jax.Array, done: Any) -> Any:
+        start = jnp.minimum(number * size, images - size)
+        put = functools.partial(jax.lax.dynamic_update_slice_in_dim, start_index=start, axis=0)
+        return jax.tree.map(put, done, function(*group(start)))
+
+    shapes = jax.eval_shape(lambda: function(*group(0)))
+    empty = jax.tree.map(lambda x: jnp.zeros((images, *x.shape[1:]), x.dtype), shapes)
+    return jax.lax.fori_loop(0, -(-images // size), turn, empty)
 
 
 def _take(tree: Any, index: jax.Array) -> Any:
