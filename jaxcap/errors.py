@@ -24,11 +24,19 @@ def is_out_of_space(error: BaseException) -> bool:
 
 
 def exit_with(main: Callable[[], int | None]) -> NoReturn:
-    """Runs a command's `main` and leaves the process: 0 or its own code, 2 after a mistake, 130 after Ctrl-C."""
+    """Runs a command's `main` and leaves the process: 0 or its own code, 2 after a mistake, 130 after Ctrl-C.
+
+    Where the reader of a pipe, such as `head`, went before the last line: 141, as shells say it of SIGPIPE.
+    """
     try:
-        sys.exit(main() or 0)
+        code = main() or 0
+        sys.stdout.flush()
+        sys.exit(code)
     except UserError as mistake:
         print(f"error: {' '.join(str(mistake).split())}", file=sys.stderr)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python meets the pipe again as it leaves
+        sys.exit(141)
     except OSError as error:
         if not is_out_of_space(error):
             raise

@@ -1,0 +1,43 @@
+"""How commands end: one line and an exit code."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("main", "code", "said"),
+    [
+        ("lambda: None", 0, ""),
+        ("lambda: 2", 2, ""),
+        ("lambda: fail(UserError('two\\nlines'))", 2, "error: two lines\n"),
+        ("lambda: fail(OSError(errno.ENOSPC, 'full', 'there'))", 2, "error: no space left on disk while writing there"),
+        ("lambda: fail(KeyboardInterrupt())", 130, "stopped\n"),
+    ],
+)
+def test_a_command_ends_in_one_line_and_its_code(main, code, said):
+    ended = subprocess.run([sys.executable, "-c", program(main)], capture_output=True, text=True)
+    assert ended.returncode == code
+    assert ended.stderr.startswith(said) and ended.stderr.count("\n") == bool(said)
+
+
+@pytest.mark.parametrize("lines", [1, 100_000], ids=["met in the last flush", "met at once"])
+def test_a_reader_who_leaves_early_is_no_error(lines):
+    main = f"lambda: print('a line\\n' * {lines})"
+    writer = subprocess.Popen(
+        [sys.executable, "-c", "input();" + program(main)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    writer.stdout.close()
+    _, said = writer.communicate("go\n")
+    assert (writer.returncode, said) == (141, "")
+
+
+def program(main: str) -> str:
+    """A command whose main is the expression `main`."""
+    fail = "fail = lambda error: (_ for _ in ()).throw(error)"
+    return f"import errno; from jaxcap.errors import UserError, exit_with; {fail}; exit_with({main})"
