@@ -12,6 +12,7 @@ from jaxcap import captioning
 from jaxcap.errors import UserError
 from jaxcap.models.decoder import Decoder
 from jaxcap.search import Rules, beam_search, greedy, map_groups, sample
+from jaxcap.search.beam import _most_probable
 from jaxcap.search.walk import truncate
 from jaxcap.text import END, PAD, START, UNK
 from tests import tiny
@@ -307,6 +308,22 @@ def test_a_captioner_writes_the_same_in_lanes_from_photos_on(lanes):
     together, found = (jax.jit(captioning.beam(model, RULES["normalised"], 3, n))(params, batch) for n in (None, lanes))
     assert_same(found, together, 1e-5)
     assert len({strip(row) for row in found.tokens}) > 2
+
+
+@pytest.mark.parametrize(("rows", "words", "beam"), [(1, 9, 4), (5, 40, 5), (3, 4, 8), (2, 3, 8), (1, 1, 1)])
+@pytest.mark.parametrize("ties", [False, True])
+def test_the_most_probable_continuations_are_the_largest_of_all(rows, words, beam, ties):
+    """Also where few words are allowed, many are equally probable, or fewer exist than the beam is wide."""
+    draws = np.random.RandomState(rows).normal(size=(50, rows, words)).astype(np.float32)
+    log_probs = np.where(draws < -0.5, -np.inf, np.round(draws) if ties else draws).astype(np.float32)
+    best, parents, chosen = map(np.asarray, jax.jit(_most_probable, static_argnums=1)(jnp.asarray(log_probs), beam))
+    expected = -np.sort(-log_probs.reshape(50, -1))[:, :beam]
+    np.testing.assert_array_equal(best[:, : expected.shape[1]], expected)
+    assert (best[:, expected.shape[1] :] == -np.inf).all()
+    for scores, *places, table in zip(best, parents, chosen, log_probs, strict=True):
+        found = [place for place, score in zip(zip(*places, strict=True), scores, strict=True) if score > -np.inf]
+        assert len(set(found)) == len(found)
+        assert [table[place] for place in found] == [score for score in scores if score > -np.inf]
 
 
 def test_every_device_searches_its_share():

@@ -141,13 +141,17 @@ def _advance(step: Step, search: _Search, memory: Any, beam: int, rules: Rules) 
 
 def _most_probable(log_probs: jax.Array, beam: int) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Returns the `beam` largest of log_probs [B, K, V], falling, with their rows and their words, [B, beam] each."""
-    size, rows, vocabulary_size = log_probs.shape
-    flat = log_probs.reshape(size, rows * vocabulary_size)
-    if flat.shape[1] < beam:
-        flat = jnp.pad(flat, ((0, 0), (0, beam - flat.shape[1])), constant_values=-jnp.inf)
-    # Without the barrier, XLA may merge later slices into the top-k and then sort the whole vocabulary on the CPU.
+    # So many of them hold at most as many different words, so the words that are best in any row are enough: one of V
+    # places a row of the batch is searched, and not one of K * V.
+    few = min(beam, log_probs.shape[-1])
+    _, columns = jax.lax.top_k(log_probs.max(axis=1), few)
+    columns = jnp.sort(columns)  # of equals, the first row's first word
+    flat = jnp.take_along_axis(log_probs, columns[:, None], axis=-1).reshape(len(columns), -1)  # [B, K * few]
+    flat = jnp.pad(flat, ((0, 0), (0, max(0, beam - flat.shape[1]))), constant_values=-jnp.inf)
+    # Without the barrier, XLA may merge later slices into the top-k and then sort everything on the CPU.
     best, places = jax.lax.optimization_barrier(jax.lax.top_k(flat, beam))
-    return best, jnp.minimum(places // vocabulary_size, rows - 1), places % vocabulary_size
+    rows = jnp.minimum(places // few, log_probs.shape[1] - 1)
+    return best, rows, jnp.take_along_axis(columns, places % few, axis=-1)
 
 
 def _extend(lines: _Lines, parents: jax.Array, words: jax.Array, log_prob: jax.Array, position: jax.Array) -> _Lines:
