@@ -1,8 +1,19 @@
 """Fixtures that several files share."""
 
+import gc
+
+import jax
 import pytest
 
 from tests import small_run
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_for_one_file():
+    """Lets go of what a file has compiled: it lies in memory maps, of which Linux allows a process 65,530."""
+    yield
+    jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture(scope="session")

@@ -296,8 +296,7 @@ def test_groups_of_images_get_what_all_together_get(size):
     assert found[1]["number"].dtype == number.dtype
 
 
-@pytest.mark.parametrize("lanes", [1, 3, 4, 8])
-def test_a_captioner_writes_the_same_in_lanes_from_photos_on(lanes):
+def test_a_captioner_writes_the_same_in_lanes_from_photos_on():
     """Lanes also bound how many photos are encoded and prepared at a time."""
     model = tiny.captioner(init_from_mean=True)
     colours = jax.random.randint(jax.random.key(0), (8, 1, 1, 3), 0, 256).astype(jnp.uint8)
@@ -305,7 +304,7 @@ def test_a_captioner_writes_the_same_in_lanes_from_photos_on(lanes):
     params = jax.jit(model.init)(jax.random.key(1), {**batch, "tokens": jnp.ones((8, 1, 2), jnp.int32)})["params"]
     for layer in ("init_h", "init_c", "output"):
         params["decoder"][layer]["kernel"] *= 20
-    together, found = (jax.jit(captioning.beam(model, RULES["normalised"], 3, n))(params, batch) for n in (None, lanes))
+    together, found = (jax.jit(captioning.beam(model, RULES["normalised"], 3, n))(params, batch) for n in (None, 3))
     assert_same(found, together, 1e-5)
     assert len({strip(row) for row in found.tokens}) > 2
 
