@@ -8,6 +8,18 @@ import pytest
 from tests import small_run
 
 
+@pytest.fixture(scope="session", autouse=True)
+def compiled_once(tmp_path_factory):
+    """Compiles what is slow to compile once a session: many tests train the same small captioner from the start."""
+    options = {"jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled"))}
+    options["jax_persistent_cache_min_compile_time_secs"] = 0.2
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in options.items():
+            jax.config.update(name, value)
+            patch.setenv(name.upper(), str(value))  # of the commands that tests start
+        yield
+
+
 @pytest.fixture(scope="module", autouse=True)
 def compiled_for_one_file():
     """Lets go of what a file has compiled: it lies in memory maps, of which Linux allows a process 65,530."""
