@@ -30,9 +30,9 @@ from jaxcap.text import END, PAD, START, UNK
 
 L, H = 49, 512
 DECODERS = {
-    "plain": {"levels": (2048,)},
+    "plain": {"level_sizes": (2048,)},
     "recipe": {
-        "levels": (1024, 2048),
+        "level_sizes": (1024, 2048),
         "attention": 256,
         "feature_norm": True,
         "feature_embedding": 512,
@@ -75,7 +75,7 @@ def parse() -> argparse.Namespace:
 def compare(flags: argparse.Namespace, vocabulary: int) -> None:
     """Runs the contestants in turn and prints a table."""
     random = np.random.RandomState(0)
-    channels = sum(DECODERS[flags.decoder]["levels"])
+    channels = sum(DECODERS[flags.decoder]["level_sizes"])
     features = np.maximum(random.normal(size=(flags.images, L, channels)), 0).astype(np.float32)
     lengths = np.full(flags.images, 1e6) if flags.full else np.clip(random.normal(10, 3, flags.images), 4, 30)
     lengths = lengths.astype(np.float32)

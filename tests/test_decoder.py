@@ -15,7 +15,7 @@ B, C, T, V, L, D = 3, 2, 6, 17, 9, 10
 PLAIN = {}
 FULL = {
     "feature_norm": True,
-    "levels": (4, 6),
+    "level_sizes": (4, 6),
     "feature_embedding": 6,
     "feature_layers": 2,
     "init_from_mean": True,
@@ -94,7 +94,7 @@ def test_options_add_their_parameters_only():
 
 def test_each_level_is_normalised_by_itself():
     """How large the numbers of a level are changes nothing, also beside another level."""
-    decoder, variables, features, tokens = make(feature_norm=True, levels=(4, 6))
+    decoder, variables, features, tokens = make(feature_norm=True, level_sizes=(4, 6))
     scaled = features.at[..., :4].multiply(30.0)
     logits, _ = decoder.apply(variables, features, tokens)
     np.testing.assert_allclose(decoder.apply(variables, scaled, tokens)[0], logits, atol=1e-4)
@@ -174,7 +174,7 @@ def torch_decoder(torch, p, features, tokens, options):
     recurrent = p["cell"]["recurrent"]["kernel"]
     all_logits, all_attention = [], []
     if options.get("feature_norm"):
-        levels = features.split(options.get("levels", features.shape[-1]), -1)
+        levels = features.split(options.get("level_sizes", features.shape[-1]), -1)
         norms = [p[f"norm_features_{number}"] for number in range(len(levels))]
         normalise = functools.partial(torch.nn.functional.layer_norm, eps=1e-6)
         pairs = zip(levels, norms, strict=True)

@@ -73,18 +73,18 @@ def test_the_grid_has_the_promised_size(layout, pool, size):
 def test_levels_are_the_stages_averaged_over_the_last_ones_cells():
     x, whole = images(), ResNet((1, 1, 2), 4, levels=3)
     grid, variables = jax.jit(whole.init_with_output)(jax.random.key(0), x)
-    assert whole.sizes == (16, 32, 64)
+    assert whole.level_sizes == (16, 32, 64)
     for stages in (1, 2, 3):
         names = ("conv1", *(f"layer{stage + 1}" for stage in range(stages)))
         params = {name: leaf for name, leaf in variables["params"].items() if name.startswith(names)}
         alone = np.asarray(ResNet((1, 1, 2)[:stages], 4).apply({"params": params}, x))
         cells = windows(alone, alone.shape[1] // grid.shape[1], alone.shape[1] // grid.shape[1])
-        end = sum(whole.sizes[:stages])
-        level = grid[..., end - whole.sizes[stages - 1] : end]
+        end = sum(whole.level_sizes[:stages])
+        level = grid[..., end - whole.level_sizes[stages - 1] : end]
         np.testing.assert_allclose(level, cells.mean((4, 5)), rtol=1e-5, atol=1e-6)
     for levels in (1, 2):
         fewer = ResNet((1, 1, 2), 4, levels=levels)
-        np.testing.assert_array_equal(fewer.apply(variables, x), grid[..., -sum(fewer.sizes) :])
+        np.testing.assert_array_equal(fewer.apply(variables, x), grid[..., -sum(fewer.level_sizes) :])
 
 
 def test_resnet50_has_a_grid_of_49_regions_and_23_million_parameters():

@@ -78,6 +78,8 @@ def build(config: Mapping[str, Any], vocabulary_size: int, *, pool: str, convent
     resnet = ResNet(**{name: encoder[name] for name in names}, pool=pool)
     return Captioner(
         encoder=resnet,
-        decoder=Decoder(vocabulary_size, levels=resnet.sizes, embedding=config["embedding"]["dim"], **decoder),
+        decoder=Decoder(
+            vocabulary_size, level_sizes=resnet.level_sizes, embedding=config["embedding"]["dim"], **decoder
+        ),
         convention=convention,
     )

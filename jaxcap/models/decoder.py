@@ -32,8 +32,9 @@ class Decoder(nn.Module):
       hidden: H.
       attention: A.
       activation: of the attention, "relu" or "tanh".
-      feature_norm: every region is normalised over its channels first (Ba et al. 2016), each of `levels` by itself.
-      levels: how many of a region's D channels come from each level of the encoder; empty: it has one level.
+      feature_norm: every region is normalised over its channels first (Ba et al. 2016), each level of the encoder
+        by itself.
+      level_sizes: how many of a region's D channels come from each level of the encoder; empty: it has one level.
       feature_embedding: width of a linear layer and ReLU that every region passes next, as in Rennie et al. 2017; D is
         then this width. 0: none, the decoder reads the encoder's regions.
       feature_layers: how many such layers; one after the first adds to what it reads (He et al. 2015).
@@ -51,7 +52,7 @@ class Decoder(nn.Module):
     attention: int = 512
     activation: str = "relu"
     feature_norm: bool = False
-    levels: tuple[int, ...] = ()
+    level_sizes: tuple[int, ...] = ()
     feature_embedding: int = 0
     feature_layers: int = 1
     init_from_mean: bool = False
@@ -69,7 +70,7 @@ class Decoder(nn.Module):
         self.attend = AdditiveAttention(self.attention, self.activation, self.dtype)
         self.cell = LSTMCell(self.hidden, self.dtype)
         if self.feature_norm:
-            self.norm_features = [nn.LayerNorm() for _ in (self.levels or (None,))]
+            self.norm_features = [nn.LayerNorm() for _ in (self.level_sizes or (None,))]
         if self.feature_embedding:
             self.embed_features = [linear(self.feature_embedding) for _ in range(self.feature_layers)]
         if self.init_from_mean:
@@ -138,7 +139,7 @@ class Decoder(nn.Module):
         # Whole channels (Tompson et al. 2015): a mean over 49 regions would outlive the loss of single values unharmed.
         drop = functools.partial(dropout, keys, rate=self.feature_dropout, shared=1)
         if self.feature_norm:
-            levels = jnp.split(features, np.cumsum(self.levels[:-1]), axis=-1)
+            levels = jnp.split(features, np.cumsum(self.level_sizes[:-1]), axis=-1)
             pairs = zip(self.norm_features, levels, strict=True)
             features = jnp.concatenate([norm(level) for norm, level in pairs], axis=-1)
         if not self.feature_embedding:

@@ -56,7 +56,8 @@ class ResNet(nn.Module):
           images: float [B, S, S, 3], already normalised as the weights want it.
 
         Returns:
-          The grid [B, h, w, D] with h = w = S / 2**(stages + 1) and the channels of `sizes`, one level after another.
+          The grid [B, h, w, D] with h = w = S / 2**(stages + 1) and the channels of `level_sizes`, one level after the
+          other.
         """
         conv = functools.partial(
             _conv, folded=self.folded, eps=self.eps, conv_bias=self.conv_bias, dtype=jnp.dtype(self.dtype)
@@ -73,7 +74,7 @@ class ResNet(nn.Module):
         return jnp.concatenate([_averaged(grid, x.shape[1]) for grid in grids[-self.levels :]], axis=-1)
 
     @property
-    def sizes(self) -> tuple[int, ...]:
+    def level_sizes(self) -> tuple[int, ...]:
         """The channels that each level gives a region, from the earliest level to the last."""
         stages = len(self.stage_sizes)
         return tuple(4 * self.width * 2**stage for stage in range(stages - self.levels, stages))

@@ -141,8 +141,8 @@ def _advance(step: Step, search: _Search, memory: Any, beam: int, rules: Rules) 
 
 def _most_probable(log_probs: jax.Array, beam: int) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Returns the `beam` largest of log_probs [B, K, V], falling, with their rows and their words, [B, beam] each."""
-    # So many of them hold at most as many different words, so the words that are best in any row are enough: one of V
-    # places a row of the batch is searched, and not one of K * V.
+    # K continuations hold at most K different words, and those are among the K words that are best in any row. So a
+    # top-k over V values finds the words, and another over the few rows of these words, instead of one over K * V.
     few = min(beam, log_probs.shape[-1])
     _, columns = jax.lax.top_k(log_probs.max(axis=1), few)
     columns = jnp.sort(columns)  # of equals, the first row's first word
