@@ -3,6 +3,7 @@
 import errno
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -28,6 +29,7 @@ def exit_with(main: Callable[[], int | None]) -> NoReturn:
 
     Where the reader of a pipe, such as `head`, went before the last line: 141, as shells say it of SIGPIPE.
     """
+    _quiet_pillow()
     try:
         code = main() or 0
         sys.stdout.flush()
@@ -45,3 +47,11 @@ def exit_with(main: Callable[[], int | None]) -> NoReturn:
         print("stopped", file=sys.stderr)
         sys.exit(130)
     sys.exit(2)
+
+
+def _quiet_pillow() -> None:
+    """Silences Pillow's warnings, of large photos and small damage: a photo is either decoded or named in an error.
+
+    Here and for good, as filters belong to the whole process: set around each call, they would be lost in its threads.
+    """
+    warnings.filterwarnings("ignore", module=r"PIL\.")

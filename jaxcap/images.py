@@ -9,6 +9,11 @@ from PIL import Image, ImageEnhance, UnidentifiedImageError
 
 from jaxcap.errors import UserError
 
+# What Pillow may take a photo for, whatever its name says. Among its other formats are some that it hands to outside
+# programs (EPS to Ghostscript) and many that no camera writes; JPEG stands for a phone's MPO as well.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+
 _AMPLE = 1024  # pixels on the shorter side that every view and figure can do with
 _ORIENTATION = 0x0112  # the EXIF tag that says how the camera was held
 _TURNS = {
@@ -34,12 +39,18 @@ _IMAGENET_STD = (0.229, 0.224, 0.225)
 _CAFFE_MEAN = (103.939, 116.779, 123.68)  # of BGR in [0, 255]
 
 
+def is_photo(name: str) -> bool:
+    """Tells whether a file is a photo by its name; hidden ones are not, such as the "._name.jpg" that macOS leaves."""
+    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
+
+
 def decode(data: bytes, name: str) -> np.ndarray:
-    """Decodes a photo of any format that Pillow reads into upright RGB.
+    """Decodes a photo of one of the `FORMATS` into upright RGB.
 
     Grey, CMYK, palette and 16-bit pictures become RGB of 8 bits, transparent ones are laid on white, and EXIF's
     rotation is applied. A JPEG of 2,048 pixels a side or more is decoded at a half, a quarter or an eighth of its
-    size, which no view can tell and which is several times as fast.
+    size, which no view can tell and which is several times as fast. Up to 178,956,970 pixels are decoded, where Pillow
+    refuses (it warns from half of that on, which the commands do not repeat).
 
     Args:
       data: the photo's encoded bytes.
@@ -49,16 +60,19 @@ def decode(data: bytes, name: str) -> np.ndarray:
       uint8 [H, W, 3], read-only.
 
     Raises:
-      UserError: the photo is damaged, cut short, no picture at all, or too large to open safely.
+      UserError: the photo is damaged, cut short, of another format, or too large to open safely.
     """
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             image.draft(None, (_AMPLE, _AMPLE))
             image.load()
             turn = _TURNS.get(_orientation(image))
             image = _rgb(image)
     except UnidentifiedImageError as error:
-        raise UserError(f"photo {name} is no picture in a known format, or damaged: replace or remove it") from error
+        known = ", ".join(FORMATS)
+        raise UserError(
+            f"photo {name} is no picture in a known format ({known}), or damaged: replace or remove it"
+        ) from error
     except Image.DecompressionBombError as error:
         raise UserError(f"photo {name} has too many pixels to open safely: scale it down") from error
     except Exception as error:  # Pillow's decoders meet damage with some ten kinds of exception

@@ -3,13 +3,15 @@ import io
 import itertools
 import os
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
 from jaxcap import images
 from jaxcap.errors import UserError
@@ -189,6 +191,80 @@ def test_flipped_bytes_end_in_a_picture_or_a_named_error():
 def test_what_is_no_picture_is_named(data):
     with pytest.raises(UserError, match="photo page.jpg is no picture in a known format"):
         images.decode(data, "page.jpg")
+
+
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n"
+
+
+@pytest.mark.parametrize(
+    "data", [EPS, encoded(Image.new("RGB", (8, 8)), "ICO"), encoded(Image.new("L", (8, 8)), "TGA")]
+)
+def test_a_picture_of_another_format_is_refused_with_the_formats_whatever_its_name(data):
+    with pytest.raises(
+        UserError, match=r"dog.jpg is no picture in a known format \(JPEG, PNG, WEBP, BMP, GIF, TIFF, PPM"
+    ):
+        images.decode(data, "dog.jpg")
+
+
+def test_no_outside_program_is_run_for_a_photo(tmp_path, monkeypatch):
+    program = tmp_path / "gs"
+    program.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n", encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)  # looked for again
+    with pytest.raises(UserError):
+        images.decode(EPS, "dog.jpg")
+    assert not (tmp_path / "ran").exists()
+    with pytest.raises(OSError), Image.open(io.BytesIO(EPS)) as picture:
+        picture.load()
+    assert (tmp_path / "ran").exists()  # what Pillow does where it may take any format
+
+
+def test_a_phones_jpeg_with_more_pictures_behind_the_first_is_a_photo():
+    first, second = Image.fromarray(scenery(16, 24)), Image.fromarray(scenery(16, 24, seed=1))
+    data = encoded(first, "MPO", save_all=True, append_images=[second], quality=95)
+    assert Image.open(io.BytesIO(data)).format == "MPO"
+    np.testing.assert_array_equal(images.decode(data, "x"), images.decode(encoded(first, "JPEG", quality=95), "x"))
+
+
+@pytest.mark.parametrize(
+    ("name", "photo"),
+    [("a.jpg", True), ("A.JPEG", True), ("b.Png", True), ("._a.jpg", False), (".jpg", False), ("a.eps", False),
+     ("a.txt", False), ("jpg", False)],
+)  # fmt: skip
+def test_photos_are_told_by_their_names(name, photo):
+    assert images.is_photo(name) is photo
+
+
+NOISY = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from jaxcap import errors, images
+def main():
+    files = sorted(Path(sys.argv[1]).iterdir())
+    with ThreadPoolExecutor(4) as pool:
+        shapes = pool.map(lambda file: images.decode(file.read_bytes(), file.name).shape, files)
+    print(sorted(shapes))
+errors.exit_with(main)
+"""
+
+
+def test_a_command_says_nothing_of_what_pillow_warns_of(tmp_path):
+    scene = Image.fromarray(scenery(20, 30))
+    palette = Image.new("P", (30, 20), 1)
+    palette.putpalette([10, 20, 30, 200, 0, 0])
+    exif = b"Exif\x00\x00II*\x00\xff\xff\xff\xff garbage"
+    for name, data in {
+        "exif": encoded(scene, "JPEG", exif=exif),
+        "exif.png": encoded(scene, "PNG", exif=exif),
+        "palette": encoded(palette, "PNG", transparency=b"\x00\x80"),
+        "large": encoded(Image.new("1", (10_000, 9_000)), "PNG"),
+    }.items():
+        (tmp_path / name).write_bytes(data)
+    ran = subprocess.run([sys.executable, "-c", NOISY, str(tmp_path)], capture_output=True, text=True)
+    assert (ran.stderr, ran.returncode) == ("", 0)
+    assert ran.stdout == f"{[(20, 30, 3)] * 3 + [(9000, 10000, 3)]}\n"
 
 
 def test_a_decompression_bomb_is_refused():
