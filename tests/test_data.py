@@ -214,6 +214,52 @@ def test_kaggles_flickr8k_is_told_from_other_captions_txt(tmp_path):
     assert ids(data.load("flickr8k")) == {"train": NAMES8K[:1], "test": NAMES8K[3:4]}
 
 
+def test_photos_are_taken_from_the_folder_that_holds_the_captioned_ones_not_from_the_fullest(tmp_path):
+    root = tmp_path / "sets"
+    write_flickr30k(root / "flickr30k", NAMES30K)
+    write_flickr8k(root / "flickr8k", NAMES8K)
+    draw(root / "holidays", *(f"IMG_{number}.jpg" for number in range(30)))
+    for name, names in (("flickr30k", NAMES30K), ("flickr8k", NAMES8K)):
+        assert ids(data.load(name, dir=str(root)))["train"] == names[:4]
+    write_karpathy_coco(write_coco(root / "coco", 2014))
+    draw(root / "train2014", *(f"{number}.jpg" for number in range(30)))
+    assert numbers(data.load("coco", dir=str(root)))["test"] == [34, 42]
+
+
+def test_photos_of_which_only_a_few_are_there_are_still_found(raw):
+    write_flickr30k(raw, NAMES30K)
+    draw(raw / "others", *(f"IMG_{number}.jpg" for number in range(30)))
+    for name in NAMES30K[1:]:
+        (raw / "flickr30k_images" / name).unlink()
+    assert ids(data.load("flickr30k", dir=str(raw), allow_missing=True)) == {"train": NAMES30K[:1]}
+
+
+def test_cocos_photos_may_all_lie_in_one_folder_beside_others(raw):
+    write_coco(raw, 2017)
+    (raw / "all").mkdir()
+    for photo in [*raw.glob("train2017/*"), *raw.glob("val2017/*")]:
+        photo.rename(raw / "all" / photo.name)
+    draw(raw / "others", *(f"IMG_{number}.jpg" for number in range(30)))
+    assert numbers(data.load("coco", dir=str(raw), year=2017))["test"] == [36, 42]
+
+
+@pytest.mark.parametrize("content", [b"epoch,loss\n1,2\n", b"", "caf\xe9|x\n".encode("latin-1")])
+def test_a_results_csv_of_another_program_is_not_flickr30ks(tmp_path, content):
+    mine = tmp_path / "mine"
+    draw(mine, "a.jpg")
+    (mine / "results.csv").write_bytes(content)
+    (mine / "captions.csv").write_text("image,caption\na.jpg,a dog\n")
+    assert data.detect(str(mine)) == {"name": "folder"}
+    with pytest.raises(
+        UserError, match=r"mine/results.csv does not begin with `image_name\| comment_number\| comment`"
+    ):
+        data.load("flickr30k", dir=str(mine))
+    (tmp_path / "kaggle").mkdir()
+    mine.rename(tmp_path / "kaggle" / "another")
+    write_flickr30k(tmp_path / "kaggle" / "flickr30k", NAMES30K)
+    assert ids(data.load("flickr30k"))["train"] == NAMES30K[:4]
+
+
 def test_nothing_found_says_where_it_was_looked_for_and_how_to_get_it(tmp_path):
     with pytest.raises(UserError) as error:
         data.load("flickr30k", download=True)

@@ -6,6 +6,7 @@ it they are COCO's own: val is cut off the training photos, the same for everybo
 test split.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,11 @@ SHA256 = {
     "train2017.zip": "69a8bb58ea5f8f99d24875f21416de2e9ded3178e903f1f7603e283b9e06d929",
     "val2017.zip": "4f7e2ccb2866ec5041993c9cf2a952bbed69647b115d0f74da7ce8f4bef82f05",
     "caption_datasets.zip": "4cfd70132527b80933105e5829dc9034eaab9573482e2e680abbab6130244817",
+}
+# How the photos are called in the files of each year.
+NAMES = {
+    2014: re.compile(r"COCO_(train|val)2014_\d{12}\.jpg"),
+    2017: re.compile(r"\d{12}\.jpg"),
 }
 _VAL = 5000  # photos cut off the training part for COCO's own splits, or a tenth of it where that is less
 _GET = "download it with data.download=True (20 GB), or name the folder that holds annotations/ with data.dir"
@@ -61,7 +67,8 @@ def locate(dir: str, splits: str, year: int, seed: int, download: bool) -> Sourc
     files = [karpathy] if karpathy else list(annotations.values())
     if not files:
         raise places.not_found("coco", f"captions_train{year}.json, captions_val{year}.json or {KARPATHY}", dir, _GET)
-    folders = _photo_folders(roots, year) or [places.photo_folder(places.root_of(files[0], roots)) or files[0].parent]
+    near = places.root_of(files[0], roots)
+    folders = _photo_folders(roots, year) or [places.photo_folder(near, NAMES[year].fullmatch) or files[0].parent]
     return Source(
         "coco",
         files=(*files, *folders),
@@ -131,8 +138,13 @@ def _photo(folders: Sequence[Path], name: str) -> Path:
 
 
 def _photo_folders(roots: Sequence[Path], year: int) -> list[Path]:
-    found = (places.find(roots, f"{part}{year}", accept=places.holds_photos) for part in ("train", "val"))
+    found = (_photos_of(roots, f"{part}{year}", year) for part in ("train", "val"))
     return [folder for folder in found if folder]
+
+
+def _photos_of(roots: Sequence[Path], part: str, year: int) -> Path | None:
+    """Returns the folder of this name that holds COCO's photos: other data sets have a train2017 as well."""
+    return places.find(roots, part, accept=partial(places.holds, belongs=NAMES[year].fullmatch))
 
 
 def _download(dir: str, splits: str, year: int) -> None:
@@ -145,5 +157,5 @@ def _download(dir: str, splits: str, year: int) -> None:
         archive = f"annotations_trainval{year}.zip"
         fetched(f"{URL}/annotations/{archive}", into, sha256=SHA256[archive], members="captions_")
     for archive in (f"train{year}.zip", f"val{year}.zip"):
-        if not places.find(roots, Path(archive).stem, accept=places.holds_photos):
+        if not _photos_of(roots, Path(archive).stem, year):
             fetched(f"{URL}/zips/{archive}", into, sha256=SHA256[archive])

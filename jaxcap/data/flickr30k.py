@@ -4,10 +4,17 @@ from functools import partial
 from pathlib import Path
 
 from jaxcap.data import places
-from jaxcap.data.captions_files import flickr30k_results, numbered_lines, results_header
+from jaxcap.data.captions_files import (
+    flickr30k_results,
+    named_images,
+    numbered_lines,
+    results_header,
+)
 from jaxcap.data.source import Reading, Source, chosen
 from jaxcap.data.splitting import Plan, divide, plan
+from jaxcap.errors import UserError
 
+RESULTS = "results.csv"
 LISTS = {"train": "train_images.txt", "val": "val_images.txt", "test": "test_images.txt"}
 KARPATHY = "dataset_flickr30k.json"
 _GET = "get hsankesara/flickr-image-dataset from Kaggle, unpack it and name its folder with data.dir"
@@ -29,13 +36,19 @@ def locate(dir: str, splits: str, seed: int, download: bool) -> Source:
       UserError: there is no results.csv, or nothing that says how the published splits are.
     """
     roots = places.roots("flickr30k", dir)
-    captions = places.find(roots, "results.csv", accept=Path.is_file if dir else _is_flickr30k)
+    captions = places.find(roots, RESULTS, accept=_is_flickr30k)
     if captions is None:
+        if dir and (other := places.find(roots, RESULTS)):
+            raise UserError(
+                f"flickr30k: {other} does not begin with `image_name| comment_number| comment`, so it is not "
+                f"Flickr30k's: {_GET}"
+            )
         vain = "it cannot be downloaded without an account: " if download else ""
-        raise places.not_found("flickr30k", "results.csv", dir, vain + _GET)
+        raise places.not_found("flickr30k", RESULTS, dir, vain + _GET)
     near = places.root_of(captions, roots)
     how = plan("flickr30k", splits, seed, near, roots, LISTS, KARPATHY)
-    photos = places.photo_folder(near) or captions.parent
+    named = named_images(captions, "|")
+    photos = places.photo_folder(near, named.__contains__) or captions.parent
     return Source(
         "flickr30k",
         files=(captions, photos, *how.files),
@@ -61,5 +74,8 @@ def read(captions: Path, photos: Path, how: Plan) -> Reading:
 
 
 def _is_flickr30k(path: Path) -> bool:
-    # Among Kaggle's mounts, other data sets may have a results.csv too.
-    return path.is_file() and results_header(next(numbered_lines(path), (0, ""))[1])
+    # Many programs write a results.csv, of any encoding.
+    try:
+        return path.is_file() and results_header(next(numbered_lines(path), (0, ""))[1])
+    except UserError:
+        return False

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from jaxcap.data import places
 from jaxcap.data.archives import fetched
-from jaxcap.data.captions_files import flickr8k_token, kaggle_captions, numbered_lines
+from jaxcap.data.captions_files import flickr8k_token, kaggle_captions, named_images, numbered_lines
 from jaxcap.data.source import Reading, Source, chosen
 from jaxcap.data.splitting import Plan, divide, plan
+from jaxcap.errors import UserError
 
 URL = "https://github.com/jbrownlee/Datasets/releases/download/Flickr8k"  # the published archives, mirrored
 ARCHIVES = ("Flickr8k_text.zip", "Flickr8k_Dataset.zip")
@@ -78,9 +79,14 @@ def _find(dir: str) -> tuple[Path, Path | None, Path] | None:
     if captions is None:
         return None
     near = places.root_of(captions, roots)
-    return captions, places.photo_folder(near), near
+    named = named_images(captions, "#" if captions.name == TOKEN else ",")
+    return captions, places.photo_folder(near, named.__contains__), near
 
 
 def _is_flickr8k(path: Path) -> bool:
     # Among Kaggle's mounts, other data sets have a captions.txt: Flickr8k's names are digits, an underscore, a hash.
-    return path.is_file() and any(re.match(r"\d+_[0-9a-f]+\.jpg,", line) for _, line in islice(numbered_lines(path), 2))
+    try:
+        first = list(islice(numbered_lines(path), 2)) if path.is_file() else []
+    except UserError:
+        return False
+    return any(re.match(r"\d+_[0-9a-f]+\.jpg,", line) for _, line in first)

@@ -8,7 +8,6 @@ from jaxcap.errors import UserError
 from jaxcap.files import cache_root
 
 KAGGLE = Path("/kaggle/input")
-_PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
 def home(name: str) -> Path:
@@ -57,16 +56,24 @@ def root_of(path: Path, roots: Iterable[Path]) -> Path:
     return next(root for root in roots if path.is_relative_to(root))
 
 
-def holds_photos(folder: Path) -> bool:
-    """Tells whether there is a photo directly in `folder`."""
-    return folder.is_dir() and any(_is_photo(entry) for entry in os.scandir(folder))
+def holds(folder: Path, belongs: Callable[[str], bool]) -> bool:
+    """Tells whether a file whose name `belongs` takes lies directly in `folder`."""
+    return folder.is_dir() and any(belongs(entry.name) for entry in os.scandir(folder))
 
 
-def photo_folder(root: Path, depth: int = 3) -> Path | None:
-    """Returns the folder that directly holds the most photos, `root` or one at most `depth` levels deeper.
+def photo_folder(root: Path, belongs: Callable[[str], bool], depth: int = 3) -> Path | None:
+    """Returns the folder that directly holds the most of a data set's photos, so that others beside it do not count.
 
-    Of equals the shallowest is taken, so that Kaggle's Flickr30k, which repeats its photos one level deeper, is read
-    once.
+    Of equals the shallowest is taken, so that Kaggle's Flickr30k, which repeats its photos one
+    level deeper, is read once.
+
+    Args:
+      root: it, or a folder at most `depth` levels deeper.
+      belongs: tells whether a file of this name is a photo of the data set.
+      depth: see above.
+
+    Returns:
+      The folder, or None where none holds any of them.
     """
     best, most, level = None, 0, [root]
     for _ in range(depth + 1):
@@ -76,7 +83,7 @@ def photo_folder(root: Path, depth: int = 3) -> Path | None:
                 entries = list(os.scandir(folder))
             except PermissionError:
                 continue
-            count = sum(map(_is_photo, entries))
+            count = sum(1 for entry in entries if belongs(entry.name))
             if count > most:
                 best, most = folder, count
             deeper += sorted(folder / entry.name for entry in entries if entry.is_dir())
@@ -97,8 +104,3 @@ def not_found(name: str, what: str, dir: str, how: str) -> UserError:
 def listed(items: Sequence[str], most: int = 4) -> str:
     """Joins the first few of `items` for a message, and says when there are more."""
     return ", ".join(items[:most]) + (", ..." if len(items) > most else "")
-
-
-def _is_photo(entry: os.DirEntry) -> bool:
-    # macOS leaves a "._name.jpg" beside each file that it packs.
-    return entry.name.lower().endswith(_PHOTOS) and not entry.name.startswith(".")
