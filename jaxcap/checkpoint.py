@@ -168,7 +168,7 @@ class Checkpoints:
             abstract = {name: np.empty(leaf.shape, leaf.dtype) for name, leaf in names.items()}
             with ocp.StandardCheckpointer() as checkpointer:
                 arrays = checkpointer.restore(self.folder / "frozen", abstract)
-            sealed = json.loads((self.folder / "frozen.json").read_text())["checksum"]
+            sealed = json.loads((self.folder / "frozen.json").read_text(encoding="utf-8"))["checksum"]
         except Exception as error:
             raise UserError(
                 f"the frozen parameters in {self.folder} cannot be read ({type(error).__name__})"

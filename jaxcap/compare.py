@@ -85,7 +85,7 @@ def read(path: Path, split: str, beam: int | None) -> list[Entry]:
 
 def _scores(folder: Path) -> dict[str, Any]:
     try:
-        result = json.loads((folder / "scores.json").read_text())
+        result = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
         return {key: result[key] for key in ("signature", "scores", "data", "search")}
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder / 'scores.json'} cannot be read ({error}): evaluate that run again") from error
@@ -147,7 +147,7 @@ def _differences(first: Path, other: Path) -> dict[str, dict[str, float]]:
 def _statistics(folder: Path) -> dict[str, dict[str, list[float]]]:
     """Reads what each image adds to each score."""
     try:
-        images = [json.loads(line) for line in (folder / "images.jsonl").read_text().splitlines()]
+        images = [json.loads(line) for line in (folder / "images.jsonl").read_text(encoding="utf-8").splitlines()]
         return {image["image"]: image["statistics"] for image in images}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder / 'images.jsonl'} cannot be read ({error}): evaluate that run again") from error

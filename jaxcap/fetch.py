@@ -86,7 +86,7 @@ def _download(url: str, path: Path, part: Path, tag: Path, what: str) -> None:
 
 def _attempt(url: str, part: Path, tag: Path, what: str) -> None:
     """Downloads what `part` lacks, over one connection."""
-    etag = tag.read_text() if tag.exists() and part.exists() else ""
+    etag = tag.read_text(encoding="utf-8") if tag.exists() and part.exists() else ""
     request = urllib.request.Request(url, headers={"User-Agent": f"jaxcap/{__version__}"})
     if etag:
         request.add_header("Range", f"bytes={part.stat().st_size}-")

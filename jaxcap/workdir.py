@@ -74,7 +74,7 @@ def load_encoder(path: Path) -> dict[str, Any]:
 
 def _read(path: Path, name: str, parse):
     try:
-        return parse((path / name).read_text())
+        return parse((path / name).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"no run in {path}: it holds no {name} (train one with --workdir {path})") from None
     except (ValueError, KeyError, TypeError) as error:

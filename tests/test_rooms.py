@@ -24,6 +24,7 @@ WORLD = (
     "tensorflow",
 )
 FILES = sorted(PACKAGE.rglob("*.py"))
+EXPERIMENTS = sorted((PACKAGE.parent / "experiments").glob("*.py"))
 
 
 def room(path: Path) -> str:
@@ -33,7 +34,7 @@ def room(path: Path) -> str:
 def imports(path: Path) -> set[str]:
     """The dotted names that a file imports, anywhere in it."""
     names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -56,13 +57,13 @@ def test_pure_rooms_import_pure_rooms_only(path):
 def test_pure_rooms_open_no_file_and_name_no_device(path):
     called = {
         node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call)
     }
     assert not called & {"print", "input", "read_text", "write_text", "devices", "local_devices", "device_put", "pmap"}
     plain = {
         n.func.id
-        for n in ast.walk(ast.parse(path.read_text()))
+        for n in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)
     }
     assert "open" not in plain
@@ -76,5 +77,48 @@ def test_nothing_calls_a_command_and_one_file_names_orbax_and_one_devices(path):
     if room(path) != "checkpoint":
         assert not any(name.startswith("orbax") for name in found)
     if room(path) != "parallel":
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
         assert not any(word in text for word in ("jax.devices", "local_devices", "jax.pmap", "device_put"))
+
+
+def text_of_any_encoding(call: ast.Call) -> bool:
+    """Tells whether a call reads or writes text in whatever encoding the user's locale has."""
+    function = call.func
+    name = function.id if isinstance(function, ast.Name) else getattr(function, "attr", "")
+    # How many positional arguments it takes to name the encoding.
+    places = {"read_text": 1, "write_text": 2, "open": 4 if isinstance(function, ast.Name) else 3, "fdopen": 4}
+    if name not in places or any(keyword.arg == "encoding" for keyword in call.keywords):
+        return False
+    modes = [argument.value for argument in call.args if isinstance(argument, ast.Constant)]
+    modes += [keyword.value.value for keyword in call.keywords if keyword.arg == "mode"]
+    binary = any(isinstance(mode, str) and "b" in mode and len(mode) <= 3 for mode in modes)
+    others = ast.unparse(function) in ("Image.open", "features.open", "gzip.open", "os.open", "tarfile.open")
+    return not binary and not others and len(call.args) < places[name]
+
+
+@pytest.mark.parametrize("path", FILES + EXPERIMENTS, ids=lambda p: p.name)
+def test_text_is_read_and_written_in_a_named_encoding(path):
+    calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    assert [f"line {call.lineno}: {ast.unparse(call)}" for call in calls if text_of_any_encoding(call)] == []
+
+
+@pytest.mark.parametrize(
+    ("call", "found"),
+    [
+        ("path.read_text()", True),
+        ("path.read_text('utf-8')", False),
+        ("path.read_text(errors='replace')", True),
+        ("path.write_text(text)", True),
+        ("path.write_text(text, encoding='utf-8')", False),
+        ("open(path)", True),
+        ("open(path, 'w')", True),
+        ("open(path, 'rb')", False),
+        ("path.open('r+b')", False),
+        ("path.open()", True),
+        ("path.open(mode='wb')", False),
+        ("os.fdopen(handle, 'w')", True),
+        ("Image.open(path)", False),
+    ],
+)
+def test_such_calls_are_found(call, found):
+    assert text_of_any_encoding(ast.parse(call, mode="eval").body) is found

@@ -137,7 +137,10 @@ def open(path: os.PathLike | str) -> np.memmap:
         raise UserError(f"no finished features at {path}: the command that computes them goes on where it stopped")
     try:
         cache = np.load(path / "features.npy", mmap_mode="r")
-        if list(cache.shape) != json.loads((path / "meta.json").read_text())["shape"] or cache.dtype != np.float16:
+        if (
+            list(cache.shape) != json.loads((path / "meta.json").read_text(encoding="utf-8"))["shape"]
+            or cache.dtype != np.float16
+        ):
             raise ValueError("features.npy and meta.json do not agree")
     except (OSError, EOFError, ValueError, LookupError, TypeError) as error:
         raise UserError(
@@ -173,7 +176,7 @@ def _alone(path: Path) -> Iterator[None]:
     lock = path.with_name(f".{path.name}.lock")
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
-        file = lock.open("w")
+        file = lock.open("wb")
     except (PermissionError, FileExistsError, NotADirectoryError) as error:
         raise UserError(f"cannot write features to {path.parent} ({error.strerror}): choose another folder") from error
     with file:
@@ -185,7 +188,7 @@ def _alone(path: Path) -> Iterator[None]:
 def _read_meta(path: Path) -> dict | None:
     """Returns what meta.json says, or None when it is missing or damaged."""
     try:
-        return json.loads((path / "meta.json").read_text())
+        return json.loads((path / "meta.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
 
@@ -218,7 +221,7 @@ def _rows_done(folder: Path, meta: dict) -> int:
     if _read_meta(folder) != meta:
         return 0
     try:
-        rows = int((folder / "rows_done").read_text())
+        rows = int((folder / "rows_done").read_text(encoding="utf-8"))
         written = (folder / "features.npy").stat().st_size - len(_header(meta))
     except (OSError, ValueError):
         return 0

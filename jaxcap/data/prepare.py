@@ -125,7 +125,7 @@ def _alone_in(folder: Path) -> Iterator[None]:
     """Holds a folder against other processes, and clears away what a killed one left unfinished in it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / "lock").open("w")
+        lock = (folder / "lock").open("wb")
     except OSError as error:
         if is_out_of_space(error):
             raise
