@@ -23,7 +23,7 @@ from jaxcap.models.resnet import ResNet, fold
 from jaxcap.pretrained import load_resnet
 from jaxcap.weights import naming
 from jaxcap.weights.torch_file import read_torch
-from tests import torch_files
+from tests import pickles, torch_files
 from tests.encoders import images, largest_difference, randomised, torch_resnet
 from tests.hub import serving
 
@@ -219,6 +219,59 @@ def test_no_code_in_a_torch_file_runs(tmp_path, monkeypatch, way, place):
     if way in ("REDUCE", "STACK_GLOBAL"):  # that the pickle is evil indeed
         pickle.loads(b"\x80\x04" + evil + b".")
         assert marker.exists()
+
+
+def test_no_torch_file_takes_memory_or_time_that_it_does_not_hold(tmp_path):
+    pickled = {name: content[2:-1] for name, content in pickles.hostile().items()}
+    pickled["a doubled tuple as an identifier"] = pickles.DOUBLED + b"Q"
+    pickled["a doubled tuple in an identifier"] = (
+        b"(" + torch_files.text("storage") + pickles.DOUBLED * 2 + torch_files.text("cpu") + b"Nt" + b"Q"
+    )
+    files = []
+    for number, (name, content) in enumerate(pickled.items()):
+        legacy = torch_files.legacy_file(content, {})
+        for form, whole in (("zip", torch_files.zip_file(content, {})), ("legacy", legacy)):
+            files.append(tmp_path / f"{number} {name} {form}.pth")
+            files[-1].write_bytes(whole)
+    said = pickles.said_of(
+        files,
+        """
+        from pathlib import Path
+        from jaxcap.weights.torch_file import read_torch
+        read = lambda path: read_torch(Path(path))
+        """,
+    )
+    assert len(said) == len(files)
+    for path, line in zip(files, said, strict=True):
+        assert str(path) in line and len(line) < 400 and "MemoryError" not in line
+
+
+def test_tensors_that_share_a_storage_share_its_memory(tmp_path):
+    array = np.zeros(30 << 18, np.float32)  # 30 MB
+    shared = torch_files.tensor("0", array)
+    path = tmp_path / "shared.pth"
+    path.write_bytes(
+        torch_files.zip_file(torch_files.ordered({f"{n}.weight": shared for n in range(30)}), {"0": array})
+    )
+    read = "from pathlib import Path\nfrom jaxcap.weights.torch_file import read_torch\n"
+    assert pickles.said_of([path], read + "read = lambda path: read_torch(Path(path))") == ["read"]
+
+
+@pytest.mark.parametrize(
+    "view", [{"shape": (2**63, 2)}, {"shape": (1.0, 2)}, {"strides": (2**70, 1)}, {"shape": (1,) * 65 + (4, 2)}]
+)
+def test_a_tensor_of_impossible_numbers_is_refused(tmp_path, view):
+    array = np.zeros((4, 2), np.float32)
+    described = torch_files.call(
+        torch_files.named("torch._utils", "_rebuild_tensor_v2"),
+        torch_files.storage("0", array),
+        torch_files.integer(0),
+        pickle.dumps(view.get("shape", (4, 2)), 2)[2:-1],
+        pickle.dumps(view.get("strides", (2, 1)), 2)[2:-1],
+    )
+    path = tmp_path / "beyond.pth"
+    path.write_bytes(torch_files.zip_file(torch_files.ordered({"conv1.weight": described}), {"0": array}))
+    assert re.search("does not fit its data|truncated, damaged", mistake(path))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 import gzip
+import io
 import os
 import pickle
 import re
@@ -14,6 +15,7 @@ from jaxcap import text, word2vec
 from jaxcap.errors import UserError
 from jaxcap.text import PAD, Vocabulary
 from jaxcap.word2vec import formats
+from tests import pickles
 
 DIM = 20
 WORDS = ["dog", "Cat", "USA", "Dog", "café", "DOG", "</s>", "New_York", "runs"]
@@ -207,6 +209,75 @@ def test_nothing_in_a_pickle_is_ever_run(tmp_path, vocabulary):
     assert not trap.exists()
     pickle.loads(Path(path).read_bytes())
     assert trap.exists()  # the trap was a real one
+
+
+def test_no_pickle_takes_memory_or_time_that_it_does_not_hold(tmp_path):
+    files = []
+    for number, (name, content) in enumerate(pickles.hostile().items()):
+        files.append(tmp_path / f"{number} {name}")
+        files[-1].write_bytes(content)
+        files.append(tmp_path / f"{number} {name}.gz")
+        files[-1].write_bytes(gzip.compress(content))
+    said = pickles.said_of(
+        files,
+        """
+        from jaxcap import word2vec
+        from jaxcap.text import Vocabulary
+        read = lambda path: word2vec.load(path, Vocabulary.build({"dog": 1}), dim=20, seed=0)
+        """,
+    )
+    assert len(said) == len(files)
+    for path, line in zip(files, said, strict=True):
+        assert str(path) in line and len(line) < 400 and "MemoryError" not in line
+
+
+@pytest.mark.parametrize("words", [("dog", "cat"), "dogs", {"dog": 0}, ["dog", 3], ["dog", ("a",)], 7])
+def test_words_that_are_no_list_of_words_are_refused(tmp_path, vocabulary, vectors, words):
+    content = saved_by_gensim(words, vectors[:2])
+    with pytest.raises(UserError, match="is damaged, or not saved by gensim"):
+        word2vec.load(written(tmp_path, content), vocabulary, dim=DIM, seed=0)
+
+
+def test_half_a_character_in_a_word_does_no_harm(tmp_path, vectors):
+    content = saved_by_gensim(["\ud800", "dog"], vectors[:2])
+    loaded = word2vec.load(written(tmp_path, content), Vocabulary.build({"dog": 1}), dim=DIM, seed=0)
+    np.testing.assert_array_equal(loaded.matrix[4], vectors[1])
+
+
+@pytest.mark.parametrize(
+    "beside", [np.array(["a", "b"]), np.zeros(2, [("x", "f4", (DIM,))]), np.zeros((2, DIM), "M8[s]"), None]
+)
+def test_what_is_no_array_of_numbers_beside_the_file_is_refused(tmp_path, vocabulary, vectors, beside):
+    path = tmp_path / "vectors.kv"
+    path.write_bytes(saved_by_gensim(["dog", "cat"], None))
+    with open(f"{path}.vectors.npy", "wb") as file:
+        np.savez(file, vectors[:2]) if beside is None else np.save(file, beside)
+    with pytest.raises(UserError, match="vectors.kv is damaged"):
+        word2vec.load(str(path), vocabulary, dim=DIM, seed=0)
+
+
+def saved_by_gensim(words, vectors):
+    """Writes what KeyedVectors.save writes of itself that is read; without vectors, they lie in the file beside."""
+
+    class KeyedVectors:
+        pass
+
+    saved = KeyedVectors()
+    saved.__dict__ |= {"index_to_key": words} | ({"__numpys": ["vectors"]} if vectors is None else {"vectors": vectors})
+    file = io.BytesIO()
+    pickler = pickle.Pickler(file, 4)
+    pickler.dispatch_table = {KeyedVectors: lambda saved: (Path, (), saved.__dict__)}
+    pickler.dump(saved)
+    return file.getvalue()
+
+
+def test_numbers_too_large_for_float32_are_named_and_nothing_else_is_said(tmp_path, vocabulary, vectors, recwarn):
+    large = vectors[:2].astype(np.float64)
+    large[0, 3] = 1e300
+    for content in (saved_by_gensim(["dog", "cat"], large), rows_of_text(["dog", "cat"], large)):
+        with pytest.raises(UserError, match="the vector of 'dog' .* not finite"):
+            word2vec.load(written(tmp_path, content), vocabulary, dim=DIM, seed=0)
+    assert not recwarn.list
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ names that a dictionary of tensors needs and refuses every other. A tensor's byt
 of the zip archive each, or, in the format that was written until 2020, one after the other behind it.
 """
 
+import functools
 import io
 import math
-import pickle
 import tarfile
 import zipfile
 from collections import OrderedDict
@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcap.errors import UserError
+from jaxcap.unpickling import Reader, Unpickler, check_keys
 
 DTYPES = {
     "FloatStorage": np.dtype("<f4"),
@@ -106,12 +107,11 @@ def _read_legacy(file: BinaryIO) -> dict[str, np.ndarray]:
     data = {}
     for key in _Unpickler(file).load():
         size = int.from_bytes(file.read(8), "little")
-        data[key] = file.read(size * DTYPES[unpickler.storages[key].dtype].itemsize)
+        data[key] = Reader(file).read(size * DTYPES[unpickler.storages[key].dtype].itemsize)
     return _arrays(tensors, lambda storage: data[storage.key])
 
 
-# The unpickler written in Python, as a damaged index makes the one written in C ask for gigabytes.
-class _Unpickler(pickle._Unpickler):
+class _Unpickler(Unpickler):
     """Unpickles tensors as descriptions of themselves, plain values as they are, and nothing else."""
 
     def __init__(self, file: BinaryIO):
@@ -120,25 +120,34 @@ class _Unpickler(pickle._Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict"):
-            return OrderedDict
+            return self._ordered
         if (module, name) in (("torch._utils", "_rebuild_tensor_v2"), ("torch._utils", "_rebuild_tensor")):
             return lambda storage, offset, shape, strides, *_: _Tensor(storage, offset, shape, strides)
         if (module, name) == ("torch._utils", "_rebuild_parameter"):
             return lambda data, *_: data
         if (module, name) == ("torch", "Size"):
-            return lambda sizes: tuple(sizes)
+            return lambda sizes: tuple(self.copied(sizes))
         if module == "torch" and name in DTYPES:
             return name
         raise UserError(
-            f"asks for {module}.{name}, which no plain state dict does: it is not read, as it might run code; save "
-            "the network's state_dict() alone"
+            f"asks for {module[:60]}.{name[:60]}, which no plain state dict does: it is not read, as it might run "
+            "code; save the network's state_dict() alone"
         )
 
     def persistent_load(self, identifier: tuple) -> _Storage:
         kind, dtype, key, _location, _size, *view = identifier
-        if kind != "storage" or dtype not in DTYPES or any(view):
-            raise UserError(f"refers to {identifier[:3]}, which is no tensor's storage: save it again with PyTorch")
+        named = isinstance(dtype, str) and isinstance(key, str)
+        if not named or kind != "storage" or dtype not in DTYPES or any(view):
+            raise UserError("refers to something that is no tensor's storage: save it again with PyTorch")
         return self.storages.setdefault(key, _Storage(key, dtype))
+
+    def _ordered(self, pairs: list = ()) -> OrderedDict:
+        """Makes a dictionary, empty or (as Python 2 saved it) of pairs."""
+        ordered = OrderedDict()
+        for key, value in self.copied(pairs):
+            check_keys([key])
+            ordered[key] = value
+        return ordered
 
 
 def _tensors(content: Any) -> dict[str, _Tensor]:
@@ -157,12 +166,20 @@ def _tensors(content: Any) -> dict[str, _Tensor]:
 def _arrays(tensors: Mapping[str, _Tensor], read: Callable[[_Storage], bytes]) -> dict[str, np.ndarray]:
     """Makes arrays of the descriptions, each within the bounds of its storage."""
     arrays = {}
+    read = functools.cache(read)  # tensors may share a storage
     for name, (storage, offset, shape, strides) in tensors.items():
         flat = np.frombuffer(read(storage), DTYPES[storage.dtype])
-        last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
-        sound = min((offset, *shape, *strides)) >= 0 and last < len(flat) and math.prod(shape) <= len(flat)
-        if not sound:
+        if not _fits(len(flat), offset, shape, strides):
             raise UserError(f"the tensor {name} does not fit its data: fetch the file again")
         steps = [stride * flat.itemsize for stride in strides]
         arrays[name] = np.lib.stride_tricks.as_strided(flat[offset:], shape, steps, writeable=False)
     return arrays
+
+
+def _fits(length: int, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    """Tells whether a tensor lies within a storage of `length` numbers."""
+    # First that they are numbers, and few, of which even a hostile product is quickly made.
+    if len(shape) > 64 or not all(0 <= number < 2**63 for number in (offset, *shape, *strides)):
+        return False
+    last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
+    return last < length and math.prod(shape) <= length

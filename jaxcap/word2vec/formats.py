@@ -128,7 +128,8 @@ def _vector(numbers: list[bytes], row: int, path: Path) -> np.ndarray:
     for number in numbers:
         if not _is_number(number):
             raise UserError(f"row {row:,} of {path}: {number.decode(errors='replace')!r} is not a number")
-    return np.array([float(number) for number in numbers], np.float32)
+    with np.errstate(over="ignore"):  # the matrix is looked through for what became infinite
+        return np.array([float(number) for number in numbers], np.float32)
 
 
 def _is_number(text: bytes) -> bool:

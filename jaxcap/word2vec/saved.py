@@ -1,18 +1,18 @@
 """Word vectors saved by gensim (`KeyedVectors.save`, `Word2Vec.save`), read without running anything in the file.
 
-gensim's files are pickles: programs that may call any function, and gensim's own `load` lets them. The unpickler here
-hands every class and function that the file names an inert shell in its place, which keeps what it is given and does
-nothing; words and vectors are then taken out of the shells. An array that gensim stored beside the file
-(NAME.vectors.npy, NAME.wv.vectors.npy) is mapped with pickles forbidden.
+gensim's files are pickles, and gensim's own `load` lets them call any function. The unpickler here hands every class
+and function that the file names an inert shell in its place, which keeps what it is given and does nothing; words and
+vectors are then taken out of the shells. An array that gensim stored beside the file (NAME.vectors.npy,
+NAME.wv.vectors.npy) is mapped with pickles forbidden.
 """
 
-import pickle
 from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from jaxcap import unpickling
 from jaxcap.errors import UserError
 
 MAGIC = b"\x80"  # how a pickle of protocol 2 or later begins
@@ -21,17 +21,18 @@ MAGIC = b"\x80"  # how a pickle of protocol 2 or later begins
 class _Shell:
     """Stands for whatever the file names: called, built or filled, it only keeps its arguments and its state."""
 
-    arguments: tuple = ()
-    state: Any = None
+    __slots__ = ("arguments", "state")
 
-    def __init__(self, *arguments: Any) -> None:
-        self.arguments = arguments
+    def __new__(cls, *arguments: Any) -> "_Shell":
+        shell = super().__new__(cls)
+        shell.arguments, shell.state = arguments, None
+        return shell
 
     def __setstate__(self, state: Any) -> None:
         self.state = state
 
 
-class _Shells(pickle.Unpickler):
+class _Shells(unpickling.Unpickler):
     """An unpickler that makes plain Python values and shells, and imports nothing."""
 
     def find_class(self, module: str, name: str) -> type[_Shell]:
@@ -56,6 +57,7 @@ def rows(file: BinaryIO, path: Path, dim: int, wanted: Container[bytes]) -> Iter
     try:
         saved = _Shells(file).load()
         words, vectors = _words_and_vectors(saved, path)
+        _check_words(words)
     except (EOFError, OSError, UserError):
         raise
     except Exception as error:  # a damaged pickle may raise anything
@@ -64,8 +66,10 @@ def rows(file: BinaryIO, path: Path, dim: int, wanted: Container[bytes]) -> Iter
         found = " x ".join(map(str, vectors.shape))
         raise UserError(f"{path} holds {found} numbers for {len(words)} words, embedding.dim is {dim}: they must agree")
     for word, vector in zip(words, vectors, strict=True):
-        if str(word).encode() in wanted:
-            yield str(word).encode(), np.asarray(vector, np.float32)
+        name = word.encode(errors="surrogatepass")
+        if name in wanted:
+            with np.errstate(over="ignore"):  # the matrix is looked through for what became infinite
+                yield name, np.asarray(vector, np.float32)
 
 
 def _words_and_vectors(saved: Any, path: Path) -> tuple[list[str], np.ndarray]:
@@ -81,11 +85,23 @@ def _words_and_vectors(saved: Any, path: Path) -> tuple[list[str], np.ndarray]:
         raise UserError(f"{path} stores no vectors by word (fastText?): write them with save_word2vec_format")
     if not beside.exists():
         raise UserError(f"{beside} is missing: gensim saved the vectors of {path.name} there; copy it along")
-    return attributes["index_to_key"], np.load(beside, mmap_mode="r", allow_pickle=False)
+    # Neither a pickle nor an archive of arrays: numpy.load would open those as well.
+    return attributes["index_to_key"], _numbers(np.lib.format.open_memmap(beside, mode="r"))
 
 
 def _array(shell: _Shell) -> np.ndarray:
     """Returns the array of numbers that `shell` holds in numpy's pickled form."""
     _, shape, kind, fortran, data = shell.state
     dtype = np.dtype(kind.state[1] + kind.arguments[0])
-    return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
+    return _numbers(np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C"))
+
+
+def _numbers(array: np.ndarray) -> np.ndarray:
+    if array.dtype.kind not in "fiu":
+        raise ValueError(f"an array of {array.dtype}")
+    return array
+
+
+def _check_words(words: Any) -> None:
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise ValueError("its words are no list of words")
