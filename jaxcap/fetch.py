@@ -5,6 +5,7 @@ import hashlib
 import http.client
 import os
 import shutil
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -12,62 +13,78 @@ from pathlib import Path
 
 from jaxcap import __version__
 from jaxcap.errors import UserError, is_out_of_space
-from jaxcap.files import space_checked, write_atomically
+from jaxcap.files import alone_with, space_checked, write_atomically
 
 TIMEOUT = 30.0  # seconds without a byte
 PAUSES = (1.0, 3.0, 9.0)  # seconds before each further attempt
 CHUNK = 1 << 18
 
 
-def fetch(url: str, path: os.PathLike | str, *, sha256: str | None = None, what: str) -> Path:
+def fetch(url: str, path: os.PathLike | str, *, sha256: str | None = None, md5: str | None = None, what: str) -> Path:
     """Downloads `url` to `path` unless it is already there.
 
     What has come lies in `path`.part, with the server's ETag beside it. After a break, in this call or a later one,
-    the download goes on from there, unless the server has another file by then or gives no ETag.
+    the download goes on from there, unless the server has another file by then or gives no ETag. Of several
+    processes one downloads, and the others wait for it.
 
     Args:
       url: where the file is; redirects are followed, proxies are taken from the environment.
       path: where it goes.
-      sha256: what its content must hash to, in hexadecimal; None trusts the server.
+      sha256: what its content must hash to, in hexadecimal.
+      md5: the same, where nothing better was published: it finds damage, not malice. Without either, the server is
+        trusted, which is said on stderr.
       what: its name in the progress bar and in errors.
 
     Returns:
       `path`, complete.
 
     Raises:
-      UserError: no network, no such file, no space, or other content than `sha256` says (which is then removed).
+      UserError: no network, no such file, no space, or content of another sum (which is then removed).
     """
     path = Path(path).expanduser()
-    if path.exists() and (sha256 is None or digest(path) == sha256):
-        return path
-    part, tag = path.with_name(path.name + ".part"), path.with_name(path.name + ".part.etag")
+    kind, expected = ("sha256", sha256) if sha256 else ("md5", md5)
     try:
-        with space_checked(part):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _download(url, path, part, tag, what)
+        if _is_there(path, kind, expected):
+            return path
+        with space_checked(path), alone_with(path, f"another process downloads {what}: waiting for it"):
+            if not _is_there(path, kind, expected):
+                _fill(url, path, kind, expected, what)
     except OSError as error:
         raise UserError(
-            f"{what}: cannot write {error.filename or part} ({error.strerror}): set another place"
+            f"{what}: cannot write {error.filename or path} ({error.strerror}): set another place"
         ) from error
-    found = digest(part) if sha256 else None
-    tag.unlink(missing_ok=True)
-    if found != sha256:
-        part.unlink()
-        raise UserError(
-            f"{what}: {url} sent another file than expected (sha256 {found[:12]}..., not {sha256[:12]}...), which was "
-            f"removed: try again later, or put the right file at {path}"
-        )
-    os.replace(part, path)
     return path
 
 
-def digest(path: os.PathLike | str) -> str:
-    """Returns the SHA-256 of a file in hexadecimal."""
+def digest(path: os.PathLike | str, kind: str = "sha256") -> str:
+    """Returns the SHA-256 (or another sum that hashlib knows) of a file in hexadecimal."""
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, lambda: hashlib.new(kind, usedforsecurity=False)).hexdigest()
 
 
-def _download(url: str, path: Path, part: Path, tag: Path, what: str) -> None:
+def _is_there(path: Path, kind: str, expected: str | None) -> bool:
+    return path.exists() and (expected is None or digest(path, kind) == expected)
+
+
+def _fill(url: str, path: Path, kind: str, expected: str | None, what: str) -> None:
+    """Downloads `path`, which no other process does meanwhile, and checks it."""
+    part, tag = path.with_name(path.name + ".part"), path.with_name(path.name + ".part.etag")
+    with space_checked(part):
+        _download(url, path, part, tag, kind, what)
+    found = digest(part, kind) if expected else None
+    tag.unlink(missing_ok=True)
+    if found != expected:
+        part.unlink()
+        raise UserError(
+            f"{what}: {url} sent another file than expected ({kind} {found[:12]}..., not {expected[:12]}...), which "
+            f"was removed: try again later, or put the right file at {path}"
+        )
+    if not expected:
+        print(f"{what}: no checksum of it is known, so it is taken as it came", file=sys.stderr, flush=True)
+    os.replace(part, path)
+
+
+def _download(url: str, path: Path, part: Path, tag: Path, kind: str, what: str) -> None:
     """Fills `part`, with another attempt after each failure that may pass."""
     for pause in (*PAUSES, None):
         try:
@@ -76,7 +93,7 @@ def _download(url: str, path: Path, part: Path, tag: Path, what: str) -> None:
             if _is_local(error):
                 raise
             if pause is None or _is_final(error):
-                wrong = " (the one there is another: its sha256 differs)" if path.exists() else ""
+                wrong = f" (the one there is another: its {kind} differs)" if path.exists() else ""
                 raise UserError(
                     f"{what}: cannot download {url} ({_reason(error)}): check the address and the network and try "
                     f"again, or put the file at {path}{wrong}"

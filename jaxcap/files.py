@@ -44,6 +44,37 @@ def wait_for_lock(file: IO, waiting: str) -> None:
         pass  # some clusters' file systems know no locks: there, one process at a time is the user's care
 
 
+@contextlib.contextmanager
+def alone_with(path: os.PathLike | str, waiting: str) -> Iterator[None]:
+    """Holds `path` against other processes and threads for the length of the block.
+
+    Args:
+      path: what is to be made or changed; `.NAME.lock` lies beside it meanwhile.
+      waiting: printed on stderr when another holds it, before waiting for it.
+    """
+    path = Path(path)
+    lock = path.with_name(f".{path.name}.lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        with lock.open("wb") as file:
+            wait_for_lock(file, waiting)
+            if not _lies_at(file, lock):
+                continue  # whoever held it has removed it, and others may hold a new one by now
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
+            return
+
+
+def _lies_at(file: IO, path: Path) -> bool:
+    """Tells whether an open file is still the one of this name."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
 def write_atomically(path: os.PathLike | str, content: str | bytes) -> None:
     """Writes `content` beside `path` and renames it into place, so that a reader sees all of it or nothing.
 

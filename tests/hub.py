@@ -4,6 +4,7 @@ import contextlib
 import http.server
 import re
 import threading
+import time
 from collections import deque
 
 
@@ -11,12 +12,13 @@ class Hub(http.server.ThreadingHTTPServer):
     """Serves `content` at /file, and sends `url` there as a hub does.
 
     `faults` holds one fault for each coming answer: ("cut", n) breaks off after n bytes, ("status", code) refuses.
+    `pause` is how many seconds pass in the middle of an answer.
     """
 
     def __init__(self, content):
         super().__init__(("127.0.0.1", 0), Answer)
         self.content, self.etag, self.ranges, self.lengths = content, '"first"', True, True
-        self.faults, self.asked = deque(), []
+        self.faults, self.asked, self.pause = deque(), [], 0.0
 
     @property
     def address(self):
@@ -63,7 +65,11 @@ class Answer(http.server.BaseHTTPRequestHandler):
         if hub.lengths:
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body[:cut])
+        half = len(body[:cut]) // 2
+        self.wfile.write(body[:half])
+        self.wfile.flush()
+        time.sleep(hub.pause)
+        self.wfile.write(body[half:cut])
 
     def log_message(self, *_):
         pass

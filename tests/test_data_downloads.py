@@ -5,6 +5,8 @@ import hashlib
 import http.server
 import io
 import json
+import subprocess
+import sys
 import threading
 import zipfile
 
@@ -62,10 +64,13 @@ def offer_flickr8k(site, monkeypatch):
     monkeypatch.setattr(flickr8k, "URL", site.url)
     photos = {f"Flicker8k_Dataset/{name}": photo(index) for index, name in enumerate(NAMES)}
     junk = {f"__MACOSX/Flicker8k_Dataset/._{name}": "x" for name in NAMES * 2}
+    monkeypatch.setattr(flickr8k, "MD5", {"Flickr8k_text.zip": "", "Flickr8k_Dataset.zip": ""})
     pack(site.folder / "Flickr8k_Dataset.zip", **photos, **junk)
     text = {"Flickr8k.token.txt": "".join(f"{name}#0\ta dog\n" for name in NAMES)}
     text |= {"Flickr_8k.trainImages.txt": "\n".join(NAMES[:3]), "Flickr_8k.devImages.txt": NAMES[3]}
     pack(site.folder / "Flickr8k_text.zip", **text, **{"Flickr_8k.testImages.txt": NAMES[4], "readme.txt": ""})
+    for name in flickr8k.MD5:
+        flickr8k.MD5[name] = hashlib.md5((site.folder / name).read_bytes()).hexdigest()
 
 
 def test_flickr8k_is_fetched_once_and_only_when_asked(site, monkeypatch, tmp_path):
@@ -142,6 +147,77 @@ def test_an_archive_that_is_not_what_was_published_is_refused(site, monkeypatch)
     monkeypatch.setitem(coco.SHA256, "train2014.zip", "0" * 64)
     with pytest.raises(UserError, match="train2014.zip.*sha256"):
         data.load("coco", download=True)
+
+
+def test_flickr8ks_archives_are_checked_too(site, monkeypatch, tmp_path):
+    assert [len(md5) for md5 in flickr8k.MD5.values()] == [32, 32]
+    offer_flickr8k(site, monkeypatch)
+    archive = site.folder / "Flickr8k_Dataset.zip"
+    archive.write_bytes(archive.read_bytes().replace(b"JFIF", b"JFIX", 1))
+    with pytest.raises(UserError, match="Flickr8k_Dataset.zip.*another file than expected .md5"):
+        data.load("flickr8k", download=True)
+    assert (tmp_path / "cache" / "raw" / "flickr8k" / "Flickr8k_text").is_dir()
+    assert not list((tmp_path / "cache").rglob("*.zip*"))
+
+
+def test_an_archive_that_came_damaged_is_removed_and_fetched_anew_by_the_next_run(site, tmp_path):
+    archive = site.folder / "x.zip"
+    pack(archive, **{"a.txt": "0123456789" * 9, "b.txt": "b"})
+    whole = archive.read_bytes()
+    archive.write_bytes(whole.replace(b"0123456789", b"0123456780", 1))
+    with pytest.raises(UserError, match="x.zip was damaged .Bad CRC-32 for file 'a.txt'.* and is removed: run again"):
+        archives.fetched(f"{site.url}/x.zip", tmp_path / "raw")
+    assert list((tmp_path / "raw").iterdir()) == []
+    archive.write_bytes(whole)
+    assert (archives.fetched(f"{site.url}/x.zip", tmp_path / "raw") / "b.txt").read_text() == "b"
+
+
+FETCHING = """
+import sys
+from pathlib import Path
+from jaxcap.data.archives import fetched
+print(len(list(fetched(sys.argv[1], Path(sys.argv[2])).iterdir())))
+"""
+
+
+def test_of_two_processes_one_fetches_and_unpacks_and_the_other_waits_and_finds_it(site, tmp_path):
+    pack(site.folder / "x.zip", **{f"{number}.txt": "x" for number in range(3000)})
+    command = [sys.executable, "-c", FETCHING, f"{site.url}/x.zip", str(tmp_path / "raw")]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    ended = [process.communicate(timeout=60) for process in running]
+    assert [out for out, _ in ended] == ["3000\n"] * 4, ended
+    assert len(site.asked) == 1
+    assert [path.name for path in (tmp_path / "raw").iterdir()] == ["x"]
+
+
+def test_an_encrypted_archive_is_named_and_kept(tmp_path):
+    path = tmp_path / "x.zip"
+    pack(path, **{"a.txt": "0123456789", "b.txt": "b"})
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + 8] |= 1  # the flag in the directory, and before the file itself
+    content[6] |= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="x.zip: 'a.txt' in it is encrypted"):
+        archives.unpack(path, tmp_path / "x")
+    assert [child.name for child in tmp_path.iterdir()] == ["x.zip"]
+    archives.unpack(path, tmp_path / "x", members="b")  # what is not wanted may be encrypted
+
+
+def test_an_archive_packed_in_an_unknown_way_is_named(tmp_path):
+    path = tmp_path / "x.zip"
+    pack(path, **{"a.txt": "0123456789"})
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + 10] = content[8] = 99
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="x.zip: packed in a way that is unknown here"):
+        archives.unpack(path, tmp_path / "x")
+
+
+def test_a_folder_of_downloads_that_cannot_be_written_is_named(site, tmp_path):
+    pack(site.folder / "x.zip", **{"a.txt": "x"})
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="x.zip: cannot write .*file.* set another place"):
+        archives.fetched(f"{site.url}/x.zip", tmp_path / "file" / "raw")
 
 
 @pytest.mark.parametrize("name", ["../evil.txt", "/tmp/evil.txt", "a/../../evil.txt", "inside/../../.other/evil.txt"])

@@ -7,11 +7,16 @@ import os
 import re
 import shutil
 import socket
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from jaxcap import fetch as fetching
+from jaxcap import files
 from jaxcap.errors import UserError
 from jaxcap.fetch import fetch
 from tests.hub import serving
@@ -107,6 +112,87 @@ def test_a_part_that_is_complete_is_kept_and_a_longer_one_is_not(hub, tmp_path, 
 def test_a_wrong_file_is_removed_and_named(hub, tmp_path):
     with pytest.raises(UserError, match="another file than expected.*sha256.*was removed: .*put the right file at"):
         fetch(hub.url, tmp_path / "file", sha256="0" * 64, what="weights")
+    assert only(tmp_path)
+
+
+MD5 = hashlib.md5(CONTENT).hexdigest()
+
+
+def test_an_md5_is_compared_where_no_sha256_was_published(hub, tmp_path, capsys):
+    (tmp_path / "file").write_bytes(b"something else")
+    assert fetch(hub.url, tmp_path / "file", md5=MD5, what="photos").read_bytes() == CONTENT
+    fetch(hub.url, tmp_path / "file", md5=MD5, what="photos")
+    assert len(hub.asked) == 1 and "checksum" not in capsys.readouterr().err
+    hub.content = CONTENT[:-1] + b"x"
+    (tmp_path / "file").unlink()
+    with pytest.raises(UserError, match=r"another file than expected \(md5 .*was removed"):
+        fetch(hub.url, tmp_path / "file", md5=MD5, what="photos")
+    assert only(tmp_path)
+
+
+def test_a_file_without_a_published_sum_is_taken_and_that_is_said_once(hub, tmp_path, capsys):
+    for _ in range(2):
+        fetch(hub.url, tmp_path / "file", what="photos")
+    assert capsys.readouterr().err.count("photos: no checksum of it is known, so it is taken as it came") == 1
+
+
+DOWNLOADING = """
+import hashlib, sys
+from jaxcap.fetch import fetch
+url, path, sha256 = sys.argv[1:]
+print(hashlib.sha256(fetch(url, path, sha256=sha256 or None, what="weights").read_bytes()).hexdigest())
+"""
+
+
+def downloading(*arguments):
+    """Begins a process that downloads."""
+    command = [sys.executable, "-c", DOWNLOADING, *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("sha256", [SHA256, ""])
+def test_of_two_processes_one_downloads_and_the_other_waits_and_finds_it(hub, tmp_path, sha256):
+    hub.pause = 3.0
+    running = [downloading(hub.url, tmp_path / "file", sha256) for _ in range(2)]
+    ended = [process.communicate(timeout=60) for process in running]
+    assert [out for out, _ in ended] == [f"{SHA256}\n"] * 2, ended
+    assert len(hub.asked) == 1
+    assert sum("another process downloads weights: waiting for it" in said for _, said in ended) == 1
+    assert only(tmp_path, "file")
+
+
+def test_whoever_waits_goes_on_where_a_killed_download_ended(hub, tmp_path):
+    hub.content, hub.pause = CONTENT * 4, 60.0  # some pieces of a download before the pause
+    sha256 = hashlib.sha256(hub.content).hexdigest()
+    killed = downloading(hub.url, tmp_path / "file", sha256)
+    for _ in range(200):
+        time.sleep(0.05)
+        if (tmp_path / "file.part").exists() and (tmp_path / "file.part").stat().st_size:
+            break
+    hub.pause = 0.0
+    waiting = downloading(hub.url, tmp_path / "file", sha256)
+    assert "waiting" in waiting.stderr.readline()
+    killed.kill()
+    killed.communicate()
+    out, _ = waiting.communicate(timeout=60)
+    assert out == f"{sha256}\n"
+    assert hub.asked[0] is None and re.fullmatch(r"bytes=[1-9]\d+-", hub.asked[1])
+    assert only(tmp_path, "file")
+
+
+def test_threads_take_turns_as_well(tmp_path):
+    path, inside, most = tmp_path / "made", [], []
+
+    def make(_):
+        with files.alone_with(path, "waiting"):
+            inside.append(1)
+            most.append(len(inside))
+            time.sleep(0.005)
+            inside.pop()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(make, range(40)))
+    assert most == [1] * 40
     assert only(tmp_path)
 
 

@@ -13,7 +13,10 @@ from jaxcap.data.splitting import Plan, divide, plan
 from jaxcap.errors import UserError
 
 URL = "https://github.com/jbrownlee/Datasets/releases/download/Flickr8k"  # the published archives, mirrored
-ARCHIVES = ("Flickr8k_text.zip", "Flickr8k_Dataset.zip")
+MD5 = {  # of these archives, as the packages that fetch them from here record them (torchvision for R is one)
+    "Flickr8k_text.zip": "bf6c1abcb8e4a833b7f922104de18627",
+    "Flickr8k_Dataset.zip": "f18a1e2920de5bd84dae7cf08ec78978",
+}
 TOKEN = "Flickr8k.token.txt"
 LISTS = {split: f"Flickr_8k.{name}Images.txt" for split, name in (("train", "train"), ("val", "dev"), ("test", "test"))}
 KARPATHY = "dataset_flickr8k.json"
@@ -38,8 +41,8 @@ def locate(dir: str, splits: str, seed: int, download: bool) -> Source:
     """
     found = _find(dir)
     if download and (found is None or found[1] is None):
-        for archive in ARCHIVES:
-            fetched(f"{URL}/{archive}", places.downloads("flickr8k", dir))
+        for archive, md5 in MD5.items():
+            fetched(f"{URL}/{archive}", places.downloads("flickr8k", dir), md5=md5)
         found = _find(dir)
     if found is None:
         raise places.not_found("flickr8k", f"{TOKEN} or captions.txt", dir, _GET)
