@@ -11,5 +11,5 @@ def get_config() -> ConfigDict:
     """Returns the config."""
     config = flickr8k.get_config()
     config.data.name = "folder"
-    config.text.min_count = 2
+    config.text.min_count = 1  # in a few captions, most words stand once
     return config

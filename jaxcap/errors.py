@@ -1,5 +1,6 @@
 """How a command ends when the user made a mistake: one line on stderr and exit code 2."""
 
+import codecs
 import errno
 import os
 import sys
@@ -30,6 +31,7 @@ def exit_with(main: Callable[[], int | None]) -> NoReturn:
     Where the reader of a pipe, such as `head`, went before the last line: 141, as shells say it of SIGPIPE.
     """
     _quiet_pillow()
+    _write_utf8()
     try:
         code = main() or 0
         sys.stdout.flush()
@@ -55,3 +57,10 @@ def _quiet_pillow() -> None:
     Here and for good, as filters belong to the whole process: set around each call, they would be lost in its threads.
     """
     warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+def _write_utf8() -> None:
+    """Lets captions be printed where the locale knows ASCII alone, as in many containers."""
+    for stream in (sys.stdout, sys.stderr):
+        if codecs.lookup(stream.encoding or "ascii").name == "ascii":
+            stream.reconfigure(encoding="utf-8")

@@ -1,6 +1,8 @@
 """Caption files, dirt included: what is read, what is repaired and said, and which row is wrong."""
 
 import json
+import unicodedata
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -162,8 +164,67 @@ def test_jsonl_rows_have_a_caption_or_captions(file):
 
 
 @pytest.mark.parametrize(
+    "header",
+    ["image,caption,caption", "image,caption_1,caption_2", "Image,Caption1,Caption 2", "image,caption,caption.1"],
+)
+def test_every_column_of_captions_counts_and_blank_ones_among_them_do_not(file, header):
+    assert rows(file(f"{header}\na.jpg,one,two\nb.jpg,three, \nc.jpg,,four\n")) == [
+        (2, "a.jpg", ["one", "two"], ""),
+        (3, "b.jpg", ["three"], ""),
+        (4, "c.jpg", ["four"], ""),
+    ]
+
+
+def test_jsonl_rows_may_have_both_a_caption_and_captions(file):
+    path = file('{"image": "a.jpg", "captions": ["x"], "caption": "y"}\n', "captions.jsonl")
+    assert rows(path) == [(1, "a.jpg", ["x", "y"], "")]
+
+
+def test_captions_of_a_megabyte_are_read_or_refused_in_one_line(file):
+    long = "word " * 200_000
+    line = json.dumps({"image": "a.jpg", "caption": long})
+    assert rows(file(line, "captions.jsonl")) == [(1, "a.jpg", [long.strip()], "")]
+    with pytest.raises(UserError, match="captions.csv, row 3: field larger than field limit") as mistake:
+        rows(file(f"image,caption\na.jpg,x\nb.jpg,{long}\n"))
+    assert len(str(mistake.value)) < 400
+
+
+@pytest.mark.parametrize("text", ["half \\ud800", "\\udc00", "a\\u0000b"])
+def test_half_a_character_in_any_json_is_refused(file, text):
+    coco = f'{{"images": [{{"id": 1, "file_name": "a"}}], "annotations": [{{"image_id": 1, "caption": "{text}"}}]}}'
+    with pytest.raises(UserError, match="captions.csv: not a file of COCO captions .*half a character"):
+        files.coco_annotations(file(coco))
+    image = f'{{"filename": "a", "split": "test", "sentences": [{{"raw": "{text}"}}]}}'
+    with pytest.raises(UserError, match="captions.csv: not a file of Karpathy's splits .*half a character"):
+        files.read_karpathy(file(f'{{"images": [{image}]}}'))
+
+
+@pytest.mark.parametrize("reader", [files.flickr30k_results, files.flickr8k_token, files.kaggle_captions])
+def test_a_nul_byte_is_named_by_its_row(file, reader):
+    with pytest.raises(UserError, match="captions.csv, row 1: a NUL byte"):
+        reader(file("1_a.jpg#0\t\0a\n"))
+
+
+@pytest.mark.parametrize(
     ("name", "content", "said"),
     [
+        ("c.csv", "image,caption,image\na.jpg,x,b.jpg\n", "row 1: the header names 2 columns image: keep one"),
+        ("c.csv", "image,caption,split,Split\na.jpg,x,val,val\n", "row 1: the header names 2 columns split: keep one"),
+        ("c.csv", "image,captions\na.jpg,x\n", "row 1: the header must name the columns image and caption"),
+        ("c.csv", "image,caption,caption\na.jpg,, \n", "row 2: a.jpg has an empty caption"),
+        ("c.csv", "image,caption\na.jpg,x\nb.jpg,x\0y\n", "row 3: half a character or a NUL byte"),
+        ("c.csv", "image,caption\na.jpg,x\nb\0.jpg,x\n", "row 3: half a character or a NUL byte"),
+        ("c.jsonl", '{"image": "a.jpg", "caption": "\\ud83d"}\n', "row 1: half a character or a NUL byte"),
+        ("c.jsonl", '{"image": "\\udc00.jpg", "caption": "x"}\n', "row 1: half a character or a NUL byte"),
+        (
+            "c.jsonl",
+            '{"image": "a.jpg", "caption": "x", "caption": "y"}\n',
+            "row 1: expected .*a key stands there twice",
+        ),
+        ("c.jsonl", "[" * 100_000 + "\n", "row 1: expected .*recursion"),
+        ("c.csv", "image,caption\na.jpg,x\n", "c.csv: 1 photos have captions, and 3 are the least"),
+        ("c.csv", "image,caption\na.jpg,x\nb.jpg,x\n", "c.csv: 2 photos have captions, and 3 are the least"),
+        ("c.csv", "image,caption\na.jpg,...\nb.jpg,!\n", "no captions in it"),
         ("c.csv", "image,caption\na.jpg,x\nb.jpg,y, z\n", "row 3: 3 fields under 2 columns"),
         ("c.csv", "image,caption\na.jpg,x\nb.jpg\n", "row 3: 1 fields under 2 columns"),
         ("c.csv", 'image,caption\na.jpg,x\nb.jpg,"y\nz\n', "row 3: .*end of data"),
@@ -251,3 +312,61 @@ def test_which_file_of_captions_is_meant_must_be_clear(photos, tmp_path):
         data.load("folder")
     with pytest.raises(UserError, match="is no folder"):
         data.load("folder", dir=str(tmp_path / "nowhere"))
+
+
+def every_id(splits):
+    return sorted(id for split in splits.values() for id in split.ids)
+
+
+def write_captions(folder, *rows):
+    (folder / "captions.csv").write_text("\n".join(("image,caption", *rows)), encoding="utf-8")
+
+
+def test_photos_without_captions_are_counted_and_named(photos, capsys):
+    for name in ("extra.jpg", "images/more.png", "._a.jpg", ".hidden.jpg", "note.txt", "sub/unseen.jpg"):
+        (photos / name).write_bytes((photos / "d.jpg").read_bytes())
+    write_captions(photos, "a.jpg,s", "b.png,s", "sub/c.jpg,s")
+    note = "3 photos have no caption and are left out: d.jpg, extra.jpg, more.png"
+    assert note in load(photos)["train"].notes
+    assert note in capsys.readouterr().err
+    write_captions(photos, "a.jpg,s", "b.png,s", "sub/c.jpg,s", "d.jpg,s", "extra.jpg,s", "more.png,s")
+    assert not [note for note in load(photos)["train"].notes if "no caption" in note]
+
+
+def test_captions_of_marks_alone_are_left_out_with_the_photos_that_have_no_other(photos):
+    rows = ("a.jpg,a dog", "a.jpg,...", 'a.jpg,"! , ?"', "b.png,!!!", "sub/c.jpg,s", "d.jpg,- .", "images/b.png,s")
+    write_captions(photos, *rows)
+    splits = load(photos)
+    assert every_id(splits) == ["a.jpg", "d.jpg", "images/b.png", "sub/c.jpg"]
+    captions = {id: split.captions[index] for split in splits.values() for index, id in enumerate(split.ids)}
+    assert captions["a.jpg"] == ("a dog",) and captions["d.jpg"] == ("- .",)
+    notes = splits["train"].notes
+    assert "3 captions without a word left out: '...' of a.jpg, '!!!' of b.png" in notes
+    assert "1 photos have no other caption and are left out: b.png" in notes
+
+
+@pytest.mark.parametrize("on_disk", ["NFC", "NFD"])
+@pytest.mark.parametrize("in_file", ["NFC", "NFD"])
+def test_accents_may_be_written_in_either_form_in_the_file_and_on_the_disk(tmp_path, on_disk, in_file, monkeypatch):
+    mine = tmp_path / "mine"
+    names = ("caf\u00e9.jpg", "\u00e9t\u00e9/\u00fc.jpg", "\u1e69.png")
+    for shade, name in enumerate(names):
+        path = mine / unicodedata.normalize(on_disk, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4), (shade, 0, 0)).save(path)
+    write_captions(mine, *(f"{unicodedata.normalize(in_file, name)},s" for name in names))
+    listed = []
+    original = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda path: listed.append(path) or original(path))
+    splits = load(mine)
+    assert every_id(splits) == sorted(names)
+    assert not [note for note in splits["train"].notes if "no caption" in note]
+    assert listed.count(mine) <= 2  # once for the photos, beside once for the folders below
+
+
+def test_a_photo_named_in_both_forms_is_one_photo(photos):
+    Image.new("RGB", (4, 4)).save(photos / "caf\u00e9.jpg")
+    write_captions(photos, "caf\u00e9.jpg,one", "cafe\u0301.jpg,two", "a.jpg,s", "d.jpg,s")
+    splits = load(photos)
+    assert every_id(splits) == ["a.jpg", "caf\u00e9.jpg", "d.jpg"]
+    assert ("one", "two") in [captions for split in splits.values() for captions in split.captions]

@@ -42,6 +42,18 @@ def test_encoded_captions(captions):
     assert captions.truncated == 0
 
 
+def test_captions_without_a_word_are_not_learned_from():
+    split = Split("train", ("a", "b"), (("...", "dog !", "?"), ("!",)), [{}] * 2)
+    vocabulary = Vocabulary.build({"dog": 1, "!": 1, ".": 1, "?": 1})
+    captions = pipeline.encode_captions(split, vocabulary, 5)
+    assert captions.counts.tolist() == [1, 0]
+    assert vocabulary.decode(captions.tokens[0, 0]) == ["dog"] and (captions.tokens[1] == PAD).all()
+    (batch,) = batches(captions, all_captions=False).epoch(0)
+    assert sorted((batch["tokens"] != PAD).sum((1, 2)).tolist()) == [0, 0, 0, 3]
+    marks = pipeline.encode_captions(split, vocabulary, 5, keep_punctuation=True)
+    assert marks.counts.tolist() == [3, 1]
+
+
 def test_every_photo_comes_once_an_epoch(captions):
     for epoch in range(3):
         made = list(batches(captions).epoch(epoch))

@@ -17,6 +17,7 @@ Captions = dict[str, list[str]]
 _RESULTS_HEADER = ["image_name", "comment_number", "comment"]
 # Flickr30k's one malformed row: a separator is missing between the number 4 and its comment.
 _MALFORMED = re.compile(r"(?P<image>2199200615\.jpg)\|?\s*(?P<number>4)[\s|]\s*(?P<caption>.*\S)")
+_HALVES = re.compile(r"[\ud800-\udfff]")  # JSON may spell one out
 _TOKEN_ROW = re.compile(r"(?P<image>\S+)#\d+(?P<gap>[\t ])\s*(?P<caption>.*\S)")
 
 
@@ -49,12 +50,19 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yields the lines of a text file that are not blank, with their row numbers from 1, without their ends.
 
     Raises:
-      UserError: the file is not UTF-8.
+      UserError: the file is not UTF-8, or a row holds a NUL byte.
     """
     with opened(path) as file:
         for row, line in enumerate(file, start=1):
+            if "\0" in line:
+                raise bad_row(path, row, "a NUL byte in it (UTF-16 or binary?)")
             if line.strip():
                 yield row, line.rstrip("\r\n")
+
+
+def sound(text: str) -> bool:
+    """Tells whether text can be written down: without NUL bytes and without halves of a character (surrogates)."""
+    return "\0" not in text and not _HALVES.search(text)
 
 
 def bad_row(path: Path, row: int, why: str) -> UserError:
@@ -162,8 +170,8 @@ def coco_annotations(path: Path) -> Captions:
         names = {image["id"]: image["file_name"] for image in content["images"]}
         captions: Captions = {name: [] for name in names.values()}
         for annotation in content["annotations"]:
-            captions[names[annotation["image_id"]]].append(annotation["caption"].strip())
-    except (KeyError, TypeError, AttributeError) as error:
+            captions[names[annotation["image_id"]]].append(_text(annotation["caption"]))
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise UserError(f"{path}: not a file of COCO captions ({error!r}): get captions_*.json again") from error
     return {name: of_image for name, of_image in captions.items() if of_image}
 
@@ -181,12 +189,18 @@ def read_karpathy(path: Path) -> list[KarpathyImage]:
                 filename=image["filename"],
                 cocoid=image.get("cocoid"),
                 split="train" if image["split"] == "restval" else image["split"],
-                captions=[sentence["raw"].strip() for sentence in image["sentences"]],
+                captions=[_text(sentence["raw"]) for sentence in image["sentences"]],
             )
             for image in content["images"]
         ]
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise UserError(f"{path}: not a file of Karpathy's splits ({error!r}): get it again") from error
+
+
+def _text(caption: str) -> str:
+    if not sound(caption):
+        raise ValueError("half a character or a NUL byte in a caption")
+    return caption.strip()
 
 
 def _json(path: Path) -> Any:
@@ -194,7 +208,7 @@ def _json(path: Path) -> Any:
         return json.loads(path.read_bytes())
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not JSON, perhaps cut off ({error}): get it again") from error
 
 

@@ -3,19 +3,26 @@
 import csv
 import json
 import posixpath
-from collections.abc import Iterator
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from jaxcap.data.captions_files import bad_row, numbered_lines, opened
+from jaxcap.data.captions_files import bad_row, numbered_lines, opened, sound
+from jaxcap.data.photos import Photos
+from jaxcap.data.places import listed
 from jaxcap.data.source import Reading, Source, chosen
 from jaxcap.data.splitting import SPLITS, random_note, random_splits
 from jaxcap.errors import UserError
+from jaxcap.text import tokenise
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _SPLIT_NAMES = {"": "", **{split: split for split in SPLITS}, "dev": "val", "valid": "val", "validation": "val"}
 _PHOTO_FOLDERS = ("", "images", "Images", "photos")
+# caption, caption_1, caption1, and caption.1, as programs call the second of two columns of one name.
+_CAPTION = re.compile(r"caption[ _.-]?\d*")
 
 
 class Row(NamedTuple):
@@ -60,8 +67,9 @@ def read(path: Path, root: Path, splits: str, seed: int) -> Reading:
     """Reads a file of captions and splits its images.
 
     Args:
-      path: a csv or tsv file with a header that names the columns image and caption, one caption a row; or a jsonl
-        file of objects with image and caption, or captions (a list). A column split may name train, val or test.
+      path: a csv or tsv file with a header that names the columns image and caption, or several of them (caption_1,
+        caption_2, ...); or a jsonl file of objects with image and caption, or captions (a list). A column split may
+        name train, val or test.
       root: the folder that the images' names start from.
       splits: published or random, see `locate`.
       seed: of random splits.
@@ -75,14 +83,43 @@ def read(path: Path, root: Path, splits: str, seed: int) -> Reading:
         captions.setdefault(row.image, []).extend(row.captions)
         if homes.setdefault(row.image, row.split) != row.split:
             raise bad_row(path, row.number, f"{row.image} is in split {homes[row.image] or 'none'!r} in a row above")
+    photos = Photos([root / folder for folder in _PHOTO_FOLDERS], path.parent)
+    notes = [*_without_words(captions), *photos.uncaptioned(captions)]
     if not captions:
         raise UserError(f"{path}: no captions in it")
     if splits == "random" or not any(homes.values()):
-        return chosen(random_splits(captions, seed), captions, partial(_photo, path, root), [random_note(seed)])
+        if len(captions) < 3:
+            raise UserError(
+                f"{path}: {len(captions)} photos have captions, and 3 are the least, one each for train, val and "
+                "test: add some"
+            )
+        return chosen(random_splits(captions, seed), captions, photos.find, [*notes, random_note(seed)])
     divided: dict[str, list[str]] = {split: [] for split in SPLITS if split in homes.values()}
-    for image, split in homes.items():
-        divided[split].append(image)
-    return chosen(divided, captions, partial(_photo, path, root), [f"splits: the column split of {path.name}"])
+    for image in captions:
+        divided[homes[image]].append(image)
+    said = [*notes, f"splits: the column split of {path.name}"]
+    return chosen(divided, captions, photos.find, said)
+
+
+def _without_words(captions: dict[str, list[str]]) -> list[str]:
+    """Takes out the captions of marks alone, and the images that have no other; returns notes that name them.
+
+    Whatever text.keep_punctuation says, so that the data do not depend on it: "..." describes no photo.
+    """
+    notes, emptied = [], []
+    of_marks = {image: [text for text in texts if not tokenise(text)] for image, texts in captions.items()}
+    of_marks = {image: texts for image, texts in of_marks.items() if texts}
+    for image, texts in of_marks.items():
+        captions[image] = [text for text in captions[image] if text not in texts]
+        if not captions[image]:
+            del captions[image]
+            emptied.append(image)
+    if of_marks:
+        said = [f"{texts[0]!r} of {image}" for image, texts in of_marks.items()]
+        notes.append(f"{sum(map(len, of_marks.values())):,} captions without a word left out: {listed(said)}")
+    if emptied:
+        notes.append(f"{len(emptied):,} photos have no other caption and are left out: {listed(emptied)}")
+    return notes
 
 
 def read_rows(path: Path) -> Iterator[Row]:
@@ -94,6 +131,8 @@ def read_rows(path: Path) -> Iterator[Row]:
     with_split = None
     for number, fields in _json_rows(path) if path.suffix == ".jsonl" else _table_rows(path):
         image, texts, split = fields["image"].strip(), fields["captions"], fields["split"].strip()
+        if not all(map(sound, (image, *texts))):
+            raise bad_row(path, number, "half a character or a NUL byte in it (UTF-16 or binary?)")
         if not image:
             raise bad_row(path, number, "no image")
         if not texts or not all(text.strip() for text in texts):
@@ -101,7 +140,8 @@ def read_rows(path: Path) -> Iterator[Row]:
         if split not in _SPLIT_NAMES or with_split not in (None, bool(split)):
             raise bad_row(path, number, f"{split!r}, the split of {image}, is none of {', '.join(SPLITS)}")
         with_split = bool(split)
-        image = posixpath.normpath(image.replace("\\", "/"))
+        # One name for one photo: "é" may be written as one character or as two.
+        image = unicodedata.normalize("NFC", posixpath.normpath(image.replace("\\", "/")))
         yield Row(number, image, [text.strip() for text in texts], _SPLIT_NAMES[split])
 
 
@@ -118,33 +158,51 @@ def _table_rows(path: Path) -> Iterator[tuple[int, dict]]:
                 elif row and len(row) != len(header):
                     raise bad_row(path, number, f"{len(row)} fields under {len(header)} columns (quotes missing?)")
                 elif row:
-                    fields = dict(zip(header, row, strict=True))
-                    yield (
-                        number,
-                        {"image": fields["image"], "captions": [fields["caption"]], "split": fields.get("split", "")},
-                    )
+                    yield number, _fields(zip(header, row, strict=True))
         except csv.Error as error:
             raise bad_row(path, above + 1, str(error)) from error
 
 
 def _header(path: Path, row: list[str]) -> list[str]:
     columns = [column.strip().lower() for column in row]
-    if not {"image", "caption"} <= set(columns):
+    if "image" not in columns or not any(map(_CAPTION.fullmatch, columns)):
         raise UserError(f"{path}, row 1: the header must name the columns image and caption; it names {', '.join(row)}")
+    for column in ("image", "split"):
+        if (times := columns.count(column)) > 1:
+            raise UserError(f"{path}, row 1: the header names {times} columns {column}: keep one")
     return columns
+
+
+def _fields(cells: Iterable[tuple[str, str]]) -> dict:
+    """Gathers the cells of a row, given with their columns; of several captions some may be blank."""
+    cells = list(cells)
+    texts = [text for column, text in cells if _CAPTION.fullmatch(column)]
+    named = dict(cells)
+    written = [text for text in texts if text.strip()] if len(texts) > 1 else texts
+    return {"image": named["image"], "captions": written, "split": named.get("split", "")}
 
 
 def _json_rows(path: Path) -> Iterator[tuple[int, dict]]:
     for number, line in numbered_lines(path):
         try:
-            row = json.loads(line)
+            row = json.loads(line, object_pairs_hook=_once)
             image, split = row["image"], row.get("split") or ""
             captions = row["captions"] if "captions" in row else [row["caption"]]
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            if "captions" in row and "caption" in row:
+                captions = [*captions, row["caption"]]
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise bad_row(path, number, f'expected {{"image": ..., "caption": ...}} ({error})') from error
         if not isinstance(captions, list) or not all(isinstance(text, str) for text in (image, split, *captions)):
             raise bad_row(path, number, "image and split must be strings, captions a list of strings")
         yield number, {"image": image, "captions": captions, "split": split}
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Makes the dictionary of a JSON object, of which `json` would keep the last value of a repeated key only."""
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise ValueError("a key stands there twice: write a list, captions")
+    return members
 
 
 def _captions_file(root: Path, captions: str) -> Path:
@@ -163,9 +221,3 @@ def _captions_file(root: Path, captions: str) -> Path:
     if found[0].suffix not in suffixes:
         raise UserError(f"{found[0]}: a file of captions must be called *{', *'.join(suffixes)}")
     return found[0]
-
-
-def _photo(path: Path, root: Path, image: str) -> Path:
-    """Returns where a photo lies: below the user's folder, a folder of photos in it, or beside the captions."""
-    places = [*(root / folder / image for folder in _PHOTO_FOLDERS), path.parent / image]
-    return next((place for place in places if place.is_file()), places[0])

@@ -24,7 +24,7 @@ class Captions(NamedTuple):
 
     Attributes:
       tokens: [N, C, T] int32, C the most that any photo has; missing ones are all padding.
-      counts: [N], captions of each photo.
+      counts: [N], captions of each photo, without those that have no word.
       truncated: how many captions did not fit T.
     """
 
@@ -37,12 +37,15 @@ def encode_captions(
     split: Split, vocabulary: Vocabulary, max_length: int, *, keep_punctuation: bool = False
 ) -> Captions:
     """Tokenises and encodes all captions of a split to `max_length` positions."""
-    counts = np.array([len(captions) for captions in split.captions])
+    sentences = []
+    for captions in split.captions:
+        words = [tokenise(caption, keep_punctuation=keep_punctuation) for caption in captions]
+        sentences.append([sentence for sentence in words if sentence])  # an empty one would teach to say nothing
+    counts = np.array([len(words) for words in sentences])
     tokens = np.full((len(split), counts.max(initial=1), max_length), PAD, np.int32)
     truncated = 0
-    for row, captions in enumerate(split.captions):
-        words = [tokenise(caption, keep_punctuation=keep_punctuation) for caption in captions]
-        tokens[row, : len(captions)], cut = vocabulary.encode_all(words, max_length)
+    for row, words in enumerate(sentences):
+        tokens[row, : len(words)], cut = vocabulary.encode_all(words, max_length)
         truncated += cut
     return Captions(tokens, counts, truncated)
 
