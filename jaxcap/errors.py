@@ -63,4 +63,4 @@ def _write_utf8() -> None:
     """Lets captions be printed where the locale knows ASCII alone, as in many containers."""
     for stream in (sys.stdout, sys.stderr):
         if codecs.lookup(stream.encoding or "ascii").name == "ascii":
-            stream.reconfigure(encoding="utf-8")
+            stream.reconfigure(encoding="utf-8", errors=stream.errors)

@@ -1,6 +1,9 @@
 """Caption files, dirt included: what is read, what is repaired and said, and which row is wrong."""
 
 import json
+import os
+import subprocess
+import sys
 import unicodedata
 from pathlib import Path
 
@@ -370,3 +373,31 @@ def test_a_photo_named_in_both_forms_is_one_photo(photos):
     splits = load(photos)
     assert every_id(splits) == ["a.jpg", "caf\u00e9.jpg", "d.jpg"]
     assert ("one", "two") in [captions for split in splits.values() for captions in split.captions]
+
+
+LOADING = """
+import sys
+from jaxcap import data, errors
+def main():
+    splits = data.load("folder", dir=sys.argv[1], prepared_dir=sys.argv[2])
+    for split in splits.values():
+        for index, id in enumerate(split.ids):
+            print(id, split.captions[index][0], len(split.photo(index)))
+errors.exit_with(main)
+"""
+
+
+def test_accents_do_no_harm_where_the_locale_knows_ascii_alone(tmp_path):
+    names = ("caf\u00e9.jpg", "\u00e9t\u00e9/\u00fc.jpg", "\u1e69.png")
+    for name in names:
+        path = tmp_path / "mine" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4), (len(name), 0, 0)).save(path)
+    write_captions(tmp_path / "mine", *(f"{name},un caf\u00e9" for name in names))
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": ""}
+    strict = ["-X", "warn_default_encoding", "-W", "error::EncodingWarning"]
+    command = [sys.executable, *strict, "-c", LOADING, str(tmp_path / "mine"), str(tmp_path / "prepared")]
+    ran = subprocess.run(command, capture_output=True, env=os.environ | locale)
+    assert ran.returncode == 0, ran.stderr.decode()
+    size = {name: (tmp_path / "mine" / name).stat().st_size for name in names}
+    assert sorted(ran.stdout.decode().splitlines()) == sorted(f"{name} un caf\u00e9 {size[name]}" for name in names)

@@ -1,5 +1,6 @@
 """How commands end: one line and an exit code."""
 
+import os
 import subprocess
 import sys
 
@@ -35,6 +36,14 @@ def test_a_reader_who_leaves_early_is_no_error(lines):
     writer.stdout.close()
     _, said = writer.communicate("go\n")
     assert (writer.returncode, said) == (141, "")
+
+
+def test_captions_can_be_printed_where_the_locale_knows_ascii_alone():
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": ""}
+    main = "lambda: print('un caf\\xe9', os.fsdecode('caf\\xe9'.encode()))"
+    command = [sys.executable, "-c", "import os;" + program(main)]
+    ran = subprocess.run(command, capture_output=True, env=os.environ | locale)
+    assert (ran.stdout.decode("utf-8"), ran.stderr, ran.returncode) == ("un caf\xe9 caf\xe9\n", b"", 0)
 
 
 def program(main: str) -> str:

@@ -196,10 +196,9 @@ def test_what_is_no_picture_is_named(data):
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n"
 
 
-@pytest.mark.parametrize(
-    "data", [EPS, encoded(Image.new("RGB", (8, 8)), "ICO"), encoded(Image.new("L", (8, 8)), "TGA")]
-)
-def test_a_picture_of_another_format_is_refused_with_the_formats_whatever_its_name(data):
+@pytest.mark.parametrize("form", ["EPS", "ICO", "TGA"])
+def test_a_picture_of_another_format_is_refused_with_the_formats_whatever_its_name(form):
+    data = EPS if form == "EPS" else encoded(Image.new("RGB", (8, 8)), form)
     with pytest.raises(
         UserError, match=r"dog.jpg is no picture in a known format \(JPEG, PNG, WEBP, BMP, GIF, TIFF, PPM"
     ):

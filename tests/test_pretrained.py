@@ -153,6 +153,12 @@ def test_all_faults_of_a_file_are_reported_at_once(tmp_path, arrays):
     assert "encoder.stage_sizes=(2, 1) and encoder.width=4" in line
 
 
+def test_a_number_too_large_for_float32_is_an_impossible_value_and_nothing_else_is_said(tmp_path, arrays, recwarn):
+    arrays["conv1.weight"] = arrays["conv1.weight"].astype(np.float64) + 1e300
+    assert "1 with impossible values (conv1.weight)" in mistake(written(tmp_path, arrays))
+    assert not [warning for warning in recwarn if warning.category is RuntimeWarning]
+
+
 @pytest.mark.parametrize("changes", [{"width": 8}, {"stage_sizes": (2, 2)}, {"stage_sizes": (1, 1)}])
 @pytest.mark.parametrize("form", FORMS)
 def test_weights_of_another_network_are_refused(tmp_path, arrays, form, changes):

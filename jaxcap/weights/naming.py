@@ -77,7 +77,8 @@ def to_variables(arrays: Mapping[str, np.ndarray], model: ResNet, dialect: Diale
     for name, (path, shape) in expected.items():
         if name not in arrays:
             continue
-        array = np.asarray(arrays[name]).astype(np.float32, copy=False)
+        with np.errstate(over="ignore"):  # what becomes infinite is among the impossible values below
+            array = np.asarray(arrays[name]).astype(np.float32, copy=False)
         theirs = tuple(shape[ours] for ours in np.argsort(dialect.kernel_axes)) if len(shape) == 4 else shape
         if array.shape != theirs:
             misshapen.append(f"{name} {_times(array.shape)} instead of {_times(theirs)}")

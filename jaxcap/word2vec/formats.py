@@ -18,6 +18,7 @@ from jaxcap.errors import UserError
 from jaxcap.word2vec import saved
 
 CHUNK = 1 << 18  # bytes read at once; mapping the file instead would count every touched page as memory
+LONGEST = 1 << 16  # bytes of the longest word
 HEADER = re.compile(rb"(\d+)[ \t](\d+)\s*")
 CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")  # bytes that text never holds and a few float32 always do
 
@@ -81,6 +82,8 @@ def _binary(file: BinaryIO, path: Path, count: int, dim: int, wanted: Container[
     buffer, start = b"", 0
     for number in range(1, count + 1):
         while (space := buffer.find(b" ", start)) < 0 or len(buffer) <= space + size:
+            if space < 0 and len(buffer) - start > LONGEST:
+                raise UserError(f"word {number:,} of {count:,} in {path} has no end: fetch the file again")
             more = _more(file)
             if not more:
                 place = f"at byte {file.tell():,} in word {number:,} of {count:,}"
@@ -108,7 +111,10 @@ def _text(
     """Walks rows of text: a word and E numbers. `first` is the number of the first row, `count` what a header says."""
     number = first - 1
     try:
-        for number, line in enumerate(file, first):
+        longest = LONGEST + 64 * dim
+        for number, line in enumerate(iter(lambda: file.readline(longest), b""), first):
+            if len(line) == longest:
+                raise UserError(f"row {number:,} of {path} is too long for {dim} numbers: fetch the file again")
             line = line.rstrip()
             if line.count(b" ") < dim:
                 raise UserError(f"row {number:,} of {path} has fewer than {dim} numbers: it is cut off or damaged")
