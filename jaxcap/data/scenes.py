@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from jaxcap.data.builder import Example
+from jaxcap.data.source import Example
 from jaxcap.data.phrases import describe
 from jaxcap.errors import UserError
 from jaxcap.grounding import COLOURS, SHAPES
