@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from jaxcap import errors, report, run, samples, workdir, writers
+from jaxcap.digests import digest_json
 from jaxcap.evaluation import Evaluation, evaluate, flags, tables
 from jaxcap.files import write_atomically
 
@@ -66,7 +67,9 @@ def folder_name(result: dict[str, Any]) -> str:
     data, how, usual = result["data"], result["search"], result["run"]["config"]["search"]
     parts = [data["split"], f"beam{how['beam']}"]
     if data["dir"]:
-        parts.append(re.sub(r"[^\w.]+", "_", Path(data["dir"]).expanduser().resolve().name))
+        # Folders of one name may hold other photos, so the content is part of the name.
+        place = re.sub(r"[^\w.]+", "_", Path(data["dir"]).expanduser().resolve().name)
+        parts.append(f"{place}-{digest_json([data[key] for key in ('ids', 'photos', 'captions')])[:8]}")
     short = {"min_length": "min", "length_normalisation": "alpha", "no_repeat_ngram": "ngram"}
     parts += [f"{name}{how[key]:g}" for key, name in short.items() if how[key] != usual[key]]
     return "-".join([*parts, *["unk"] * how["unk"]])

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxcap import data, images, parallel, pretrained, word2vec
+from jaxcap import contents, data, images, parallel, pretrained, uses, word2vec
+from jaxcap.contents import Contents
 from jaxcap.data import features, pipeline
 from jaxcap.data.split import Split
 from jaxcap.errors import UserError
@@ -115,6 +116,8 @@ class Experiment:
       model: the captioner.
       params: its parameters before the first step.
       frozen: which of them never move.
+      contents: what the run is made of.
+      folder: the workdir, which is noted in the caches that the run uses; None for no note.
     """
 
     config: ConfigDict
@@ -127,15 +130,24 @@ class Experiment:
     model: captioner.Captioner
     params: Any
     frozen: Any
+    contents: Contents
+    folder: Path | None = None
 
 
-def prepare(config: ConfigDict) -> Experiment:
+def prepare(config: ConfigDict, folder: Path | None = None) -> Experiment:
     """Loads, checks and builds everything; no file is written outside of the caches.
+
+    Args:
+      config: resolved and checked.
+      folder: the workdir, to be noted in the caches that are used; None for no note.
 
     Raises:
       UserError: data, weights or vectors are missing or wrong.
     """
     splits = load_data(config)
+    if folder is not None:
+        for split in splits.values():
+            uses.record_use(split.folder, folder)
     for name in ("train", "val"):
         if name not in splits:
             raise UserError(f"training needs a {name} split, and {config.data.name} here has only {', '.join(splits)}")
@@ -162,6 +174,15 @@ def prepare(config: ConfigDict) -> Experiment:
         model=model,
         params=params,
         frozen=freeze_mask(params, trainable_rules(config)),
+        contents=Contents(
+            data=config.data.name,
+            splits={name: contents.split_contents(split) for name, split in splits.items()},
+            vocabulary=f"{len(vocabulary)}-{vocabulary.fingerprint}",
+            encoder=facts["fingerprint"],
+            # Vectors that a run trains itself follow from its captions.
+            vectors=vectors.fingerprint if vectors is not None and config.embedding.kind == "word2vec" else "",
+        ),
+        folder=folder,
     )
 
 
@@ -252,10 +273,10 @@ def load_encoder(config: ConfigDict) -> pretrained.Pretrained | None:
 def encoder_facts(config: ConfigDict, encoder: pretrained.Pretrained | None) -> dict[str, str]:
     """What a workdir keeps of its encoder's weights, so that photos meet them as in training."""
     if encoder is None:
-        pool = "padded" if config.encoder.pool == "auto" else config.encoder.pool
-        fingerprint = (
-            f"random-{config.seed}-{config.encoder.layout}-{config.encoder.stage_sizes}-{config.encoder.width}"
-        )
+        section = config.encoder
+        pool = "padded" if section.pool == "auto" else section.pool
+        drawn = (config.seed, section.layout, pool, section.stage_sizes, section.width)
+        fingerprint = "-".join(["random", *map(str, drawn)])
         return {"pool": pool, "convention": "imagenet", "fingerprint": fingerprint, "source": "random weights"}
     return {
         "pool": encoder.pool,
@@ -307,11 +328,15 @@ def cached_features(
     fingerprint: str,
     split: Split,
     views: tuple[str, ...] = ("plain",),
+    folder: Path | None = None,
 ) -> np.ndarray:
-    """Opens the feature cache [N, views, L, D] of a split, computing first what is not there yet."""
+    """Opens the feature cache [N, views, L, D] of a split, computing first what is not there yet.
+
+    The workdir `folder`, where one is given, is noted in the cache.
+    """
     section = config.images
     transform = {"views": views, "resize": section.resize, "size": section.size, "levels": config.encoder.levels}
-    key = features.cache_key(fingerprint, transform, split.ids, data.fingerprint(split))
+    key = features.cache_key(fingerprint, transform, split.photos)
     root = Path(section.cache_dir).expanduser() if section.cache_dir else cache_root() / "features"
 
     def encode(encoder: Any, photos: jax.Array) -> jax.Array:
@@ -332,6 +357,8 @@ def cached_features(
         batch_size=config.encoder.batch_size,
         workers=section.workers,
     )
+    if folder is not None:
+        uses.record_use(path, folder)
     return features.open(path)
 
 
@@ -354,7 +381,7 @@ def training_inputs(run: Experiment) -> tuple[pipeline.Inputs, int]:
     if run.config.encoder.trainable or augment == "free":
         return photos(run.config, split, augment=augment == "free"), 1
     views = run.config.images.views if augment == "views" else ("plain",)
-    cache = cached_features(run.config, run.model, run.params, run.facts["fingerprint"], split, views)
+    cache = cached_features(run.config, run.model, run.params, run.facts["fingerprint"], split, views, run.folder)
     return pipeline.cached_inputs(cache), len(views)
 
 
@@ -368,5 +395,5 @@ def plain_inputs(run: Any, split: Split, views: tuple[str, ...] = ("plain",)) ->
     """
     if run.config.encoder.trainable:
         return photos(run.config, split, augment=False)
-    cache = cached_features(run.config, run.model, run.params, run.facts["fingerprint"], split, views)
+    cache = cached_features(run.config, run.model, run.params, run.facts["fingerprint"], split, views, run.folder)
     return pipeline.cached_inputs(cache[:, views.index("plain") :])

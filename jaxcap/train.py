@@ -45,8 +45,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
     config, folder = parse(argv)
     experiment.check(config)
-    resuming = workdir.check(folder, config)
-    run = experiment.prepare(config)
+    resuming = workdir.check_config(folder, config)
+    run = experiment.prepare(config, folder)
+    if resuming:
+        workdir.check_contents(folder, run.contents)
     print("\n".join(experiment.describe(run)), flush=True)
     return train(run, folder, resuming)
 
@@ -82,8 +84,11 @@ def train(run: Experiment, folder: Path, resuming: bool) -> int:
         inputs, run.captions["train"], views, config.train.batch_size, config.train.captions == "all", config.seed
     )
     optimiser = optim.optimiser(config.train, len(batches), run.frozen)
-    if not resuming:
-        workdir.create(folder, config, run.vocabulary, run.facts)
+    if resuming:
+        for change in workdir.update_config(folder, config):
+            print(f"resuming with {change}", flush=True)
+    else:
+        workdir.create(folder, config, run.vocabulary, run.facts, run.contents)
     checkpoints = Checkpoints(folder / "checkpoints")
     state, progress = latest(run, checkpoints, optimiser)
     metrics = folder / workdir.METRICS

@@ -82,7 +82,7 @@ def test_json_tells_words_probabilities_and_attention(made_run, photos, capsys):
 def test_it_writes_what_evaluation_writes(made_run, tmp_path, capsys):
     """The same photos through the data set's batches and through files get the same captions."""
     trained = restore_best(made_run)
-    _, split = splits.scored(trained.config, "val")
+    _, split = splits.load_scored(trained.config, "val")
     for row in range(len(split)):
         (tmp_path / f"{row}.png").write_bytes(split.photo(row))
     run_command(made_run, tmp_path, "--beam", 2, "--json")

@@ -1,6 +1,5 @@
 """Photos with their captions: five data sets, prepared once with TFDS, each loaded as splits by one call."""
 
-import contextlib
 import difflib
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from jaxcap.digests import digest_bytes
 from jaxcap.errors import UserError
 from jaxcap.files import cache_root
 
-__all__ = ["NAMES", "Split", "all_captions", "detect", "load", "summary"]
+__all__ = ["NAMES", "Split", "all_captions", "detect", "is_layout", "load", "summary"]
 
 NAMES = ("flickr30k", "flickr8k", "coco", "folder", "scenes")
 
@@ -105,13 +104,21 @@ def detect(dir: str) -> dict[str, Any]:
     """
     layouts = [{"name": "flickr8k"}, {"name": "flickr30k"}, {"name": "coco", "year": 2014}]
     for layout in (*layouts, {"name": "coco", "year": 2017}, {"name": "folder"}):
-        with contextlib.suppress(UserError):
-            _source(**layout, dir=dir, splits="random")
+        if is_layout(**layout, dir=dir, splits="random"):
             return layout
     raise UserError(
         f"{dir}: no known layout: expected Flickr8k.token.txt or captions.txt, results.csv, "
         "captions_train*.json or captions_val*.json, or captions.csv, .tsv or .jsonl"
     )
+
+
+def is_layout(name: str, **options: Any) -> bool:
+    """Tells whether the raw files of data set `name` are found; for the options see `load`."""
+    try:
+        _source(name, **options)
+    except UserError:
+        return False
+    return True
 
 
 def _source(
