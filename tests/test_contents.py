@@ -1,12 +1,15 @@
 """What a run is made of: which differences are seen and how they are said, and the photos that two sets share."""
 
 import dataclasses
+import os
+from pathlib import Path
 
 import pytest
 
 from jaxcap import contents
 from jaxcap.contents import Contents, SplitContents
 from jaxcap.data.split import Split
+from jaxcap.digests import digest_bytes
 
 
 def split(*ids, photo="p", caption="c"):
@@ -86,3 +89,21 @@ def test_captions_are_told_apart_image_by_image():
     one = contents.split_contents(Split("val", ("a", "b"), (("x",), ("y", "z")), (), ("1", "2")))
     two = contents.split_contents(Split("val", ("a", "b"), (("x",), ("z", "y")), (), ("1", "2")))
     assert contents.list_split_differences("val", one, two) == ["val: captions of 1 photo changed (b)"]
+
+
+@pytest.mark.real_data
+@pytest.mark.skipif("JAXCAP_DATA" not in os.environ, reason="JAXCAP_DATA is not set")
+def test_flickr8ks_dev_photos_are_found_among_flickr30ks_training_photos():
+    """867 of the 1,000, by their bytes, and by their numbers where the bytes differ."""
+    root = Path(os.environ["JAXCAP_DATA"])
+    dev = (root / "flickr8k" / "Flickr_8k.devImages.txt").read_text(encoding="utf-8").split()
+    train = (root / "flickr30k" / "train_images.txt").read_text(encoding="utf-8").split()
+    photos = [digest_bytes((root / "flickr8k" / "images" / name).read_bytes()) for name in dev]
+    scored = SplitContents(tuple(dev), tuple(photos), ("",) * len(dev))
+    by_number = {name.partition("_")[0]: digest for name, digest in zip(dev, photos, strict=True)}
+    for name, digests in (
+        ("folder", tuple(by_number.get(id.partition(".")[0], id) for id in train)),
+        ("flickr30k", tuple(train)),
+    ):
+        run = Contents(name, {"train": SplitContents(tuple(train), digests, ("",) * len(train))}, "", "", "")
+        assert len(contents.find_overlap(run, "flickr8k", scored)) == 867
