@@ -9,10 +9,10 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from jaxcap import errors, workdir
+from jaxcap import errors, flags, workdir
 from jaxcap.data import prepare
 from jaxcap.errors import UserError
-from jaxcap.evaluation import flags, tables
+from jaxcap.evaluation import tables
 from jaxcap.files import cache_root
 from jaxcap.uses import read_uses
 
@@ -71,8 +71,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="ENTRY",
         help="remove what no run uses (unused), everything (all), or entries by the beginning of their names",
     )
-    parser.add_argument("--prepared-dir", type=Path, metavar="DIR", help="where data.prepared_dir put prepared sets")
-    parser.add_argument("--features-dir", type=Path, metavar="DIR", help="where images.cache_dir put features")
+    parser.add_argument(
+        "--prepared-dir", type=flags.path, metavar="DIR", help="where data.prepared_dir put prepared sets"
+    )
+    parser.add_argument("--features-dir", type=flags.path, metavar="DIR", help="where images.cache_dir put features")
     parser.add_argument("--json", action="store_true", help="print the list as JSON")
     return parser.parse_args(argv)
 

@@ -43,10 +43,10 @@ def test_overrides_keep_the_type_of_their_key(argument, key, value):
     [
         ("--config.train.batchsize=3", "did you mean 'train.batch_size'"),
         ("--config.data.dri=x", "did you mean 'data.dir'"),
-        ("--config.train.epochs=many", "not a int"),
-        ("--config.train.epochs=1.5", "not a int"),
-        ("--config.embedding.trainable=perhaps", "not a bool"),
-        ("--config.encoder.stage_sizes=(1, 'a')", "not a tuple"),
+        ("--config.train.epochs=many", "train.epochs=.*: must be a whole number"),
+        ("--config.train.epochs=1.5", "train.epochs=.*: must be a whole number"),
+        ("--config.embedding.trainable=perhaps", "must be true or false"),
+        ("--config.encoder.stage_sizes=(1, 'a')", "must be a tuple"),
         ("--config.train.epochs", "has no value"),
     ],
 )

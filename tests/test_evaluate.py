@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 
 from jaxcap import config as configs
-from jaxcap import evaluate, experiment, meteor, scores, search
+from jaxcap import evaluate, experiment, flags, meteor, scores, search
 from jaxcap.errors import UserError
-from jaxcap.evaluation import flags, scoring, splits, tables
+from jaxcap.evaluation import scoring, splits, tables
 from jaxcap.run import restore_best
 from tests import small_run
 
@@ -342,15 +342,15 @@ def test_the_rules_are_the_runs_where_the_flags_say_nothing():
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--split", "val", "--beam", "0"], "0 is less than 1"),
+        (["--split", "val", "--beam", "0"], "--beam: 0: must be a whole number from 1"),
         (["--split", "val", "--beam", "x"], "--beam"),
         (["--split", "train"], "train"),
         ([], "--split"),
         (["--split", "val", "--data-dir", "/nowhere"], "/nowhere"),
         (["--split", "val", "--data-dir", str(ROOT / "experiments")], "no known layout"),
         (["--split", "val", "--min-length", "11"], "min_length is 11"),
-        (["--split", "val", "--length-normalisation", "-1"], "length_normalisation"),
-        (["--split", "val", "--no-repeat-ngram", "-1"], "no_repeat_ngram"),
+        (["--split", "val", "--length-normalisation", "-1"], "--length-normalisation: -1: must be"),
+        (["--split", "val", "--no-repeat-ngram", "-1"], "--no-repeat-ngram: -1: must be"),
     ],
     ids=lambda value: " ".join(value[2:] or value) if isinstance(value, list) else "",
 )
