@@ -69,10 +69,11 @@ def check(config: ConfigDict) -> None:
     Raises:
       UserError: some do not; each is named with its key and range.
     """
+    values = flatten(config)
     wrong = [
-        f"{key}={_shown(value)}: must be {KEYS[key]}"
-        for key, value in flatten(config).items()
-        if not KEYS[key].holds(value)
+        f"{key}={_shown(values[key])}: must be {allowed}"
+        for key, allowed in KEYS.items()
+        if not allowed.holds(values[key])
     ]
     if wrong:
         raise UserError("; ".join(wrong))
@@ -139,8 +140,8 @@ def _module(path: Path) -> ModuleType:
         raise UserError(f"{path} is a folder: --config takes a Python file such as {EXAMPLE}")
     if not path.is_file():
         near = Path(f"{path}.py")
-        known = f"did you mean {near}?" if near.is_file() else f"--config takes one such as {EXAMPLE}"
-        raise UserError(f"no experiment file at {path}: {known}")
+        hint = f"did you mean {near}?" if near.is_file() else f"--config takes one such as {EXAMPLE}"
+        raise UserError(f"no experiment file at {path}: {hint}")
     spec = importlib.util.spec_from_file_location(f"experiment_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise UserError(f"{path} is no Python file: --config takes one such as {EXAMPLE}")
@@ -152,14 +153,15 @@ def _module(path: Path) -> ModuleType:
 def _check_keys(path: Path, config: Any) -> None:
     """Raises `UserError` unless `get_config` returned a config with the keys that jaxcap knows."""
     if type(config) is not ConfigDict:
+        kind = "nothing" if config is None else f"a {type(config).__name__}"
         raise UserError(
-            f"{path}: get_config() returns a {type(config).__name__}, no ConfigDict: "
-            "let it end with `return config`, made by base.get_config()"
+            f"{path}: get_config() returns {kind}: let it end with `return config`, "
+            "where config comes from base.get_config()"
         )
     found = flatten(config)
     unknown = [key for key in found if key not in KEYS]
     if unknown:
-        raise UserError(f"{path} has {_unknown(unknown[0])}")
+        raise UserError(f"{path} has an {_unknown(unknown[0])}")
     missing = [key for key in KEYS if key not in found]
     if missing:
         raise UserError(
@@ -173,25 +175,33 @@ def _unknown(key: str) -> str:
 
 
 def _where(error: BaseException, folder: Path) -> str:
-    """Returns the file and the line of the user's in which an error arose; empty where none is to blame."""
+    """Returns the user's file and line in which an error arose; empty where none is to blame."""
     if isinstance(error, SyntaxError) and error.filename and error.lineno:
         return f"{error.filename}, line {error.lineno}"
     where = ""
     for frame in traceback.extract_tb(error.__traceback__):
         file = Path(frame.filename)
-        if file.is_file() and file.resolve().parent == folder:  # Python's own have names like <frozen importlib>
+        # Python's own have names such as <frozen importlib>, which would lie in the current folder.
+        if file.is_file() and file.resolve().parent == folder:
             where = f"{file}, line {frame.lineno}"
     return where
 
 
 def _reason(error: BaseException) -> str:
-    """Returns an error's kind and words in one line; ml_collections wraps its errors and names the nearest key last."""
+    """Returns an error's kind and words in one line.
+
+    ml_collections wraps its errors, lists all keys, and names the nearest in the last line.
+    """
     while error.args and isinstance(error.args[0], BaseException):
         error = error.args[0]
-    kind = type(error).__name__
-    text = error.msg if isinstance(error, SyntaxError) else str(error)
-    lines = text.strip().splitlines()
-    return f"{kind}: {lines[-1]}" if lines else kind
+    if isinstance(error, SyntaxError):
+        text = error.msg
+    else:
+        text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+    nearest = text.rpartition("\n")[2]
+    if nearest.startswith("Did you mean"):
+        text = nearest
+    return " ".join(f"{type(error).__name__}: {text}".split()).removesuffix(":")
 
 
 def _override(config: ConfigDict, argument: str) -> None:
@@ -200,7 +210,7 @@ def _override(config: ConfigDict, argument: str) -> None:
     if key not in KEYS:
         raise UserError(_unknown(key))
     if not equals:
-        raise UserError(f"{argument} has no value: it {KEYS[key]}")
+        raise UserError(f"{argument} has no value: it must be {KEYS[key]}")
     try:
         value = KEYS[key].read(text)
     except ValueError as error:

@@ -15,7 +15,7 @@ from jaxcap.search import Rules
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose complaint is a `UserError`, one line like every other; its help keeps the lines as written."""
+    """A parser that complains by `UserError`, one line like every other, and prints help as written."""
 
     def __init__(self, prog: str, description: str, epilog: str):
         raw = argparse.RawDescriptionHelpFormatter
@@ -25,12 +25,12 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{message} ({self.prog} --help explains)")
 
 
-def within(range: Range) -> Callable[[str], Any]:
+def within(allowed: Range) -> Callable[[str], Any]:
     """Returns the `type` of a flag whose values lie in a range."""
 
     def read(text: str) -> Any:
         try:
-            return range.read(text)
+            return allowed.read(text)
         except ValueError as error:
             raise argparse.ArgumentTypeError(f"{ranges.shortened(text)}: {error}") from None
 

@@ -191,7 +191,8 @@ def shortened(text: str) -> str:
 
 SEED = Whole(at_least=0, at_most=2**31 - 1)  # numpy, jax and gensim all take these
 BATCH = Whole(at_least=1, at_most=65_536)
-SIDE = Whole(at_least=32, at_most=4096)  # of a picture in pixels; a ResNet of four stages halves it five times
+# A ResNet of four stages halves a picture five times.
+SIDE = Whole(at_least=32, at_most=4096)
 WIDTH = Whole(at_least=1, at_most=16_384)  # of a layer; a square matrix of more outgrows the memory
 EPOCHS = 10_000  # more may not be counted in 32-bit steps
 DROPOUT = Real(at_least=0, below=1, note="0: none")
@@ -274,7 +275,8 @@ KEYS: dict[str, Range] = {
     "show.tensorboard_every": Whole(at_least=1),
 }
 
-# What only a flag can say. Below the least temperature, all words but one are impossible in float32.
-TEMPERATURE = Real(at_least=0.001)
+# What only a flag can say. Far outside of these temperatures, float32 makes every word but one
+# impossible, or divides what is impossible into something that is no number.
+TEMPERATURE = Real(at_least=0.001, at_most=1000)
 TOP_K = Whole(at_least=0, note="0: all words")
 TOP_P = Real(above=0, at_most=1, note="1: all words")

@@ -77,7 +77,7 @@ def parse(argv: Sequence[str] | None) -> tuple[ConfigDict, Path]:
         "--config.KEY",
         dest="override",
         metavar="VALUE",
-        help="overrides a key of the experiment, as --config.train.epochs 3; of the same key, the last counts",
+        help="overrides a key of the experiment, as --config.train.epochs 3; of one key, the last counts",
     )
     # Overrides are taken out first: their names are the config's business, not the parser's.
     overrides, others = configs.split(sys.argv[1:] if argv is None else argv)
