@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jaxcap import cache as cache_command
 from jaxcap import caption, compare, errors, evaluate, experiment, ranges, train
 from jaxcap.errors import UserError
 from jaxcap.ranges import KEYS
 from tests.test_ranges import inside, typed_outside
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = (train, evaluate, caption, compare)
+COMMANDS = (train, evaluate, caption, compare, cache_command)
 QUICKSTART = str(ROOT / "experiments" / "quickstart.py")
 EVALUATE = ["--workdir", "DIR", "--split", "val"]
 CAPTION = ["--workdir", "DIR", "photo.jpg"]
@@ -67,6 +68,7 @@ def test_a_shell_leaves_the_home_folder_to_the_flags(monkeypatch, tmp_path):
     options = caption.parse(["--workdir=~/run", "--attention=~/out", "photo.jpg"])
     assert (options.workdir, options.attention) == (tmp_path / "run", tmp_path / "out")
     assert compare.parse(["~/run"]).runs == [tmp_path / "run"]
+    assert cache_command.parse(["--prepared-dir=~/sets"]).prepared_dir == tmp_path / "sets"
 
 
 @pytest.mark.parametrize(
