@@ -23,7 +23,7 @@ The place is the folder in the environment variable JAXCAP_CACHE, or ~/.cache/ja
 EXAMPLE = """examples:
   python -m jaxcap.cache
   python -m jaxcap.cache --remove unused
-  python -m jaxcap.cache --remove features/3f2a9c prepared/flickr8k"""
+  python -m jaxcap.cache --remove features/ prepared/flickr8k"""
 
 
 @dataclasses.dataclass(frozen=True)
