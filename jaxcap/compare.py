@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxcap import config as configs
-from jaxcap import errors, workdir
+from jaxcap import errors, flags, workdir
 from jaxcap.errors import UserError
-from jaxcap.evaluation import flags, scoring, tables
+from jaxcap.evaluation import scoring, tables
+from jaxcap.ranges import KEYS
 from jaxcap.scores import bootstrap
 from jaxcap.text import Vocabulary
 
@@ -20,8 +21,8 @@ config that differ, and the difference in BLEU-4 and CIDEr-D to the first run, w
 images where both captioned the same ones. Runs that cannot be compared are said to be so.
 
 DIR is a run's folder, or one evaluation in it (DIR/evaluation/test-beam5)."""
-EXAMPLE = """example:
-  python -m jaxcap.compare checkpoints/flickr8k checkpoints/ablation --split val"""
+EXAMPLE = """example, once jaxcap.evaluate has scored both:
+  python -m jaxcap.compare checkpoints/quickstart checkpoints/short --split test"""
 SCORES = {"BLEU-4": "BLEU", "CIDEr-D": "CIDEr-D"}  # which scores are shown, and the metric whose statistics make them
 
 
@@ -60,9 +61,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
     parser = flags.Parser("python -m jaxcap.compare", DESCRIPTION, EXAMPLE)
-    parser.add_argument("runs", type=Path, nargs="+", metavar="DIR")
+    parser.add_argument("runs", type=flags.path, nargs="+", metavar="DIR", help="a run or an evaluation")
     parser.add_argument("--split", choices=("val", "test"), default="test", help="whose evaluations are read (test)")
-    parser.add_argument("--beam", type=int, metavar="K", help="only evaluations at this beam (all)")
+    parser.add_argument(
+        "--beam",
+        type=flags.within(KEYS["search.beam"]),
+        metavar="K",
+        help="only evaluations at this beam (all)",
+    )
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     return parser.parse_args(argv)
 

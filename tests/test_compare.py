@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from jaxcap import compare
+from jaxcap.digests import digest_set
 from jaxcap.errors import UserError
 from jaxcap.evaluation import scoring
-from jaxcap.scores.signature import ids_hash
 
 WORDS = ["a", "dog", "cat", "man", "red", "ball", "runs", "sits", "on", "the", "grass", "with", "two", "big", "birds"]
 IMAGES = 60
@@ -35,9 +35,9 @@ def write_scores(workdir, captions, *, split="test", beam=5, first=0, order=1):
     scored, _ = scoring.score({"run": [captions[i] for i in images]}, [REFERENCES[i] for i in images])
     ids = [f"{i}.jpg" for i in images]
     result = {
-        "signature": f"data:made|split:{split}|ids:{ids_hash(ids)}|beam:{beam}",
+        "signature": f"data:made|split:{split}|ids:{digest_set(ids)}|beam:{beam}",
         "scores": scored["run"].scores,
-        "data": {"split": split, "ids": ids_hash(ids), "captions": ids_hash(ids)},
+        "data": {"split": split, "ids": digest_set(ids), "captions": digest_set(ids)},
         "search": {"beam": beam},
     }
     rows = scored["run"].rows

@@ -69,12 +69,7 @@ def locate(dir: str, splits: str, year: int, seed: int, download: bool) -> Sourc
         raise places.not_found("coco", f"captions_train{year}.json, captions_val{year}.json or {KARPATHY}", dir, _GET)
     near = places.root_of(files[0], roots)
     folders = _photo_folders(roots, year) or [places.photo_folder(near, NAMES[year].fullmatch) or files[0].parent]
-    return Source(
-        "coco",
-        files=(*files, *folders),
-        options={"splits": splits, "year": year, "seed": seed if splits == "random" else None},
-        read=partial(read, annotations, karpathy, folders, splits, year, seed),
-    )
+    return Source("coco", partial(read, annotations, karpathy, folders, splits, year, seed))
 
 
 def read(

@@ -4,12 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from jaxcap.data import places
-from jaxcap.data.captions_files import (
-    flickr30k_results,
-    named_images,
-    numbered_lines,
-    results_header,
-)
+from jaxcap.data.captions_files import flickr30k_results, numbered_lines, results_header
 from jaxcap.data.source import Reading, Source, chosen
 from jaxcap.data.splitting import Plan, divide, plan
 from jaxcap.errors import UserError
@@ -47,28 +42,22 @@ def locate(dir: str, splits: str, seed: int, download: bool) -> Source:
         raise places.not_found("flickr30k", RESULTS, dir, vain + _GET)
     near = places.root_of(captions, roots)
     how = plan("flickr30k", splits, seed, near, roots, LISTS, KARPATHY)
-    named = named_images(captions, "|")
-    photos = places.photo_folder(near, named.__contains__) or captions.parent
-    return Source(
-        "flickr30k",
-        files=(captions, photos, *how.files),
-        options=how.options,
-        read=partial(read, captions, photos, how),
-    )
+    return Source("flickr30k", partial(read, captions, near, how))
 
 
-def read(captions: Path, photos: Path, how: Plan) -> Reading:
+def read(captions: Path, near: Path, how: Plan) -> Reading:
     """Reads results.csv and splits its images.
 
     Args:
       captions: results.csv.
-      photos: the folder of the photos.
+      near: the folder in or below which the photos lie.
       how: the plan of the splits.
 
     Raises:
       UserError: a bad row, or a list of images that are not Flickr30k's.
     """
     by_image, notes = flickr30k_results(captions)
+    photos = places.photo_folder(near, by_image.__contains__) or captions.parent
     splits, said = divide(how, by_image)
     return chosen(splits, by_image, photos.joinpath, notes + said)
 
