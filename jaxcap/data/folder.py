@@ -79,7 +79,7 @@ def read(path: Path, root: Path, splits: str, seed: int) -> Reading:
         if homes.setdefault(row.image, row.split) != row.split:
             raise bad_row(path, row.number, f"{row.image} is in split {homes[row.image] or 'none'!r} in a row above")
     photos = Photos([root / folder for folder in _PHOTO_FOLDERS], path.parent)
-    notes = [*_without_words(captions), *photos.uncaptioned(captions)]
+    notes = [*photos.uncaptioned(captions), *_drop_wordless(captions)]
     if not captions:
         raise UserError(f"{path}: no captions in it")
     if splits == "random" or not any(homes.values()):
@@ -96,22 +96,19 @@ def read(path: Path, root: Path, splits: str, seed: int) -> Reading:
     return chosen(divided, captions, photos.find, said)
 
 
-def _without_words(captions: dict[str, list[str]]) -> list[str]:
+def _drop_wordless(captions: dict[str, list[str]]) -> list[str]:
     """Takes out the captions of marks alone, and the images that have no other; returns notes that name them.
 
     Whatever text.keep_punctuation says, so that the data do not depend on it: "..." describes no photo.
     """
-    notes, emptied = [], []
-    of_marks = {image: [text for text in texts if not tokenise(text)] for image, texts in captions.items()}
-    of_marks = {image: texts for image, texts in of_marks.items() if texts}
-    for image, texts in of_marks.items():
-        captions[image] = [text for text in captions[image] if text not in texts]
+    dropped, emptied = [], []
+    for image, texts in list(captions.items()):
+        captions[image] = [text for text in texts if tokenise(text)]
+        dropped += [f"{text!r} of {image}" for text in texts if not tokenise(text)]
         if not captions[image]:
             del captions[image]
             emptied.append(image)
-    if of_marks:
-        said = [f"{texts[0]!r} of {image}" for image, texts in of_marks.items()]
-        notes.append(f"{sum(map(len, of_marks.values())):,} captions without a word left out: {listed(said)}")
+    notes = [f"{len(dropped):,} captions without a word left out: {listed(dropped)}"] if dropped else []
     if emptied:
         notes.append(f"{len(emptied):,} photos have no other caption and are left out: {listed(emptied)}")
     return notes
