@@ -3,6 +3,7 @@
 import errno
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -28,6 +29,10 @@ def exit_with(main: Callable[[], int | None]) -> NoReturn:
 
     Where the reader of a pipe, such as `head`, went before the last line: 141, as shells say it of SIGPIPE.
     """
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # libraries warn programmers; `python -W default` shows it
+    # As stderr does it: a character that the locale's encoding lacks must not end a command.
+    sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = main() or 0
         sys.stdout.flush()

@@ -74,8 +74,12 @@ def load_encoder(path: Path) -> dict[str, Any]:
 
 def _read(path: Path, name: str, parse):
     try:
-        return parse((path / name).read_text())
+        return parse((path / name).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"no run in {path}: it holds no {name} (train one with --workdir {path})") from None
+    except NotADirectoryError:
+        raise UserError(f"no run in {path}: that is a file (--workdir names the folder of a run)") from None
+    except OSError as error:
+        raise UserError(f"{path / name} cannot be read ({error.strerror})") from error
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path / name} cannot be read ({error}): the run is damaged") from error

@@ -1,5 +1,6 @@
 """How commands end: one line and an exit code."""
 
+import os
 import subprocess
 import sys
 
@@ -35,6 +36,13 @@ def test_a_reader_who_leaves_early_is_no_error(lines):
     writer.stdout.close()
     _, said = writer.communicate("go\n")
     assert (writer.returncode, said) == (141, "")
+
+
+def test_a_letter_that_the_terminal_lacks_and_a_librarys_warning_end_nothing():
+    main = "lambda: (__import__('warnings').warn('two\\nlines'), print('caf\\xe9'))[1]"
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    ended = subprocess.run([sys.executable, "-c", program(main)], capture_output=True, text=True, env=environment)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "caf\\xe9\n", "")
 
 
 def program(main: str) -> str:
