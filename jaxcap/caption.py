@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from jaxcap import errors, figures, photos, plain, run, samples
+from jaxcap import errors, figures, flags, photos, plain, ranges, run, samples
 from jaxcap.data.pipeline import ahead
 from jaxcap.errors import UserError
-from jaxcap.evaluation import flags
 from jaxcap.files import check_writable, write_atomically
 from jaxcap.progress import Progress
 from jaxcap.run import Run
@@ -23,8 +22,8 @@ from jaxcap.run import Run
 DESCRIPTION = """Write a caption for every photo, of any size and kind; folders are searched for photos, also below.
 A photo or folder that cannot be read is named on stderr and the others go on; the exit code is then 2."""
 EXAMPLE = """examples:
-  python -m jaxcap.caption --workdir checkpoints/flickr8k photo.jpg folder/ --attention out/
-  python -m jaxcap.caption --workdir checkpoints/flickr8k photo.jpg --sample --temperature 0.7 --top-p 0.9 --seed 1"""
+  python -m jaxcap.caption --workdir checkpoints/quickstart photo.jpg folder/ --attention out/
+  python -m jaxcap.caption --workdir checkpoints/quickstart photo.jpg --sample --temperature 0.7 --top-p 0.9 --seed 1"""
 SAMPLING = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "seed": 0}
 LONGEST_NAME = 200  # bytes of a drawing's name before its number and its kind; file systems allow 255
 
@@ -86,16 +85,36 @@ def json_array() -> Iterator[Callable[[Path, samples.Caption], None]]:
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
     parser = flags.Parser("python -m jaxcap.caption", DESCRIPTION, EXAMPLE)
-    parser.add_argument("photos", type=Path, nargs="+", metavar="PHOTO_OR_FOLDER")
-    parser.add_argument("--workdir", type=Path, required=True, metavar="DIR", help="the run's folder")
-    parser.add_argument("--attention", type=Path, metavar="OUT", help="draw the words' attention here (.png, .gif)")
+    parser.add_argument("photos", type=Path, nargs="+", metavar="PHOTO_OR_FOLDER", help="what to caption")
+    parser.add_argument(
+        "--workdir", type=flags.path, required=True, metavar="DIR", help="the run's folder, as checkpoints/quickstart"
+    )
+    parser.add_argument(
+        "--attention", type=flags.path, metavar="OUT", help="draw the words' attention here (.png, .gif)"
+    )
     parser.add_argument("--json", action="store_true", help="print words, probabilities and attention as JSON")
     flags.add_search(parser)
-    parser.add_argument("--sample", action="store_true", help="draw the words at random instead of searching")
-    parser.add_argument("--temperature", type=float, metavar="T", help="below 1: more probable words more often (1)")
-    parser.add_argument("--top-k", type=int, metavar="N", help="draw among the N most probable words; 0: all (0)")
-    parser.add_argument("--top-p", type=float, metavar="P", help="draw among the words that hold the part P (1)")
-    parser.add_argument("--seed", type=int, metavar="N", help="of the draws (0)")
+    add = parser.add_argument_group("sampling", "drawing the words at random instead of searching").add_argument
+    add("--sample", action="store_true", help="do so; the flags below belong to it")
+    add(
+        "--temperature",
+        type=flags.within(ranges.TEMPERATURE),
+        metavar="T",
+        help="below 1: more probable words more often (1)",
+    )
+    add(
+        "--top-k",
+        type=flags.within(ranges.TOP_K),
+        metavar="N",
+        help="draw among the N most probable words; 0: all (0)",
+    )
+    add(
+        "--top-p",
+        type=flags.within(ranges.TOP_P),
+        metavar="P",
+        help="draw among the fewest words that together have probability P; 1: all (1)",
+    )
+    add("--seed", type=flags.within(ranges.SEED), metavar="N", help="of the draws (0)")
     options = parser.parse_args(argv)
     typed = [f"--{name.replace('_', '-')}" for name in SAMPLING if getattr(options, name) is not None]
     if typed and not options.sample:

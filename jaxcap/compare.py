@@ -11,9 +11,10 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from jaxcap import config as configs
-from jaxcap import errors, plain, workdir
+from jaxcap import errors, flags, plain, workdir
 from jaxcap.errors import UserError
-from jaxcap.evaluation import flags, scoring, tables
+from jaxcap.evaluation import scoring, tables
+from jaxcap.ranges import KEYS
 from jaxcap.scores import bootstrap
 
 DESCRIPTION = """Compare runs by what jaxcap.evaluate wrote: scores with intervals, the validation loss, the keys of the
@@ -22,8 +23,8 @@ images where both captioned the same ones. Runs that cannot be compared are said
 
 DIR is a run's folder, or one evaluation: DIR/evaluation/test-beam5, or what evaluate --out named. An evaluation tells
 all that is compared, so its run may have moved."""
-EXAMPLE = """example:
-  python -m jaxcap.compare checkpoints/flickr8k checkpoints/ablation --split val"""
+EXAMPLE = """example, once jaxcap.evaluate has scored both:
+  python -m jaxcap.compare checkpoints/quickstart checkpoints/short --split test"""
 SCORES = {"BLEU-4": "BLEU", "CIDEr-D": "CIDEr-D"}  # which scores are shown, and the metric whose statistics make them
 IMAGES = "images.jsonl"
 
@@ -65,9 +66,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
     parser = flags.Parser("python -m jaxcap.compare", DESCRIPTION, EXAMPLE)
-    parser.add_argument("runs", type=Path, nargs="+", metavar="DIR")
+    parser.add_argument("runs", type=flags.path, nargs="+", metavar="DIR", help="a run or an evaluation")
     parser.add_argument("--split", choices=("val", "test"), default="test", help="whose evaluations are read (test)")
-    parser.add_argument("--beam", type=int, metavar="K", help="only evaluations at this beam (all)")
+    parser.add_argument(
+        "--beam",
+        type=flags.within(KEYS["search.beam"]),
+        metavar="K",
+        help="only evaluations at this beam (all)",
+    )
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     return parser.parse_args(argv)
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from jaxcap import errors, plain, report, run, samples, workdir, writers
+from jaxcap import errors, flags, plain, ranges, report, run, samples, workdir, writers
+from jaxcap.digests import digest_json
 from jaxcap.errors import UserError
-from jaxcap.evaluation import BASELINES, Evaluation, beside_training, blind, evaluate, flags, tables
+from jaxcap.evaluation import BASELINES, Evaluation, beside_training, blind, evaluate, tables
 from jaxcap.files import check_writable, write_atomically
 
 DESCRIPTION = f"""Caption a split with the run's best checkpoint and score it: BLEU, ROUGE-L, CIDEr-D and, where
@@ -30,7 +31,7 @@ the folder of --out, which jaxcap.compare reads when it is named:
   scores.json    all numbers, and the run's config
   report.html    a page with curves, scores and photos whose words light their regions"""
 EXAMPLE = """examples:
-  python -m jaxcap.evaluate --workdir checkpoints/flickr8k --split test --beam 5
+  python -m jaxcap.evaluate --workdir checkpoints/quickstart --split test --beam 5
   python -m jaxcap.evaluate --workdir /kaggle/input/run --split val --out scores"""
 GALLERY = 12  # photos of the report from each of the best, the middle and the worst
 
@@ -73,10 +74,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
     parser = flags.Parser("python -m jaxcap.evaluate", DESCRIPTION, EXAMPLE)
-    parser.add_argument("--workdir", type=Path, required=True, metavar="DIR", help="the run's folder")
-    parser.add_argument("--split", choices=("val", "test"), required=True)
-    parser.add_argument("--data-dir", default="", metavar="DIR", help="score on this folder of any known layout")
-    parser.add_argument("--out", type=Path, metavar="OUT", help="write here instead of DIR/evaluation/...")
+    parser.add_argument(
+        "--workdir", type=flags.path, required=True, metavar="DIR", help="the run's folder, as checkpoints/quickstart"
+    )
+    parser.add_argument("--split", choices=("val", "test"), required=True, help="which photos are scored")
+    parser.add_argument(
+        "--data-dir",
+        type=flags.within(ranges.Place()),
+        default="",
+        metavar="DIR",
+        help="score on this folder of any known layout instead of the run's own data",
+    )
+    parser.add_argument("--out", type=flags.path, metavar="OUT", help="write here instead of DIR/evaluation/...")
     parser.add_argument(
         "--baselines",
         choices=BASELINES,
@@ -93,7 +102,9 @@ def folder_name(result: dict[str, Any]) -> str:
     data, how, usual = result["data"], result["search"], result["run"]["config"]["search"]
     parts = [data["split"], f"beam{how['beam']}"]
     if data["dir"]:
-        parts.append(re.sub(r"[^\w.]+", "_", Path(data["dir"]).expanduser().resolve().name))
+        # Folders of one name may hold other photos, so the content is part of the name.
+        place = re.sub(r"[^\w.]+", "_", Path(data["dir"]).expanduser().resolve().name)
+        parts.append(f"{place}-{digest_json([data[key] for key in ('ids', 'photos', 'captions')])[:8]}")
     short = {"min_length": "min", "length_normalisation": "alpha", "no_repeat_ngram": "ngram"}
     parts += [f"{name}{how[key]:g}" for key, name in short.items() if how[key] != usual[key]]
     return "-".join([*parts, *["unk"] * how["unk"]])

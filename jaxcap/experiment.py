@@ -12,92 +12,86 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxcap import data, images, parallel, pretrained, word2vec
+from jaxcap import config as configs
+from jaxcap import contents, data, images, parallel, pretrained, uses, word2vec
+from jaxcap.contents import Contents
 from jaxcap.data import features, pipeline
 from jaxcap.data.split import Split
 from jaxcap.errors import UserError
 from jaxcap.files import cache_root
 from jaxcap.models import captioner
-from jaxcap.models.attention import ACTIVATIONS
-from jaxcap.models.layers import DTYPES
-from jaxcap.optim import SCHEDULES, freeze_mask, trainable_rules
+from jaxcap.optim import freeze_mask, trainable_rules
 from jaxcap.search import Rules
 from jaxcap.text import Vocabulary, count_words, tokenise
-
-CHOICES = {
-    "text.vocabulary": ("train", "all"),
-    "images.augment": ("none", "free", "views"),
-    "encoder.layout": ("v1.5", "v1"),
-    "encoder.pool": ("auto", "padded", "ceil"),
-    "embedding.kind": ("random", "word2vec", "train"),
-    "decoder.activation": tuple(ACTIVATIONS),
-    "decoder.dtype": DTYPES,
-    "train.captions": ("random", "all"),
-    "train.schedule": SCHEDULES,
-    "train.select": ("loss", "CIDEr-D"),
-}
 
 
 def check(config: ConfigDict) -> None:
     """Finds, before anything slow happens, what no run could do.
 
     Raises:
-      UserError: a value that is not among a key's choices, or two that contradict each other.
+      UserError: a value outside of its key's range, or two that contradict each other.
     """
-    for key, choices in CHOICES.items():
-        section, name = key.split(".")
-        if config[section][name] not in choices:
-            raise UserError(f"{key}={config[section][name]} is unknown: choose one of {', '.join(choices)}")
-    for key in ("data.scenes", "text.max_length", "train.batch_size", "train.epochs", "encoder.batch_size"):
-        section, name = key.split(".")
-        if config[section][name] < 1:
-            raise UserError(f"{key}={config[section][name]}: must be at least 1")
+    configs.check(config)
+    parallel.check_batch_size(config.train.batch_size, "train.batch_size")
+    _check_embedding(config)
+    _check_views(config)
+    _check_grid(config)
+    _check_feature_layers(config)
+    _check_self_critical(config)
+    search_rules(config)
+
+
+def _check_embedding(config: ConfigDict) -> None:
     if config.embedding.kind == "word2vec" and not config.embedding.path:
         raise UserError("embedding.kind=word2vec needs embedding.path, the file of vectors")
-    if config.data.name == "scenes" and config.images.augment != "none":
+
+
+def _check_views(config: ConfigDict) -> None:
+    """Checks what is made of a photo before the encoder sees it."""
+    section = config.images
+    if section.augment == "none":
+        return
+    if config.data.name == "scenes":
         raise UserError(
             "images.augment mirrors pictures, and the captions of scenes say left and right: set it to none"
         )
-    if config.images.resize < config.images.size and config.images.augment != "none":
-        raise UserError(
-            f"images.resize={config.images.resize} is smaller than the crop images.size={config.images.size}"
-        )
-    if config.search.beam < 1:
-        raise UserError(f"search.beam={config.search.beam}: must be at least 1")
-    search_rules(config)
-    parallel.check_batch_size(config.train.batch_size, "train.batch_size")
-    _check_regions(config)
-    _check_self_critical(config)
-
-
-def _check_regions(config: ConfigDict) -> None:
-    """Checks what the encoder makes of a photo and the decoder of that."""
-    if config.encoder.trainable and config.images.augment == "views":
+    if section.resize < section.size:
+        raise UserError(f"images.resize={section.resize} is smaller than the crop images.size={section.size}")
+    if config.encoder.trainable and section.augment == "views":
         raise UserError(
             "images.augment=views reads cached features, which a trained encoder outgrows: use free or none"
         )
-    stages, levels = len(config.encoder.stage_sizes), config.encoder.levels
-    if not 1 <= levels <= stages:
+
+
+def _check_grid(config: ConfigDict) -> None:
+    """Checks what the encoder's stages make of a photo's size."""
+    size, stages, levels = config.images.size, len(config.encoder.stage_sizes), config.encoder.levels
+    if levels > stages:
         raise UserError(f"encoder.levels={levels}: must be from 1 to {stages}, as encoder.stage_sizes has stages")
-    if levels > 1 and config.images.size % 2 ** (stages + 1):
+    region = 2 ** (stages + 1)  # pixels a side
+    if size < region:
         raise UserError(
-            f"images.size={config.images.size}: must be a multiple of {2 ** (stages + 1)} for encoder.levels={levels}, "
+            f"images.size={size}: must be at least {region} for the {stages} stages of encoder.stage_sizes, "
+            "each of which but the first halves the grid"
+        )
+    if levels > 1 and size % region:
+        raise UserError(
+            f"images.size={size}: must be a multiple of {region} for encoder.levels={levels}, "
             "so that the grids of the levels fit each other"
         )
+
+
+def _check_feature_layers(config: ConfigDict) -> None:
     layers = config.decoder.feature_layers
-    if layers < 1 or (layers > 1 and not config.decoder.feature_embedding):
+    if layers > 1 and not config.decoder.feature_embedding:
         raise UserError(
-            f"decoder.feature_layers={layers}: must be at least 1, and above 1 only with a decoder.feature_embedding"
+            f"decoder.feature_layers={layers}: must be 1 without a decoder.feature_embedding, whose layers they are"
         )
 
 
 def _check_self_critical(config: ConfigDict) -> None:
-    if config.self_critical.epochs < 0:
-        raise UserError(f"self_critical.epochs={config.self_critical.epochs}: must be 0 or more")
     if config.self_critical.epochs and config.train.select != "CIDEr-D":
         raise UserError("self_critical.epochs raises CIDEr-D and not the loss: set train.select=CIDEr-D")
-    if config.self_critical.captions < 2:
-        raise UserError(f"self_critical.captions={config.self_critical.captions}: must be at least 2, to be compared")
 
 
 @dataclass(frozen=True)
@@ -115,6 +109,8 @@ class Experiment:
       model: the captioner.
       params: its parameters before the first step.
       frozen: which of them never move.
+      contents: what the run is made of.
+      folder: the workdir, which is noted in the caches that the run uses; None for no note.
     """
 
     config: ConfigDict
@@ -127,15 +123,24 @@ class Experiment:
     model: captioner.Captioner
     params: Any
     frozen: Any
+    contents: Contents
+    folder: Path | None = None
 
 
-def prepare(config: ConfigDict) -> Experiment:
+def prepare(config: ConfigDict, folder: Path | None = None) -> Experiment:
     """Loads, checks and builds everything; no file is written outside of the caches.
+
+    Args:
+      config: resolved and checked.
+      folder: the workdir, to be noted in the caches that are used; None for no note.
 
     Raises:
       UserError: data, weights or vectors are missing or wrong.
     """
     splits = load_data(config)
+    if folder is not None:
+        for split in splits.values():
+            uses.record_use(split.folder, folder)
     for name in ("train", "val"):
         if name not in splits:
             raise UserError(f"training needs a {name} split, and {config.data.name} here has only {', '.join(splits)}")
@@ -162,6 +167,15 @@ def prepare(config: ConfigDict) -> Experiment:
         model=model,
         params=params,
         frozen=freeze_mask(params, trainable_rules(config)),
+        contents=Contents(
+            data=config.data.name,
+            splits={name: contents.split_contents(split) for name, split in splits.items()},
+            vocabulary=f"{len(vocabulary)}-{vocabulary.fingerprint}",
+            encoder=facts["fingerprint"],
+            # Vectors that a run trains itself follow from its captions.
+            vectors=vectors.fingerprint if vectors is not None and config.embedding.kind == "word2vec" else "",
+        ),
+        folder=folder,
     )
 
 
@@ -252,10 +266,10 @@ def load_encoder(config: ConfigDict) -> pretrained.Pretrained | None:
 def encoder_facts(config: ConfigDict, encoder: pretrained.Pretrained | None) -> dict[str, str]:
     """What a workdir keeps of its encoder's weights, so that photos meet them as in training."""
     if encoder is None:
-        pool = "padded" if config.encoder.pool == "auto" else config.encoder.pool
-        fingerprint = (
-            f"random-{config.seed}-{config.encoder.layout}-{config.encoder.stage_sizes}-{config.encoder.width}"
-        )
+        section = config.encoder
+        pool = "padded" if section.pool == "auto" else section.pool
+        drawn = (config.seed, section.layout, pool, section.stage_sizes, section.width)
+        fingerprint = "-".join(["random", *map(str, drawn)])
         return {"pool": pool, "convention": "imagenet", "fingerprint": fingerprint, "source": "random weights"}
     return {
         "pool": encoder.pool,
@@ -307,8 +321,12 @@ def cached_features(
     fingerprint: str,
     split: Split,
     views: tuple[str, ...] = ("plain",),
+    folder: Path | None = None,
 ) -> np.ndarray:
-    """Opens the feature cache [N, views, L, D] of a split, computing first what is not there yet."""
+    """Opens the feature cache [N, views, L, D] of a split, computing first what is not there yet.
+
+    The workdir `folder`, where one is given, is noted in the cache.
+    """
     section = config.images
     path, key = _features_place(config, fingerprint, split, views)
 
@@ -330,6 +348,8 @@ def cached_features(
         batch_size=config.encoder.batch_size,
         workers=section.workers,
     )
+    if folder is not None:
+        uses.record_use(path, folder)
     return features.open(path)
 
 
@@ -343,7 +363,7 @@ def _features_place(config: ConfigDict, fingerprint: str, split: Split, views: t
     """Returns the folder of a split's feature cache, and the cache's key."""
     section = config.images
     transform = {"views": views, "resize": section.resize, "size": section.size, "levels": config.encoder.levels}
-    key = features.cache_key(fingerprint, transform, split.ids, data.fingerprint(split))
+    key = features.cache_key(fingerprint, transform, split.photos)
     root = Path(section.cache_dir).expanduser() if section.cache_dir else cache_root() / "features"
     return root / key[:16], key
 
@@ -367,7 +387,7 @@ def training_inputs(run: Experiment) -> tuple[pipeline.Inputs, int]:
     if run.config.encoder.trainable or augment == "free":
         return photos(run.config, split, augment=augment == "free"), 1
     views = run.config.images.views if augment == "views" else ("plain",)
-    cache = cached_features(run.config, run.model, run.params, run.facts["fingerprint"], split, views)
+    cache = cached_features(run.config, run.model, run.params, run.facts["fingerprint"], split, views, run.folder)
     return pipeline.cached_inputs(cache), len(views)
 
 
@@ -381,5 +401,5 @@ def plain_inputs(run: Any, split: Split, views: tuple[str, ...] = ("plain",)) ->
     """
     if run.config.encoder.trainable:
         return photos(run.config, split, augment=False)
-    cache = cached_features(run.config, run.model, run.params, run.facts["fingerprint"], split, views)
+    cache = cached_features(run.config, run.model, run.params, run.facts["fingerprint"], split, views, run.folder)
     return pipeline.cached_inputs(cache[:, views.index("plain") :])

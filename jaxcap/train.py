@@ -3,7 +3,6 @@
 Running the same command again resumes where it stopped.
 """
 
-import argparse
 import dataclasses
 import functools
 import math
@@ -19,6 +18,7 @@ from jaxcap import (
     errors,
     experiment,
     figures,
+    flags,
     optim,
     parallel,
     samples,
@@ -36,41 +36,54 @@ from jaxcap.experiment import Experiment
 from jaxcap.loop import Loop, Progress
 from jaxcap.scores import cider
 
-EXAMPLE = """example:
-  python -m jaxcap.train --config experiments/flickr8k.py --config.data.dir=DIR --config.train.epochs=3
-experiments/base.py lists and explains every key."""
+DESCRIPTION = "Train an image captioner. The same command again resumes where it stopped."
+EXAMPLE = """examples:
+  python -m jaxcap.train --config experiments/quickstart.py
+  python -m jaxcap.train --config experiments/quickstart.py --workdir checkpoints/short --config.train.epochs=3
+
+experiments/base.py explains every key, jaxcap/ranges.py says what each may be. The first example needs no data;
+experiments/flickr8k.py and the others take theirs from --config.data.dir."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
     config, folder = parse(argv)
     experiment.check(config)
-    resuming = workdir.check(folder, config)
-    run = experiment.prepare(config)
+    resuming = workdir.check_config(folder, config)
+    run = experiment.prepare(config, folder)
+    if resuming:
+        workdir.check_contents(folder, run.contents)
     print("\n".join(experiment.describe(run)), flush=True)
     return train(run, folder, resuming)
 
 
 def parse(argv: Sequence[str] | None) -> tuple[ConfigDict, Path]:
     """Reads the command line into the resolved config and the workdir."""
-    parser = argparse.ArgumentParser(
-        prog="python -m jaxcap.train",
-        description="Train an image captioner. The same command again resumes where it stopped.",
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+    parser = flags.Parser("python -m jaxcap.train", DESCRIPTION, EXAMPLE)
+    parser.add_argument(
+        "--config",
+        type=flags.path,
+        required=True,
+        metavar="FILE.py",
+        help="the experiment, as experiments/quickstart.py",
     )
     parser.add_argument(
-        "--config", required=True, metavar="FILE.py", help="the experiment, as experiments/quickstart.py"
+        "--workdir",
+        type=flags.path,
+        metavar="DIR",
+        help="where the run is kept (checkpoints/NAME for experiments/NAME.py)",
     )
-    parser.add_argument("--workdir", metavar="DIR", help="where the run is kept (checkpoints/NAME of the experiment)")
-    parser.add_argument("--config.KEY", dest="override", metavar="VALUE", help="overrides any key of the experiment")
+    parser.add_argument(
+        "--config.KEY",
+        dest="override",
+        metavar="VALUE",
+        help="overrides a key of the experiment, as --config.train.epochs 3; of one key, the last counts",
+    )
     # Overrides are taken out first: their names are the config's business, not the parser's.
-    argv = list(sys.argv[1:] if argv is None else argv)
-    overrides = [argument for argument in argv if argument.startswith(configs.PREFIX)]
-    arguments = parser.parse_args([argument for argument in argv if argument not in overrides])
-    config = configs.load(arguments.config, overrides)
-    return config, Path(arguments.workdir or Path("checkpoints") / Path(arguments.config).stem)
+    overrides, others = configs.split(sys.argv[1:] if argv is None else argv)
+    options = parser.parse_args(others)
+    config = configs.load(options.config, overrides)
+    return config, options.workdir or Path("checkpoints") / options.config.stem
 
 
 def train(run: Experiment, folder: Path, resuming: bool) -> int:
@@ -82,8 +95,11 @@ def train(run: Experiment, folder: Path, resuming: bool) -> int:
         inputs, run.captions["train"], views, config.train.batch_size, config.train.captions == "all", config.seed
     )
     optimiser = optim.optimiser(config.train, len(batches), run.frozen)
-    if not resuming:
-        workdir.create(folder, config, run.vocabulary, run.facts)
+    if resuming:
+        for change in workdir.update_config(folder, config):
+            print(f"resuming with {change}", flush=True)
+    else:
+        workdir.create(folder, config, run.vocabulary, run.facts, run.contents)
     checkpoints = Checkpoints(folder / "checkpoints")
     state, progress = latest(run, checkpoints, optimiser)
     metrics = folder / workdir.METRICS

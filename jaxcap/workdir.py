@@ -1,4 +1,4 @@
-"""A run's folder: what it was (config, vocabulary, encoder), kept so that every command can take it up again."""
+"""A run's folder: config, vocabulary, encoder and contents, kept so that every command can take the run up again."""
 
 import json
 from collections.abc import Mapping
@@ -8,16 +8,40 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from jaxcap import config as configs
+from jaxcap import contents
+from jaxcap.contents import Contents
 from jaxcap.errors import UserError
 from jaxcap.files import write_atomically
 from jaxcap.loop import cost
 from jaxcap.text import Vocabulary
 from jaxcap.writers import read_lines
 
-CONFIG, VOCABULARY, ENCODER, METRICS = "config.json", "vocabulary.json", "encoder.json", "metrics.jsonl"
+CONFIG = "config.json"
+VOCABULARY = "vocabulary.json"
+ENCODER = "encoder.json"
+CONTENTS = "contents.json"
+METRICS = "metrics.jsonl"
+
+# Keys that change no result of a run that has begun: places and speeds, what is shown, how a finished run captions.
+# Data and weights are known by their content, so their places may change too.
+_FREE = (
+    "data.dir",
+    "data.captions",
+    "data.download",
+    "data.prepared_dir",
+    "data.allow_missing",
+    "images.cache_dir",
+    "images.workers",
+    "encoder.weights",
+    "encoder.batch_size",
+    "embedding.path",
+    "train.checkpoint_every",
+    "search.",
+    "show.",
+)
 
 
-def check(path: Path, config: ConfigDict) -> bool:
+def check_config(path: Path, config: ConfigDict) -> bool:
     """Tells whether `path` holds a run to resume.
 
     Raises:
@@ -27,7 +51,7 @@ def check(path: Path, config: ConfigDict) -> bool:
         raise UserError(f"the workdir {path} is a file: choose another --workdir")
     if not (path / CONFIG).exists():
         return False
-    differing = configs.differences(load_config(path), config)
+    differing = [line for line in configs.differences(load_config(path), config) if not _is_free(line)]
     if differing:
         raise UserError(
             f"{path} holds a run of another config ({'; '.join(differing)}): "
@@ -36,11 +60,44 @@ def check(path: Path, config: ConfigDict) -> bool:
     return True
 
 
-def create(path: Path, config: ConfigDict, vocabulary: Vocabulary, encoder: Mapping[str, Any]) -> None:
+def check_contents(path: Path, found: Contents) -> None:
+    """Makes sure that the run in `path` can go on with what is at hand.
+
+    Args:
+      path: the workdir.
+      found: photos, captions, words and weights at hand.
+
+    Raises:
+      UserError: they are not those that the run began with (what differs is named), or the run is damaged.
+    """
+    differing = contents.list_differences(load_contents(path), found)
+    if differing:
+        raise UserError(
+            f"the run in {path} began with other data or weights than those at hand ({'; '.join(differing)}): "
+            "bring the old ones back to resume it, or choose another --workdir"
+        )
+
+
+def create(
+    path: Path, config: ConfigDict, vocabulary: Vocabulary, encoder: Mapping[str, Any], made_of: Contents
+) -> None:
     """Makes the folder of a new run. The config is written last: where it stands, all of it stands."""
     write_atomically(path / VOCABULARY, vocabulary.to_json())
     write_atomically(path / ENCODER, json.dumps(dict(encoder), indent=2) + "\n")
+    write_atomically(path / CONTENTS, contents.to_json(made_of))
     write_atomically(path / CONFIG, configs.to_json(config))
+
+
+def update_config(path: Path, config: ConfigDict) -> list[str]:
+    """Keeps the values with which a run is resumed, where keys that change no result differ from those before.
+
+    Returns:
+      One `key: old -> new` for each of them.
+    """
+    changed = configs.differences(load_config(path), config)
+    if changed:
+        write_atomically(path / CONFIG, configs.to_json(config))
+    return changed
 
 
 def load_config(path: Path) -> ConfigDict:
@@ -55,6 +112,11 @@ def load_config(path: Path) -> ConfigDict:
 def load_vocabulary(path: Path) -> Vocabulary:
     """Reads the vocabulary of the run in `path`; raises `UserError` as `load_config`."""
     return _read(path, VOCABULARY, Vocabulary.from_json)
+
+
+def load_contents(path: Path) -> Contents:
+    """Reads what the run in `path` was made of; raises `UserError` as `load_config`."""
+    return _read(path, CONTENTS, contents.from_json)
 
 
 def validation_loss(path: Path, select: str) -> float | None:
@@ -72,10 +134,21 @@ def load_encoder(path: Path) -> dict[str, Any]:
     return _read(path, ENCODER, json.loads)
 
 
+def _is_free(difference: str) -> bool:
+    """Tells whether a line of `config.differences` is about a key that changes no result."""
+    key = difference.partition(":")[0]
+    return key in _FREE or f"{key.partition('.')[0]}." in _FREE
+
+
 def _read(path: Path, name: str, parse):
     try:
         return parse((path / name).read_text(encoding="utf-8"))
     except FileNotFoundError:
+        if name != CONFIG and (path / CONFIG).exists():
+            raise UserError(
+                f"the run in {path} holds no {name}: it is damaged or of an older jaxcap: "
+                "train anew in another --workdir"
+            ) from None
         raise UserError(f"no run in {path}: it holds no {name} (train one with --workdir {path})") from None
     except NotADirectoryError:
         raise UserError(f"no run in {path}: that is a file (--workdir names the folder of a run)") from None

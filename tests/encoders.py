@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from jaxcap.weights import naming
+
 
 def images(count=2, size=32, seed=0):
     return np.random.default_rng(seed).normal(size=(count, size, size, 3)).astype(np.float32)
@@ -23,6 +25,16 @@ def randomised(model, size=32, seed=0):
     }
     flat = {path: draw[path[-1]](leaf.shape).astype(np.float32) for path, leaf in flatten_dict(shapes).items()}
     return unflatten_dict(flat)
+
+
+def torch_arrays(variables):
+    """Writes our variables down as torchvision would: its names, its kernels, a classifier and counters."""
+    arrays = {"fc.weight": np.zeros((10, 32), np.float32), "fc.bias": np.zeros(10, np.float32)}
+    for path, leaf in flatten_dict(variables).items():
+        arrays[naming.torch_name(path)] = leaf.transpose(3, 2, 0, 1) if leaf.ndim == 4 else leaf
+        if path[-1] == "mean":
+            arrays[naming.torch_name(path).replace("running_mean", "num_batches_tracked")] = np.array(7, np.int64)
+    return {name: np.array(array, order="C") for name, array in arrays.items()}
 
 
 def largest_difference(ours, theirs):

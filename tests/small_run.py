@@ -36,7 +36,7 @@ def make(folder: Path, **overrides: object) -> Path:
     values = SMALL | {key.replace("__", "."): value for key, value in overrides.items()}
     config = configs.load(str(QUICKSTART), [f"--config.{key}={value}" for key, value in values.items()])
     run = experiment.prepare(config)
-    workdir.create(folder, config, run.vocabulary, run.facts)
+    workdir.create(folder, config, run.vocabulary, run.facts, run.contents)
     params = bold(run.params)
     optimiser = optim.optimiser(config.train, 1, run.frozen)
     checkpoints = Checkpoints(folder / "checkpoints")

@@ -87,7 +87,7 @@ def test_json_tells_words_probabilities_and_attention(made_run, photos, capsys):
 def test_it_writes_what_evaluation_writes(made_run, tmp_path, capsys):
     """The same photos through the data set's batches and through files get the same captions."""
     trained = restore_best(made_run)
-    _, split = splits.scored(trained.config, "val")
+    _, split = splits.load_scored(trained.config, "val")
     for row in range(len(split)):
         (tmp_path / f"{row}.png").write_bytes(split.photo(row))
     run_command(made_run, tmp_path, "--beam", 2, "--json")
@@ -157,10 +157,10 @@ def test_the_encoder_sees_what_it_saw_in_training(made_run, photos, monkeypatch)
         (["--seed", "1"], "--seed belongs to --sample"),
         (["--top-p", "0.5"], "--top-p belongs to --sample"),
         (["--sample", "--beam", "3"], "choose one"),
-        (["--sample", "--temperature", "0"], "temperature"),
-        (["--sample", "--top-p", "1.5"], "top_p"),
-        (["--beam", "0"], "less than 1"),
-        (["--batch-size", "0"], "less than 1"),
+        (["--sample", "--temperature", "0"], "--temperature: 0: must be"),
+        (["--sample", "--top-p", "1.5"], "--top-p: 1.5: must be"),
+        (["--beam", "0"], "--beam: 0: must be a whole number from 1"),
+        (["--batch-size", "0"], "--batch-size: 0: must be a whole number from 1"),
         (["--attention", __file__], "is a file"),
         (["--attention", f"{__file__}/below/here"], "is a file"),
         (["--attention", "/proc/here"], "cannot write to /proc/here"),

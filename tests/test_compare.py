@@ -8,9 +8,9 @@ import pytest
 
 from jaxcap import compare
 from jaxcap import workdir as workdirs
+from jaxcap.digests import digest_set
 from jaxcap.errors import UserError
 from jaxcap.evaluation import scoring
-from jaxcap.scores.signature import ids_hash
 
 WORDS = ["a", "dog", "cat", "man", "red", "ball", "runs", "sits", "on", "the", "grass", "with", "two", "big", "birds"]
 IMAGES = 60
@@ -37,9 +37,9 @@ def write_scores(workdir, captions, *, split="test", beam=5, first=0, order=1, n
     ids = [named(i) for i in images]
     config, vocabulary = workdirs.load_config(workdir), workdirs.load_vocabulary(workdir)
     result = {
-        "signature": f"data:made|split:{split}|ids:{ids_hash(ids)}|beam:{beam}",
+        "signature": f"data:made|split:{split}|ids:{digest_set(ids)}|beam:{beam}",
         "scores": scored["run"].scores,
-        "data": {"split": split, "ids": ids_hash(ids), "captions": ids_hash(ids)},
+        "data": {"split": split, "ids": digest_set(ids), "captions": digest_set(ids)},
         "search": {"beam": beam},
         "run": {
             "workdir": str(workdir),

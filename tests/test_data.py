@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -77,6 +78,11 @@ NAMES30K = [f"{number}.jpg" for number in range(101, 107)]
 NAMES8K = [f"{number}_a{number}f.jpg" for number in range(11, 17)]
 
 
+def files_in(folder):
+    """The files below a folder, without the lock, which has no content and stays."""
+    return [path for path in folder.rglob("*") if path.is_file() and path.name != prepare.LOCK]
+
+
 def ids(splits):
     return {name: list(split.ids) for name, split in splits.items()}
 
@@ -98,7 +104,7 @@ def test_a_split_gives_every_photo_as_its_file_was_and_every_caption_as_it_was_w
 
 
 def test_records_keep_their_order_over_several_files(raw, monkeypatch):
-    monkeypatch.setattr(builder, "_SHARD", 2)
+    monkeypatch.setattr(builder, "_SHARD_PHOTOS", 2)
     write_flickr30k(raw, NAMES30K, lists=False)
     order = NAMES30K[::-1]
     (raw / "train_images.txt").write_text("\n".join(order))
@@ -142,15 +148,6 @@ def test_no_tensorflow_is_imported_even_where_there_is_one(tmp_path):
     )
     path = os.pathsep.join([str(trap.parent), str(Path(data.__file__).parents[2])])
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": path})
-
-
-def test_fingerprint_tells_the_set_of_images_apart_and_nothing_else(raw):
-    def split(*ids):
-        return data.Split("val", ids, ((),) * len(ids), ())
-
-    assert data.fingerprint(split("a", "b")) == data.fingerprint(split("b", "a"))
-    assert data.fingerprint(split("a", "b")) != data.fingerprint(split("a", "c"))
-    assert data.fingerprint(split("a\nb")) != data.fingerprint(split("a"))
 
 
 # ---- where it is found
@@ -397,7 +394,86 @@ def test_a_set_is_prepared_once_and_anew_when_its_files_change(raw, capsys):
     (raw / "val_images.txt").write_text(f"{NAMES30K[3]}\n{NAMES30K[4]}\n")
     (raw / "train_images.txt").write_text(f"{NAMES30K[0]}\n")
     assert ids(data.load("flickr30k", dir=str(raw)))["val"] == NAMES30K[3:5]
-    assert "preparing 4 photos" in capsys.readouterr().err
+    assert "preparing 3 photos" in capsys.readouterr().err  # the test split is there already
+
+
+def count_sets(cache):
+    """How many prepared sets there are, one for each split that was ever written."""
+    return len(list((cache / "prepared").glob("*/*/captions")))
+
+
+def test_an_overwritten_photo_is_noticed_also_with_the_size_and_the_time_it_had(raw, tmp_path):
+    photo = write_flickr30k(raw, NAMES30K) / "flickr30k_images" / NAMES30K[0]
+    before = data.load("flickr30k", dir=str(raw))["train"]
+    stat = photo.stat()
+    photo.write_bytes(photo.read_bytes()[::-1])
+    os.utime(photo, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    after = data.load("flickr30k", dir=str(raw))["train"]
+    assert after.photo(0) == before.photo(0)[::-1]
+    assert (after.photos[0] != before.photos[0], after.photos[1:]) == (True, before.photos[1:])
+    assert count_sets(tmp_path / "cache") == 4  # train twice
+
+
+def test_photos_in_deeper_folders_are_watched_too(tmp_path, capsys):
+    folder = tmp_path / "mine"
+    draw(folder / "2024" / "june", "a.png", "b.png", "c.png")
+    rows = "".join(f"2024/june/{name}.png,a dog\n" for name in "abc")
+    (folder / "captions.csv").write_text(f"image,caption\n{rows}", encoding="utf-8")
+    before = data.load("folder", dir=str(folder))
+    Image.new("RGB", (9, 9)).save(folder / "2024" / "june" / "a.png")
+    after = data.load("folder", dir=str(folder))
+    pairs = [(old, new) for name in before for old, new in zip(before[name].photos, after[name].photos, strict=True)]
+    assert sum(old != new for old, new in pairs) == 1
+
+
+def test_stray_files_and_a_moved_folder_make_no_other_copy(raw, tmp_path, capsys):
+    write_flickr30k(raw, NAMES30K)
+    first = data.load("flickr30k", dir=str(raw))
+    (raw / ".DS_Store").write_text("")
+    (raw / "flickr30k_images" / ".DS_Store").write_text("")
+    raw.rename(tmp_path / "moved")
+    capsys.readouterr()
+    again = data.load("flickr30k", dir=str(tmp_path / "moved"))
+    assert capsys.readouterr().err == ""
+    assert count_sets(tmp_path / "cache") == 3
+    assert {name: split.photos for name, split in again.items()} == {
+        name: split.photos for name, split in first.items()
+    }
+    assert again["val"].photo(0) == first["val"].photo(0)
+
+
+def test_a_file_holds_no_more_photos_than_fit_into_memory():
+    assert builder.shard_rows([1] * 2500) == [range(0, 1000), range(1000, 2000), range(2000, 2500)]
+    limit = builder._SHARD_BYTES
+    assert builder.shard_rows([limit, 1, limit - 1, limit + 1, 1]) == [
+        range(0, 1),
+        range(1, 3),
+        range(3, 4),
+        range(4, 5),
+    ]
+    assert builder.shard_rows([]) == [range(0, 0)]
+
+
+@pytest.mark.slow
+def test_preparing_many_large_photos_takes_little_memory(tmp_path):
+    """400 photos of 4 MB are 1.6 GB; the process stays below 1 GB, its imports included."""
+    folder = tmp_path / "camera"
+    folder.mkdir()
+    rows = []
+    for number in range(400):
+        # Preparing does not decode photos, so any bytes are a photo here.
+        (folder / f"{number}.jpg").write_bytes(os.urandom(4_000_000))
+        rows.append(f"{number}.jpg,a dog\n")
+    (folder / "captions.csv").write_text("image,caption\n" + "".join(rows), encoding="utf-8")
+    code = (
+        "import resource; from jaxcap import data;"
+        f"data.load('folder', dir={str(folder)!r});"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(run.stdout) < 1_000_000  # KiB
+    for path in (folder, tmp_path / "cache"):
+        shutil.rmtree(path)
 
 
 def test_every_option_that_changes_the_content_has_a_set_of_its_own(raw):
@@ -425,25 +501,26 @@ def test_prepared_dir_is_where_the_prepared_set_goes(raw, tmp_path):
 
 def test_an_interrupted_preparation_leaves_nothing_and_the_next_one_is_whole(raw, tmp_path, monkeypatch):
     write_flickr30k(raw, NAMES30K)
-    read = builder._bytes
+    read = builder.read_photo
 
-    def interrupted(photo):
-        if photo.name == NAMES30K[4]:
+    def interrupted(example):
+        if example.id == NAMES30K[2]:
             raise KeyboardInterrupt
-        return read(photo)
+        return read(example)
 
-    monkeypatch.setattr(builder, "_bytes", interrupted)
+    monkeypatch.setattr(builder, "read_photo", interrupted)
     with pytest.raises(KeyboardInterrupt):
         data.load("flickr30k", dir=str(raw))
-    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
-    monkeypatch.setattr(builder, "_bytes", read)
+    assert files_in(tmp_path / "cache") == []
+    monkeypatch.setattr(builder, "read_photo", read)
     assert len(data.load("flickr30k", dir=str(raw))["train"]) == 4
 
 
 def test_what_a_killed_process_left_is_not_taken_for_complete_and_cleared_away(raw, tmp_path):
     write_flickr30k(raw, NAMES30K)
     data.load("flickr30k", dir=str(raw))
-    (complete,) = (tmp_path / "cache" / "prepared" / "flickr30k").glob("*/captions/*")
+    complete, *others = (tmp_path / "cache" / "prepared" / "flickr30k").glob("*/captions/*")
+    assert len(others) == 2
     unfinished = complete.with_name("incomplete.AB12CD_1.0.0")
     complete.rename(unfinished)
     assert not Captions(data_dir=complete.parents[1]).is_complete
@@ -453,9 +530,7 @@ def test_what_a_killed_process_left_is_not_taken_for_complete_and_cleared_away(r
 
 def test_a_photo_that_vanishes_while_it_is_read_is_named(raw, monkeypatch):
     write_flickr30k(raw, NAMES30K)
-    monkeypatch.setattr(
-        prepare, "_check_space", lambda reading, folder: (raw / "flickr30k_images" / "104.jpg").unlink()
-    )
+    monkeypatch.setattr(prepare, "_check_space", lambda splits, folder: (raw / "flickr30k_images" / "104.jpg").unlink())
     with pytest.raises(UserError, match="104.jpg: cannot be read"):
         data.load("flickr30k", dir=str(raw))
 
@@ -470,13 +545,13 @@ def test_a_full_disk_ends_in_one_line_and_leaves_nothing(raw, tmp_path, monkeypa
         patched.setattr(prepare.shutil, "disk_usage", lambda folder: Disk)
         data.load("flickr30k", dir=str(raw))
 
-    def write(self, reading, made_of, update):
+    def write(self, examples, digests, update):
         raise RuntimeError("write() failed: No space left on device; writing x")  # as array_record says it
 
     with monkeypatch.context() as patched, pytest.raises(UserError, match="no space left on disk"):
         patched.setattr(Captions, "write", write)
         data.load("flickr30k", dir=str(raw))
-    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    assert files_in(tmp_path / "cache") == []
 
 
 def test_a_prepared_dir_that_cannot_be_written_is_named(raw, tmp_path):

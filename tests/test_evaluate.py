@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -12,10 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxcap import compare, evaluate, evaluation, experiment, meteor, plain, scores, search
+from jaxcap import compare, evaluate, experiment, flags, meteor, plain, scores, search
 from jaxcap import config as configs
+from jaxcap import evaluation as evaluations
 from jaxcap.errors import UserError
-from jaxcap.evaluation import blind, flags, scoring, splits, tables
+from jaxcap.evaluation import blind, scoring, splits, tables
 from jaxcap.run import restore_best
 from tests import small_run
 
@@ -52,7 +54,13 @@ def photo_folder(folder, parts):
 
 
 def read(folder, name="scores.json"):
-    return json.loads((folder / name).read_text())
+    return json.loads((folder / name).read_text(encoding="utf-8"))
+
+
+def evaluation_of(workdir, folder, how="test-beam2"):
+    """The folder of the only evaluation of the photos in `folder`, whose name ends in a digest of them."""
+    (found,) = (workdir / "evaluation").glob(f"{how}-{re.sub(r'[^a-z]', '_', folder.name)}-????????")
+    return found
 
 
 @pytest.mark.parametrize("kind", ["made_run", "frozen_run"])
@@ -96,7 +104,7 @@ def test_a_run_that_cannot_be_taken_up_says_why(made_run, tmp_path):
 def test_the_files_agree_with_the_library_and_with_each_other(made_run, scored):
     """Scoring captions.json against the split's captions, and summing images.jsonl, both give scores.json."""
     result, written = read(scored), read(scored, "captions.json")
-    _, split = splits.scored(restore_best(made_run).config, "val")
+    _, split = splits.load_scored(restore_best(made_run).config, "val")
     assert [pair["image_id"] for pair in written] == list(split.ids)
     hypotheses = {pair["image_id"]: pair["caption"] for pair in written}
     again = scores.score(hypotheses, dict(zip(split.ids, split.captions, strict=True)))["scores"]
@@ -159,7 +167,7 @@ def test_a_frozen_run_reads_its_cache_the_second_time(frozen_run, capsys):
 def test_another_folder_is_scored_and_its_images_named(made_run, tmp_path):
     folder = photo_folder(tmp_path / "my photos", ["test"] * 3 + ["val"])
     run_command(made_run, "--split", "test", "--data-dir", str(folder))
-    scored = made_run / "evaluation" / "test-beam2-my_photos"
+    scored = evaluation_of(made_run, folder)
     result = read(scored)
     assert result["data"] | {"name": "folder", "dir": str(folder), "images": 3, "references": 6} == result["data"]
     assert [pair["image_id"] for pair in read(scored, "captions.json")] == ["0.png", "1.png", "2.png"]
@@ -180,18 +188,91 @@ def test_without_the_training_data_the_rest_is_scored_and_it_is_said(made_run, t
     workdir = of_a_folder(made_run, tmp_path / "run", "/nowhere")
     folder = photo_folder(tmp_path / "photos", ["val"] * 3)
     run_command(workdir, "--split", "val", "--data-dir", str(folder))
-    result = read(workdir / "evaluation" / "val-beam2-photos")
+    result = read(evaluation_of(workdir, folder, "val-beam2"))
     assert [baseline["name"] for baseline in result["baselines"]] == ["shuffled"]
     assert "novel" not in result["health"]["captions"]
     assert any("/nowhere" in note for note in result["notes"])
 
 
-def test_scored_images_that_were_trained_on_are_counted(made_run, tmp_path):
-    workdir = of_a_folder(made_run, tmp_path / "run", photo_folder(tmp_path / "photos", ["train"] * 3 + ["val"]))
-    again = photo_folder(tmp_path / "again", ["val"] * 4)
-    run_command(workdir, "--split", "val", "--data-dir", str(again))
-    notes = read(workdir / "evaluation" / "val-beam2-again")["notes"]
-    assert "3 of the scored images are among the training images" in notes
+def train_on(workdir, folder, **overrides):
+    """Makes a run on a folder of photos, as `small_run.make` does."""
+    return small_run.make(workdir, data__name="folder", data__dir=folder, **overrides)
+
+
+def test_scored_photos_that_were_trained_on_are_said_whatever_they_are_called_and_where_the_data_went(tmp_path):
+    """The training folder is gone, and its photos have other names: they are known by their bytes."""
+    photos = photo_folder(tmp_path / "photos", ["train"] * 3 + ["val"])
+    run = train_on(tmp_path / "run", photos)
+    again = photo_folder(tmp_path / "again", ["val"] * 5)
+    for number in range(5):
+        (again / "images" / f"{number}.png").rename(again / "images" / f"{9 - number}.png")
+    text = (again / "captions.csv").read_text(encoding="utf-8")
+    (again / "captions.csv").write_text(re.sub(r"(?m)^\d", lambda m: str(9 - int(m[0])), text), encoding="utf-8")
+    shutil.rmtree(photos)
+    run_command(run, "--split", "val", "--data-dir", str(again))
+    result = read(evaluation_of(run, again, "val-beam2"))
+    assert result["data"]["trained_on"] == 3
+    said = "3 of the 5 scored photos are among the training photos (9.png, 8.png, 7.png)"
+    assert any(note.startswith(said) for note in result["notes"])
+
+
+def test_other_photos_under_the_names_of_training_photos_are_no_overlap(made_run, tmp_path):
+    photos = photo_folder(tmp_path / "photos", ["train"] * 3 + ["val"])
+    run = train_on(tmp_path / "run", photos)
+    other = tmp_path / "other"
+    shutil.copytree(photos, other)
+    for path in (other / "images").iterdir():
+        Image.new("RGB", (20, 20), int(path.stem)).save(path)
+    run_command(run, "--split", "val", "--data-dir", str(other))
+    result = read(evaluation_of(run, other, "val-beam2"))
+    assert result["data"]["trained_on"] == 0
+    assert not any("training photos" in note for note in result["notes"])
+
+
+def test_photos_of_another_folder_are_scored_on_their_own_features(tmp_path):
+    """Two folders with the same names and sizes of photos: each has its own features, captions and evaluation."""
+    photos = photo_folder(tmp_path / "photos", ["train"] * 3 + ["val"] * 3)
+    run = train_on(tmp_path / "run", photos, encoder__trainable=False)
+    other = tmp_path / "more" / "photos"
+    shutil.copytree(photos, other)
+    for path in (other / "images").iterdir():
+        pixels = np.asarray(Image.open(path))
+        Image.fromarray(pixels[::-1, ::-1]).save(path)
+    for folder in (photos, other):
+        run_command(run, "--split", "val", "--data-dir", str(folder))
+    first, second = (run / "evaluation").glob("val-beam2-photos-????????")
+    log_probs = [
+        [json.loads(line)["log_prob"] for line in (folder / "images.jsonl").read_text(encoding="utf-8").splitlines()]
+        for folder in (first, second)
+    ]
+    assert log_probs[0] != log_probs[1]
+    assert read(first)["signature"] != read(second)["signature"]
+
+
+def test_the_runs_own_splits_are_scored_where_its_data_moved(tmp_path):
+    """A run on random splits of a file of another name: the moved folder is read and split as it was in training."""
+    photos = photo_folder(tmp_path / "photos", [""] * 12)
+    (photos / "captions.csv").rename(photos / "texts.csv")
+    run = train_on(tmp_path / "run", photos, data__captions="texts.csv", data__splits="random")
+    photos.rename(tmp_path / "moved")
+    run_command(run, "--split", "test", "--data-dir", str(tmp_path / "moved"))
+    result = read(evaluation_of(run, tmp_path / "moved"))
+    assert result["data"]["trained_on"] == 0
+    assert read(run, "contents.json")["splits"]["test"]["ids"] == [
+        pair["image_id"] for pair in read(evaluation_of(run, tmp_path / "moved"), "captions.json")
+    ]
+
+
+def test_a_grown_folder_moves_photos_between_splits_and_that_is_said(tmp_path):
+    photos = photo_folder(tmp_path / "photos", [""] * 12)
+    run = train_on(tmp_path / "run", photos, data__splits="random")
+    shutil.rmtree(photos)
+    photo_folder(photos, [""] * 15)
+    run_command(run, "--split", "test")
+    result = read(run / "evaluation" / "test-beam2")
+    assert result["data"]["trained_on"] > 0
+    assert any("among the training photos" in note for note in result["notes"])
+    assert any("the data have changed since the run was trained: test: " in note for note in result["notes"])
 
 
 def test_a_split_that_is_not_there_is_said_with_those_that_are(made_run, tmp_path):
@@ -275,7 +356,7 @@ def test_training_data_that_cannot_be_read_are_a_note(made_run, tmp_path, monkey
     def failing(config):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(splits, "training", failing)
+    monkeypatch.setattr(splits, "load_training", failing)
     assert run_command(made_run, "--split", "val", "--out", str(tmp_path)) == 0
     assert [baseline["name"] for baseline in read(tmp_path)["baselines"]] == ["shuffled"]
     assert any("Permission denied" in note for note in read(tmp_path)["notes"])
@@ -307,9 +388,9 @@ def test_one_photo_is_scored_without_shuffling_and_without_a_warning(made_run, t
 
 
 def test_scenes_in_which_nothing_is_named_have_dashes(made_run, scored, recwarn):
-    _, split = splits.scored(restore_best(made_run).config, "val")
+    _, split = splits.load_scored(restore_best(made_run).config, "val")
     caption = evaluate.samples.Caption(["a"], np.ones((1, 16)) / 16, np.ones(1), 0.0)
-    measured = evaluation._attention(split, [caption] * len(split))
+    measured = evaluations._attention(split, [caption] * len(split))
     result = plain.values(read(scored) | measured)
     assert result["attention"]["pointing"] == {"value": None, "low": None, "high": None}
     [row] = [line for line in tables.lines(result) if line.startswith("pointing game")]
@@ -345,7 +426,7 @@ def test_meteor_is_scored_for_every_system_in_one_call(monkeypatch):
 
 
 def test_the_gallery_runs_from_the_best_to_the_worst(made_run, scored):
-    result, (_, split) = read(scored), splits.scored(restore_best(made_run).config, "val")
+    result, (_, split) = read(scored), splits.load_scored(restore_best(made_run).config, "val")
     count = 50
     rows = np.random.default_rng(0).permutation(count).astype(float)
     caption = evaluate.samples.Caption(["a"], np.ones((1, 16)) / 16, np.ones(1), 0.0)
@@ -391,15 +472,15 @@ def test_the_rules_are_the_runs_where_the_flags_say_nothing():
         (["--split", "val", "--out", "/proc/here"], "cannot write to /proc/here"),
         (["--split", "val", "--baselines", "some"], "--baselines"),
         (["--split", "val", "--workdir", __file__], "that is a file"),
-        (["--split", "val", "--beam", "0"], "0 is less than 1"),
+        (["--split", "val", "--beam", "0"], "--beam: 0: must be a whole number from 1"),
         (["--split", "val", "--beam", "x"], "--beam"),
         (["--split", "train"], "train"),
         ([], "--split"),
         (["--split", "val", "--data-dir", "/nowhere"], "/nowhere"),
         (["--split", "val", "--data-dir", str(ROOT / "experiments")], "no known layout"),
         (["--split", "val", "--min-length", "11"], "min_length is 11"),
-        (["--split", "val", "--length-normalisation", "-1"], "length_normalisation"),
-        (["--split", "val", "--no-repeat-ngram", "-1"], "no_repeat_ngram"),
+        (["--split", "val", "--length-normalisation", "-1"], "--length-normalisation: -1: must be"),
+        (["--split", "val", "--no-repeat-ngram", "-1"], "--no-repeat-ngram: -1: must be"),
     ],
     ids=lambda value: " ".join(value[2:] or value) if isinstance(value, list) else "",
 )

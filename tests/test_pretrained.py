@@ -24,7 +24,7 @@ from jaxcap.pretrained import load_resnet
 from jaxcap.weights import naming
 from jaxcap.weights.torch_file import read_torch
 from tests import torch_files
-from tests.encoders import images, largest_difference, randomised, torch_resnet
+from tests.encoders import images, largest_difference, randomised, torch_arrays, torch_resnet
 from tests.hub import serving
 
 SMALL = {"stage_sizes": (2, 1), "width": 4}
@@ -44,16 +44,6 @@ def torchvision_names(stage_sizes):
         names.append(f"layer{stage}.0.downsample.0.weight")
         names.extend(f"layer{stage}.0.downsample.1.{leaf}" for leaf in statistics)
     return names
-
-
-def torch_arrays(variables):
-    """Writes our variables down as torchvision would: its names, its kernels, a classifier and counters."""
-    arrays = {"fc.weight": np.zeros((10, 32), np.float32), "fc.bias": np.zeros(10, np.float32)}
-    for path, leaf in flatten_dict(variables).items():
-        arrays[naming.torch_name(path)] = leaf.transpose(3, 2, 0, 1) if leaf.ndim == 4 else leaf
-        if path[-1] == "mean":
-            arrays[naming.torch_name(path).replace("running_mean", "num_batches_tracked")] = np.array(7, np.int64)
-    return {name: np.array(array, order="C") for name, array in arrays.items()}
 
 
 @pytest.fixture(scope="module")

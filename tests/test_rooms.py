@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "jaxcap"
 PURE = ("models", "text", "images", "losses", "optim", "step", "search", "scores", "captioning", "grounding")
-COMMANDS = ("train", "evaluate", "caption", "compare")
+COMMANDS = ("train", "evaluate", "caption", "compare", "cache")
 # What a pure room may import of ours, and of others': arithmetic, no edges.
 PURE_OURS = (*PURE, "errors")
 WORLD = (

@@ -1,18 +1,18 @@
 """Photos with their captions: five data sets, prepared once with TFDS, each loaded as splits by one call."""
 
-import contextlib
 import difflib
 from pathlib import Path
 from typing import Any
 
 from jaxcap.data import coco, flickr8k, flickr30k, folder, phrases, scenes
-from jaxcap.data.prepare import prepared, wanted_splits
+from jaxcap.data.prepare import prepare_splits
 from jaxcap.data.source import Reading, Source
-from jaxcap.data.split import Split, fingerprint, summary
+from jaxcap.data.split import Split, summary
+from jaxcap.digests import digest_bytes
 from jaxcap.errors import UserError
 from jaxcap.files import cache_root
 
-__all__ = ["NAMES", "Split", "all_captions", "detect", "fingerprint", "load", "summary"]
+__all__ = ["NAMES", "Split", "all_captions", "detect", "is_layout", "load", "summary"]
 
 NAMES = ("flickr30k", "flickr8k", "coco", "folder", "scenes")
 
@@ -32,7 +32,7 @@ def load(
     seed: int = 0,
     only: tuple[str, ...] | None = None,
 ) -> dict[str, Split]:
-    """Loads a data set, which is prepared first unless the same one was prepared before.
+    """Loads a data set, which is prepared first unless the same photos and captions were prepared before.
 
     What is worth knowing of the raw files is printed on stderr when they are prepared, and kept in `Split.notes`.
 
@@ -59,8 +59,7 @@ def load(
     root = Path(prepared_dir).expanduser() if prepared_dir else cache_root() / "prepared"
     drawn = {"scenes": scenes, "scene_size": scene_size, "seed": seed}
     source = _source(name, dir=dir, splits=splits, captions=captions, download=download, year=year, **drawn)
-    builder = prepared(source, root, allow_missing=allow_missing, only=only)
-    return wanted_splits(name, builder.splits(), only)
+    return prepare_splits(source, root, allow_missing=allow_missing, only=only)
 
 
 def all_captions(
@@ -105,13 +104,21 @@ def detect(dir: str) -> dict[str, Any]:
     """
     layouts = [{"name": "flickr8k"}, {"name": "flickr30k"}, {"name": "coco", "year": 2014}]
     for layout in (*layouts, {"name": "coco", "year": 2017}, {"name": "folder"}):
-        with contextlib.suppress(UserError):
-            _source(**layout, dir=dir, splits="random")
+        if is_layout(**layout, dir=dir, splits="random"):
             return layout
     raise UserError(
         f"{dir}: no known layout: expected Flickr8k.token.txt or captions.txt, results.csv, "
         "captions_train*.json or captions_val*.json, or captions.csv, .tsv or .jsonl"
     )
+
+
+def is_layout(name: str, **options: Any) -> bool:
+    """Tells whether the raw files of data set `name` are found; for the options see `load`."""
+    try:
+        _source(name, **options)
+    except UserError:
+        return False
+    return True
 
 
 def _source(
@@ -145,10 +152,7 @@ def _source(
 
 
 def _scenes(count: int, size: int, seed: int) -> Source:
-    return Source(
-        "scenes",
-        # The code is the raw file here: what draws and words the pictures decides their content.
-        files=(Path(scenes.__file__), Path(phrases.__file__)),
-        options={"count": count, "size": size, "seed": seed},
-        read=lambda: Reading(*scenes.read(count, size, seed)),
-    )
+    # What draws and words the pictures decides their content, so the code is part of the key.
+    code = [digest_bytes(Path(module.__file__).read_bytes()) for module in (scenes, phrases)]
+    key = f"{count} scenes of {size} pixels, seed {seed}, drawn by {' and '.join(code)}"
+    return Source("scenes", lambda: Reading(*scenes.read(count, size, seed)), key)

@@ -1,20 +1,22 @@
-"""The TFDS builder that writes every data set as array_record files, without TensorFlow."""
+"""The TFDS builder that writes one split as array_record files, without TensorFlow."""
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from jaxcap.data.places import listed
-from jaxcap.data.source import Example, Reading
+from jaxcap.data.source import Example
 from jaxcap.data.split import Split
+from jaxcap.digests import digest_bytes
 from jaxcap.errors import UserError
 
-# Raise it whenever the same raw files are to be read otherwise than before: prepared sets are then made anew.
-VERSION = "1.0.0"
-_SHARD = 1000  # photos a file; TFDS holds one file's photos in memory while it writes them
+# Raise it whenever prepared sets are to be written otherwise than before: they are then made anew.
+VERSION = "2.0.0"
+# TFDS holds one file's photos in memory while it writes them.
+_SHARD_PHOTOS = 1000
+_SHARD_BYTES = 2**26
+_SPLIT = "photos"  # what TFDS calls the one split of a set; "all" is its own word for all splits
 
 
 class _Info(tfds.core.DatasetInfo):
@@ -25,10 +27,10 @@ class _Info(tfds.core.DatasetInfo):
 
 
 class Captions(tfds.core.ShardBasedBuilder, skip_registration=True):
-    """Writes and reads one prepared set of photos and captions.
+    """Writes and reads the prepared photos and captions of one split.
 
     A builder of shards, because the more usual generator needs TensorFlow for a split of more than 1 GB. Ids, captions
-    and notes also go into the metadata, so that no record need be parsed to have them.
+    and digests also go into the metadata, so that no record need be parsed to have them.
     """
 
     VERSION = tfds.core.Version(VERSION)
@@ -39,34 +41,33 @@ class Captions(tfds.core.ShardBasedBuilder, skip_registration=True):
         """Tells whether the set is there: TFDS renames its folder into place when all is written."""
         return self.data_path.exists()
 
-    def splits(self) -> dict[str, Split]:
-        """Opens the splits of a complete set; photos stay undecoded."""
-        return {
-            name: Split(
-                name,
-                ids=tuple(part["ids"]),
-                captions=tuple(map(tuple, part["captions"])),
-                records=self.as_data_source(name, decoders={"photo": tfds.decode.SkipDecoding()}),
-                notes=tuple(self.info.metadata["notes"]),
-            )
-            for name, part in self.info.metadata["splits"].items()
-        }
+    def open(self, name: str, notes: Sequence[str], folder: Path) -> Split:
+        """Opens a complete set as the split `name`; photos stay undecoded."""
+        metadata = self.info.metadata
+        return Split(
+            name,
+            ids=tuple(metadata["ids"]),
+            captions=tuple(map(tuple, metadata["captions"])),
+            records=self.as_data_source(_SPLIT, decoders={"photo": tfds.decode.SkipDecoding()}),
+            photos=tuple(metadata["photos"]),
+            notes=tuple(notes),
+            folder=folder,
+        )
 
-    def write(self, reading: Reading, made_of: dict, update: Callable[[int], None]) -> None:
+    def write(self, examples: Sequence[Example], digests: Sequence[str], update: Callable[[int], None]) -> None:
         """Writes the set.
 
         Args:
-          reading: what to write.
-          made_of: what decided it, for people who wonder where a prepared set came from.
+          examples: what to write.
+          digests: of each photo, as `digests.digest_bytes` gives it.
           update: told how many more photos are written.
 
         Raises:
-          UserError: a photo cannot be read.
+          UserError: a photo cannot be read, or is not the one that was digested.
         """
-        self._reading, self._update = reading, update
-        self.info.metadata["made_of"] = made_of
-        self._seen: dict[bytes, tuple[str, str]] = {}
-        self._twins: list[str] = []
+        self._examples = examples
+        self._digests = digests
+        self._update = update
         self.download_and_prepare(
             file_format="array_record",
             download_config=tfds.download.DownloadConfig(try_download_gcs=False),
@@ -77,7 +78,7 @@ class Captions(tfds.core.ShardBasedBuilder, skip_registration=True):
         thing = {"shape": text, "colour": text, "size": text, "box": tfds.features.BBoxFeature()}
         return _Info(
             builder=self,
-            description="Photos with their captions; the metadata say what this set was made of.",
+            description="Photos with their captions.",
             features=tfds.features.FeaturesDict(
                 {
                     "id": text,
@@ -90,31 +91,20 @@ class Captions(tfds.core.ShardBasedBuilder, skip_registration=True):
         )
 
     def _shard_iterators_per_split(self, dl_manager: tfds.download.DownloadManager) -> dict[str, list[Callable]]:
-        splits = self._reading.splits
-        self.info.metadata["splits"] = {
-            split: {"ids": [example.id for example in examples], "captions": [example.captions for example in examples]}
-            for split, examples in splits.items()
-        }
-        return {
-            split: [partial(self._records, split, examples[at : at + _SHARD]) for at in range(0, len(examples), _SHARD)]
-            for split, examples in splits.items()
-        }
+        self.info.metadata["ids"] = [example.id for example in self._examples]
+        self.info.metadata["captions"] = [example.captions for example in self._examples]
+        self.info.metadata["photos"] = list(self._digests)
+        return {_SPLIT: [partial(self._records, rows) for rows in shard_rows(photo_sizes(self._examples))]}
 
-    def _records(self, split: str, examples: Sequence[Example]) -> Iterator[tuple[str, dict]]:
-        for example in examples:
-            photo = _bytes(example.photo)
-            self._compare(split, example.id, photo)
+    def _records(self, rows: range) -> Iterator[tuple[str, dict]]:
+        for row in rows:
+            example = self._examples[row]
+            photo = read_photo(example)
+            if digest_bytes(photo) != self._digests[row]:
+                raise UserError(f"{example.photo}: changed while it was being read: run the command again")
             objects = [{**thing, "box": tfds.features.BBox(*thing["box"])} for thing in example.objects]
             yield example.id, {"id": example.id, "photo": photo, "captions": example.captions, "objects": objects}
             self._update(1)
-        twins = [f"photos in two splits, byte for byte the same: {len(self._twins):,}, namely {listed(self._twins)}"]
-        self.info.metadata["notes"] = [*self._reading.notes, *(twins if self._twins else [])]
-
-    def _compare(self, split: str, id: str, photo: bytes) -> None:
-        """Remembers a photo's digest, and its twin in another split when there is one."""
-        other, there = self._seen.setdefault(hashlib.blake2b(photo, digest_size=16).digest(), (id, split))
-        if there != split:
-            self._twins.append(f"{other} ({there}) = {id} ({split})")
 
     def _log_download_bytes(self) -> None:
         """Says nothing: TFDS announces itself on standard output, which is the commands' own."""
@@ -123,10 +113,47 @@ class Captions(tfds.core.ShardBasedBuilder, skip_registration=True):
         """Says nothing either."""
 
 
-def _bytes(photo: Path | bytes) -> bytes:
-    if isinstance(photo, bytes):
-        return photo
+def shard_rows(sizes: Sequence[int]) -> list[range]:
+    """Cuts rows into runs that each fit a file: at most a thousand photos, and 64 MiB where no photo is larger.
+
+    Args:
+      sizes: of the photos, in bytes.
+
+    Returns:
+      Consecutive ranges that cover all rows.
+    """
+    shards = []
+    first = 0
+    held = 0
+    for row, size in enumerate(sizes):
+        if row > first and (row - first == _SHARD_PHOTOS or held + size > _SHARD_BYTES):
+            shards.append(range(first, row))
+            first = row
+            held = 0
+        held += size
+    return [*shards, range(first, len(sizes))]
+
+
+def photo_sizes(examples: Sequence[Example]) -> list[int]:
+    """Returns the size of each example's photo, in bytes; 0 for one that is gone, which reading it will say."""
+    sizes = []
+    for example in examples:
+        if isinstance(example.photo, bytes):
+            sizes.append(len(example.photo))
+        else:
+            sizes.append(example.photo.stat().st_size if example.photo.exists() else 0)
+    return sizes
+
+
+def read_photo(example: Example) -> bytes:
+    """Returns the encoded bytes of an example's photo.
+
+    Raises:
+      UserError: the file cannot be read.
+    """
+    if isinstance(example.photo, bytes):
+        return example.photo
     try:
-        return photo.read_bytes()
+        return example.photo.read_bytes()
     except OSError as error:
-        raise UserError(f"{photo}: cannot be read ({error.strerror})") from error
+        raise UserError(f"{example.photo}: cannot be read ({error.strerror})") from error

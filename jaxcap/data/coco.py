@@ -62,12 +62,7 @@ def locate(dir: str, splits: str, year: int, seed: int, download: bool) -> Sourc
     if not files:
         raise places.not_found("coco", f"captions_train{year}.json, captions_val{year}.json or {KARPATHY}", dir, _GET)
     folders = _photo_folders(roots, year) or [places.photo_folder(places.root_of(files[0], roots)) or files[0].parent]
-    return Source(
-        "coco",
-        files=(*files, *folders),
-        options={"splits": splits, "year": year, "seed": seed if splits == "random" else None},
-        read=partial(read, annotations, karpathy, folders, splits, year, seed),
-    )
+    return Source("coco", partial(read, annotations, karpathy, folders, splits, year, seed))
 
 
 def read(

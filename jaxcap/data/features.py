@@ -6,7 +6,6 @@ under the name NAME.partial and renamed when its last row is on disk: a folder c
 
 import collections
 import contextlib
-import hashlib
 import io
 import itertools
 import json
@@ -23,28 +22,27 @@ from typing import BinaryIO
 import numpy as np
 
 from jaxcap import images
+from jaxcap.digests import digest_json
 from jaxcap.errors import UserError
 from jaxcap.files import space_checked, wait_for_lock, write_atomically
 from jaxcap.progress import Progress
 
-_FORMAT = 1  # part of every key; raise it when the meaning of a cache's numbers changes
+_FORMAT = 2  # part of every key; raise it when the meaning of a cache's numbers changes
 _RECORD_EVERY = 10.0  # seconds of work that a kill may cost
 
 
-def cache_key(weights: str, transform: Mapping | str, ids: Sequence[str], photos: Sequence[int] | str = "") -> str:
+def cache_key(weights: str, transform: Mapping | str, photos: Sequence[str]) -> str:
     """Hashes everything that features depend on, so that they are never taken for others.
 
     Args:
       weights: a fingerprint of the encoder's weights and architecture.
       transform: the views, their sizes and the normalisation; whatever JSON can hold.
-      ids: the image ids, in order.
-      photos: each photo's size in bytes, or another sign by which a replaced photo is noticed.
+      photos: each photo's digest, in order. Names do not count: the same photos under others have the same features.
 
     Returns:
-      40 hexadecimal digits.
+      32 hexadecimal digits.
     """
-    parts = [_FORMAT, weights, transform, list(ids), photos if isinstance(photos, str) else list(photos)]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:40]
+    return digest_json([_FORMAT, weights, transform, list(photos)])
 
 
 def fill(
@@ -69,7 +67,8 @@ def fill(
     Args:
       path: the cache's folder.
       photo: gives the encoded bytes of the photo at an index; called from several threads.
-      names: what each photo is called, in order; N of them.
+      names: what each photo is called, in order; N of them. They are written down for people and name photos in
+        errors, but do not decide what the cache holds.
       encode: from uint8 [batch_size, size, size, 3] to float [batch_size, L, D], always of this batch size; the result
         may still be on its way, as JAX's are.
       key: the result of `cache_key`.
@@ -115,7 +114,7 @@ def fill(
                 _compute(partial, meta, pictures, encode, batch_size, workers)
                 partial.rename(path)
                 (path / "rows_done").unlink(missing_ok=True)
-    if _read_meta(path) != meta:
+    if not _same(_read_meta(path), meta):
         raise UserError(f"{path} does not hold these features: remove it, or choose another folder for them")
     return path
 
@@ -190,6 +189,11 @@ def _read_meta(path: Path) -> dict | None:
         return None
 
 
+def _same(found: Mapping | None, meta: Mapping) -> bool:
+    """Tells whether a cache holds these features; what the photos are called does not matter."""
+    return found is not None and {**found, "photos": None} == {**meta, "photos": None}
+
+
 def _compute(
     folder: Path,
     meta: dict,
@@ -215,7 +219,7 @@ def _compute(
 
 def _rows_done(folder: Path, meta: dict) -> int:
     """Returns how many rows of these features `folder` surely holds."""
-    if _read_meta(folder) != meta:
+    if not _same(_read_meta(folder), meta):
         return 0
     try:
         rows = int((folder / "rows_done").read_text())

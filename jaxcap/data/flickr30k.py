@@ -36,12 +36,7 @@ def locate(dir: str, splits: str, seed: int, download: bool) -> Source:
     near = places.root_of(captions, roots)
     how = plan("flickr30k", splits, seed, near, roots, LISTS, KARPATHY)
     photos = places.photo_folder(near) or captions.parent
-    return Source(
-        "flickr30k",
-        files=(captions, photos, *how.files),
-        options=how.options,
-        read=partial(read, captions, photos, how),
-    )
+    return Source("flickr30k", partial(read, captions, photos, how))
 
 
 def read(captions: Path, photos: Path, how: Plan) -> Reading:

@@ -45,12 +45,7 @@ def locate(dir: str, splits: str, seed: int, download: bool) -> Source:
     captions, photos, near = found
     how = plan("flickr8k", splits, seed, near, places.roots("flickr8k", dir), LISTS, KARPATHY)
     photos = photos or captions.parent
-    return Source(
-        "flickr8k",
-        files=(captions, photos, *how.files),
-        options=how.options,
-        read=partial(read, captions, photos, how),
-    )
+    return Source("flickr8k", partial(read, captions, photos, how))
 
 
 def read(captions: Path, photos: Path, how: Plan) -> Reading:

@@ -48,12 +48,7 @@ def locate(dir: str, captions: str, splits: str, seed: int) -> Source:
     if not root.is_dir():
         raise UserError(f"folder: data.dir={dir} is no folder: name the one that holds your photos")
     path = _captions_file(root, captions)
-    return Source(
-        "folder",
-        files=(path, root, *sorted(child for child in root.iterdir() if child.is_dir())),
-        options={"splits": splits, "seed": seed},
-        read=partial(read, path, root, splits, seed),
-    )
+    return Source("folder", partial(read, path, root, splits, seed))
 
 
 def read(path: Path, root: Path, splits: str, seed: int) -> Reading:

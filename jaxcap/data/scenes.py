@@ -14,8 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from jaxcap.data.builder import Example
 from jaxcap.data.phrases import describe
+from jaxcap.data.source import Example
 from jaxcap.errors import UserError
 from jaxcap.grounding import COLOURS, SHAPES
 

@@ -47,15 +47,14 @@ class Source:
 
     Attributes:
       name: the data set.
-      files: the files and folders whose change changes the data set.
-      options: whatever else decides its content.
-      read: reads the files; called only when something is to be prepared.
+      read: reads the captions and says where each photo lies.
+      key: of a set that is drawn and not read: what decides its content, so that it need not be drawn to be found
+        again. Empty for sets that are read from files.
     """
 
     name: str
-    files: tuple[Path, ...]
-    options: dict[str, object]
     read: Callable[[], Reading]
+    key: str = ""
 
 
 def chosen(

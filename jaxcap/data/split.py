@@ -1,8 +1,8 @@
 """A split of a prepared data set: names and captions at hand, photos and objects read from the records when asked."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 
@@ -17,14 +17,18 @@ class Split:
       ids: the image ids, all different.
       captions: each image's captions, as their authors wrote them.
       records: the TFDS records, photos undecoded.
-      notes: what was said when the data set was prepared.
+      photos: each photo's digest (see `jaxcap.digests`), by which it is known under any name.
+      notes: what is worth knowing of the raw files.
+      folder: of the prepared set; None for a split that lies in none.
     """
 
     name: str
     ids: tuple[str, ...] = field(repr=False)
     captions: tuple[tuple[str, ...], ...] = field(repr=False)
     records: Sequence[Mapping[str, Any]] = field(repr=False, compare=False)
+    photos: tuple[str, ...] = field(default=(), repr=False)
     notes: tuple[str, ...] = field(default=(), repr=False)
+    folder: Path | None = field(default=None, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -46,11 +50,6 @@ class Split:
             {"shape": shape, "colour": colour, "size": size, "box": box}
             for shape, colour, size, box in zip(*words, boxes, strict=True)
         ]
-
-
-def fingerprint(split: Split) -> str:
-    """Returns a short hash of the split's image ids, in whatever order they are: equal only for the same images."""
-    return hashlib.sha256("\n".join(sorted(split.ids)).encode()).hexdigest()[:8]
 
 
 def summary(splits: Mapping[str, Split]) -> str:

@@ -66,16 +66,6 @@ class Plan:
     karpathy: Path | None
     seed: int
 
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The files that decide who is in which split."""
-        return (*self.lists.values(), *([self.karpathy] if self.karpathy else []))
-
-    @property
-    def options(self) -> dict[str, object]:
-        """What decides it otherwise."""
-        return {} if self.files else {"seed": self.seed}
-
 
 def plan(
     name: str, splits: str, seed: int, near: Path, roots: Sequence[Path], lists: Mapping[str, str], karpathy: str

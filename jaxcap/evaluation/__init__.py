@@ -1,7 +1,7 @@
 """Evaluation of a trained run on one split: captions, scores with intervals and blind baselines, health, signature.
 
 `evaluate` gives one plain dict, the `result`, which is what scores.json holds; `beside_training` adds to it what needs
-the training split: novelty, overlap and baselines. Its keys (NaN is None; scores stand as
+the training split: novelty and baselines. Its keys (NaN is None; scores stand as
 they are computed, BLEU, ROUGE-L and METEOR in 0..1, CIDEr-D in 0..10: papers print all of them times 100):
 
   jaxcap        the version that scored
@@ -11,7 +11,8 @@ they are computed, BLEU, ROUGE-L and METEOR in 0..1, CIDEr-D in 0..10: papers pr
                 ({"trained": int, "frozen": int}); step and epoch of the checkpoint; val_loss (nats per word, then;
                 None when not recorded)
   data          name; dir (the folder of --data-dir, "" for the run's own data); split; images and references (how many
-                in all); ids and captions (hashes of the image ids and of their references)
+                in all); ids, photos and captions (digests of the image ids, the photos and the references);
+                trained_on (how many of the images the run was trained on; None when it does not know)
   search        beam, max_length, min_length, length_normalisation, no_repeat_ngram, unk: as `search.Rules`
   level         of all intervals, 0.95
   scores        NAME -> {"value", "low", "high"} for BLEU-1 .. BLEU-4, ROUGE-L, CIDEr-D and, where Java is, METEOR
@@ -37,15 +38,16 @@ import numpy as np
 
 import jaxcap
 from jaxcap import config as configs
-from jaxcap import experiment, plain, samples, search, workdir
+from jaxcap import contents, experiment, plain, samples, search, uses, workdir
 from jaxcap.data import pipeline
+from jaxcap.data.places import listed
 from jaxcap.data.split import Split
 from jaxcap.errors import UserError
 from jaxcap.evaluation import blind, scoring, splits
 from jaxcap.progress import Progress
 from jaxcap.run import Run, searching
 from jaxcap.scores import attention, health, with_intervals
-from jaxcap.scores.signature import ids_hash, signature
+from jaxcap.scores.signature import signature
 from jaxcap.text import tokenise
 
 BASELINES = ("none", "cheap", "all")
@@ -83,28 +85,31 @@ def evaluate(run: Run, split: str, *, dir: str = "", rules: search.Rules, beam: 
       UserError: the split or its photos are not there, or a photo is damaged.
     """
     about = _about_run(run)
-    name, chosen = splits.scored(run.config, split, dir)
+    name, chosen = splits.load_scored(run.config, split, dir)
+    uses.record_use(chosen.folder, run.folder)
+    scored_images = contents.split_contents(chosen)
+    overlap, remembered = _compare_with_training(run, name, scored_images, split=split, changed=not dir)
     inputs = experiment.plain_inputs(run, chosen)
     captions = write_captions(run, inputs, len(chosen), rules, beam, batch_size)
     scored, remarks = scoring.score({"run": _texts(captions)}, chosen.captions)
     result = {
         "jaxcap": jaxcap.__version__,
-        "signature": _signature(run, name, chosen, rules, beam),
+        "signature": _signature(run, name, chosen, scored_images, rules, beam),
         "run": about,
-        "data": _about_data(name, dir, chosen),
+        "data": _about_data(name, dir, chosen, scored_images) | {"trained_on": overlap},
         "search": {"beam": beam} | vars(rules),
         "level": scoring.LEVEL,
         "scores": scored["run"].scores,
         "baselines": [],
         "health": _health(run, chosen, captions),
         **_attention(chosen, captions),
-        "notes": [*[note for note in chosen.notes if note.startswith("splits:")], *remarks],
+        "notes": [*remembered, *[note for note in chosen.notes if note.startswith("splits:")], *remarks],
     }
     return Evaluation(plain.values(result), chosen, captions, scored["run"].rows)
 
 
 def beside_training(run: Run, found: Evaluation, baselines: str = "cheap") -> Evaluation:
-    """Sets the captions beside the training split: novelty, overlap, and what captions blind to the photo score.
+    """Sets the captions beside the training split: novelty, and what captions blind to the photo score.
 
     Args:
       run: that wrote the captions.
@@ -116,7 +121,7 @@ def beside_training(run: Run, found: Evaluation, baselines: str = "cheap") -> Ev
       The evaluation with more in its result. What could not be had is among the notes.
     """
     try:
-        train, notes = _training(run, found.split)
+        train, notes = _training(run)
     except OSError as error:
         train, notes = None, [f"the training data cannot be read, so what needs them is left out: {error}"]
     blinds: list[blind.Blind] = []
@@ -169,23 +174,59 @@ def _texts(captions: Sequence[samples.Caption]) -> list[str]:
     return [" ".join(caption.words) for caption in captions]
 
 
-def _training(run: Run, scored: Split) -> tuple[Split | None, list[str]]:
-    """Loads the training split if it is there, and notes what its absence or an overlap means."""
+def _training(run: Run) -> tuple[Split | None, list[str]]:
+    """Loads the training split if it is there, and notes what its absence means."""
     try:
-        train = splits.training(run.config)
+        return splits.load_training(run.config), []
     except UserError as absent:
         return None, [f"without the training data, the baselines made of it and novelty are left out: {absent}"]
-    known = set(train.ids) & set(scored.ids)
-    return train, [f"{len(known):,} of the scored images are among the training images"] if known else []
 
 
-def _signature(run: Run, name: str, split: Split, rules: search.Rules, beam: int) -> str:
+def _compare_with_training(
+    run: Run, data: str, scored: contents.SplitContents, *, split: str, changed: bool
+) -> tuple[int | None, list[str]]:
+    """Finds what the run remembers of the scored images.
+
+    Args:
+      run: the run.
+      data: the name of the data set that is scored.
+      scored: the images that are scored.
+      split: what they are called.
+      changed: note also how they differ from the run's own split of that name.
+
+    Returns:
+      How many of them the run was trained on (None when it does not know), and notes.
+    """
+    try:
+        known = workdir.load_contents(run.folder)
+    except UserError:
+        return None, [
+            "the run does not know which photos it was trained on (an older jaxcap made it): some may be scored"
+        ]
+    notes = []
+    overlap = contents.find_overlap(known, data, scored)
+    if overlap:
+        part = "all" if len(overlap) == len(scored.ids) else f"{len(overlap):,}"
+        notes.append(
+            f"{part} of the {len(scored.ids):,} scored photos are among the training photos ({listed(overlap)}): "
+            "no score of unseen photos"
+        )
+    if changed and split in known.splits:
+        differing = contents.list_split_differences(split, known.splits[split], scored)
+        if differing:
+            notes.append(f"the data have changed since the run was trained: {'; '.join(differing)}")
+    return len(overlap), notes
+
+
+def _signature(
+    run: Run, name: str, split: Split, images: contents.SplitContents, rules: search.Rules, beam: int
+) -> str:
     length = [f"alpha{rules.length_normalisation:g}", f"min{rules.min_length}", f"max{rules.max_length}"]
     extra = [f"ngram{rules.no_repeat_ngram}"] * bool(rules.no_repeat_ngram) + ["unk"] * rules.unk
     return signature(
         data=name,
         split=split.name,
-        ids=split.ids,
+        images=contents.digest_split(images),
         references=[len(captions) for captions in split.captions],
         beam="greedy" if beam == 1 else str(beam),
         length_rule=",".join(length + extra),
@@ -212,16 +253,14 @@ def _about_run(run: Run) -> dict[str, Any]:
     }
 
 
-def _about_data(name: str, dir: str, split: Split) -> dict[str, Any]:
-    captions = ["\t".join((id, *captions)) for id, captions in zip(split.ids, split.captions, strict=True)]
+def _about_data(name: str, dir: str, split: Split, images: contents.SplitContents) -> dict[str, Any]:
     return {
         "name": name,
         "dir": dir,
         "split": split.name,
         "images": len(split),
         "references": sum(map(len, split.captions)),
-        "ids": ids_hash(split.ids),
-        "captions": ids_hash(captions),
+        **contents.digest_split(images),
     }
 
 

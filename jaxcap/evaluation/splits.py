@@ -1,6 +1,7 @@
 """The splits that an evaluation reads: the one that is scored, and the training split where it is there."""
 
 from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -9,13 +10,14 @@ from jaxcap.data.split import Split
 from jaxcap.errors import UserError
 
 
-def scored(config: ConfigDict, name: str, dir: str = "") -> tuple[str, Split]:
+def load_scored(config: ConfigDict, name: str, dir: str = "") -> tuple[str, Split]:
     """Loads the split to be scored.
 
     Args:
       config: of the run.
       name: val or test.
-      dir: a folder of any known layout; empty for the data set of the run.
+      dir: a folder of any known layout; empty for the data set of the run. Where it holds the run's own data set, it
+        is read and split as the run's data were.
 
     Returns:
       The data set's name, and the split; the photos of other splits need not be there.
@@ -24,24 +26,21 @@ def scored(config: ConfigDict, name: str, dir: str = "") -> tuple[str, Split]:
       UserError: there is no such split (those that are there are named), or its photos are missing.
     """
     section = config.data
-    if not dir:
-        options = experiment.data_options(config) | {"download": section.download}
-        splits = data.load(
-            section.name,
-            **options,
-            prepared_dir=section.prepared_dir,
-            allow_missing=section.allow_missing,
-            only=(name,),
-        )
-        return section.name, splits[name]
-    if not Path(dir).expanduser().is_dir():
-        raise UserError(f"--data-dir {dir} is no folder: name the one that holds the photos and their captions")
-    layout = data.detect(dir)
-    splits = data.load(**layout, dir=dir, seed=config.seed, prepared_dir=section.prepared_dir, only=(name,))
-    return layout["name"], splits[name]
+    options = _own_options(config) | {"download": section.download}
+    if dir:
+        if not Path(dir).expanduser().is_dir():
+            raise UserError(f"--data-dir {dir} is no folder: name the one that holds the photos and their captions")
+        options = _options_of(config, dir)
+    splits = data.load(
+        **options,
+        prepared_dir=section.prepared_dir,
+        allow_missing=section.allow_missing,
+        only=(name,),
+    )
+    return options["name"], splits[name]
 
 
-def training(config: ConfigDict) -> Split:
+def load_training(config: ConfigDict) -> Split:
     """Loads the split that the run was trained on; nothing is downloaded for it.
 
     Raises:
@@ -49,9 +48,23 @@ def training(config: ConfigDict) -> Split:
     """
     section = config.data
     return data.load(
-        section.name,
-        **experiment.data_options(config),
+        **_own_options(config),
         prepared_dir=section.prepared_dir,
         allow_missing=section.allow_missing,
         only=("train",),
     )["train"]
+
+
+def _own_options(config: ConfigDict) -> dict[str, Any]:
+    return {"name": config.data.name} | experiment.data_options(config)
+
+
+def _options_of(config: ConfigDict, dir: str) -> dict[str, Any]:
+    """Returns the options by which the data set in `dir` is read: the run's own where it is the run's data set."""
+    own = _own_options(config) | {"dir": dir}
+    if config.data.name != "scenes" and data.is_layout(**own):
+        return own
+    layout = data.detect(dir)
+    if layout["name"] == config.data.name:
+        return own | layout
+    return layout | {"dir": dir, "seed": config.seed}

@@ -1,7 +1,6 @@
 """The line under every table of scores that says what was scored, and how, so that two tables can be compared."""
 
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 
 import jaxcap
 
@@ -10,7 +9,7 @@ def signature(
     *,
     data: str,
     split: str,
-    ids: Iterable[str],
+    images: Mapping[str, str],
     references: Sequence[int],
     beam: str,
     length_rule: str,
@@ -21,7 +20,7 @@ def signature(
     Args:
       data: the data set's name.
       split: the split's name.
-      ids: the ids of the scored images, in any order.
+      images: digests that say which images were scored, by name: of their ids, photos and captions.
       references: how many references each image has.
       beam: how captions were searched, as "5", "greedy" or "sampled".
       length_rule: how finished captions of different length were compared.
@@ -30,13 +29,12 @@ def signature(
     Returns:
       One line of "key:value" joined by "|"; equal lines mean scores that can be compared.
     """
-    ids = list(ids)
     each = f"{min(references)}" if min(references) == max(references) else f"{min(references)}-{max(references)}"
     fields = {
         "data": data,
         "split": split,
-        "images": len(ids),
-        "ids": ids_hash(ids),
+        "images": len(references),
+        **images,
         "refs": each,
         "tok": "ptb",
         "beam": beam,
@@ -45,8 +43,3 @@ def signature(
         "jaxcap": jaxcap.__version__,
     }
     return "|".join(f"{key}:{str(value).replace('|', '/')}" for key, value in fields.items())
-
-
-def ids_hash(ids: Iterable[str]) -> str:
-    """Returns eight hexadecimal digits that differ when the set of image ids differs."""
-    return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()[:8]

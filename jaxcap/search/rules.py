@@ -1,6 +1,7 @@
 """What every search shares: the shape of its answer, the rules of a sentence, and which words they allow next."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -68,7 +69,7 @@ class Rules:
                 f"min_length is {self.min_length}, but a sentence of max_length {self.max_length} has 0 to "
                 f"{self.max_length - 2} words: lower min_length or raise max_length"
             )
-        if self.length_normalisation < 0:
+        if not 0 <= self.length_normalisation < math.inf:
             raise UserError(f"length_normalisation is {self.length_normalisation}: set it to 0 (none) or above")
         if self.no_repeat_ngram < 0:
             raise UserError(f"no_repeat_ngram is {self.no_repeat_ngram}: set it to 0 (off) or the length of the n-gram")

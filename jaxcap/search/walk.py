@@ -1,5 +1,6 @@
 """Search along a single hypothesis: greedy, and sampling."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -69,8 +70,10 @@ def sample(
     Raises:
       UserError: a temperature, top_k or top_p outside its range.
     """
-    if not temperature > 0:
-        raise UserError(f"temperature is {temperature}: it must be above 0 (greedy search is its limit at 0)")
+    if not 0 < temperature < math.inf:
+        raise UserError(
+            f"temperature is {temperature}: it must be above 0 and finite (greedy search is its limit at 0)"
+        )
     if top_k < 0 or not 0 < top_p <= 1:
         raise UserError(f"top_k is {top_k} and top_p {top_p}: top_k must be 0 or more, top_p above 0 and at most 1")
 

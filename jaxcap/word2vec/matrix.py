@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxcap.digests import digest_bytes
 from jaxcap.errors import UserError
 from jaxcap.text import END, PAD, SPECIALS, START, Vocabulary
 from jaxcap.word2vec import formats
@@ -24,6 +25,11 @@ class WordVectors:
     matrix: np.ndarray
     found: np.ndarray
     source: str
+
+    @property
+    def fingerprint(self) -> str:
+        """The digest of what the source gave: which words have a vector, and these vectors."""
+        return digest_bytes(np.packbits(self.found).tobytes() + self.matrix[self.found].tobytes())
 
 
 def load(path: str, vocabulary: Vocabulary, *, dim: int, seed: int) -> WordVectors:

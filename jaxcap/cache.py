@@ -1,0 +1,185 @@
+"""Lists and removes prepared sets and features: `python -m jaxcap.cache [--remove unused|all|ENTRY ...]`."""
+
+import argparse
+import contextlib
+import dataclasses
+import fcntl
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from jaxcap import errors, flags, workdir
+from jaxcap.data import prepare
+from jaxcap.errors import UserError
+from jaxcap.evaluation import tables
+from jaxcap.files import cache_root
+from jaxcap.uses import read_uses
+
+DESCRIPTION = """List what jaxcap keeps on this machine to save work: prepared sets of photos and captions, and
+the encoder's features. Both are made again when they are needed. An entry is in use while a run that used it exists.
+
+The place is the folder in the environment variable JAXCAP_CACHE, or ~/.cache/jaxcap."""
+EXAMPLE = """examples:
+  python -m jaxcap.cache
+  python -m jaxcap.cache --remove unused
+  python -m jaxcap.cache --remove features/ prepared/flickr8k"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One thing in the cache.
+
+    Attributes:
+      name: its kind and its place, as "prepared/flickr8k/3f2a9c...".
+      path: its folder.
+      size: in bytes.
+      runs: the workdirs that used it and still exist.
+      last: the day when a run last used it, as YYYY-MM-DD; empty when no run did.
+      unfinished: a computation was stopped in it, and goes on when the same is asked for.
+    """
+
+    name: str
+    path: Path
+    size: int
+    runs: tuple[str, ...]
+    last: str
+    unfinished: bool
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit code."""
+    options = parse(argv)
+    prepared = options.prepared_dir or cache_root() / "prepared"
+    features = options.features_dir or cache_root() / "features"
+    entries = list_entries(prepared, features)
+    if options.remove is None:
+        show(entries, (prepared, features), as_json=options.json)
+        return 0
+    for entry in select_entries(entries, options.remove):
+        remove_entry(entry)
+        print(f"removed {entry.name} ({_size(entry.size)})", flush=True)
+    return 0
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = flags.Parser("python -m jaxcap.cache", DESCRIPTION, EXAMPLE)
+    parser.add_argument(
+        "--remove",
+        nargs="+",
+        metavar="ENTRY",
+        help="remove what no run uses (unused), everything (all), or entries by the beginning of their names",
+    )
+    parser.add_argument(
+        "--prepared-dir", type=flags.path, metavar="DIR", help="where data.prepared_dir put prepared sets"
+    )
+    parser.add_argument("--features-dir", type=flags.path, metavar="DIR", help="where images.cache_dir put features")
+    parser.add_argument("--json", action="store_true", help="print the list as JSON")
+    return parser.parse_args(argv)
+
+
+def list_entries(prepared: Path, features: Path) -> list[Entry]:
+    """Lists the prepared sets in one folder and the features in another, by name."""
+    sets = [path.parent for path in prepared.glob("*/*/captions")]
+    entries = [_entry(f"prepared/{path.parent.name}/{path.name}", path) for path in sets]
+    caches = [path.parent for path in features.glob("*/meta.json")]
+    entries += [_entry(f"features/{path.name}", path) for path in caches]
+    return sorted(entries, key=lambda entry: entry.name)
+
+
+def select_entries(entries: Sequence[Entry], wanted: Sequence[str]) -> list[Entry]:
+    """Chooses the entries to remove.
+
+    Args:
+      entries: all there are.
+      wanted: "unused", "all", or the beginnings of names.
+
+    Raises:
+      UserError: no entry has a name that begins so.
+    """
+    chosen: dict[str, Entry] = {}
+    for word in wanted:
+        if word == "unused":
+            found = [entry for entry in entries if not entry.runs]
+        elif word == "all":
+            found = list(entries)
+        else:
+            found = [entry for entry in entries if entry.name.startswith(word)]
+            if not found:
+                raise UserError(f"no entry of the cache is called {word}*: python -m jaxcap.cache lists them")
+        chosen |= {entry.name: entry for entry in found}
+    return list(chosen.values())
+
+
+def remove_entry(entry: Entry) -> None:
+    """Removes an entry.
+
+    Raises:
+      UserError: a process is computing it now, or it cannot be removed.
+    """
+    with _lock_entry(entry):
+        try:
+            # Renamed first, so that no reader ever meets half of it.
+            doomed = entry.path.with_name(f".{entry.path.name}.removed")
+            entry.path.rename(doomed)
+            shutil.rmtree(doomed)
+        except OSError as error:
+            raise UserError(f"{entry.path} cannot be removed ({error.strerror})") from error
+
+
+def show(entries: Sequence[Entry], places: Sequence[Path], *, as_json: bool) -> None:
+    """Prints the entries as a table or as JSON."""
+    if as_json:
+        print(json.dumps([dataclasses.asdict(entry) | {"path": str(entry.path)} for entry in entries], indent=2))
+        return
+    if not entries:
+        print(f"nothing in {' or '.join(map(str, places))}")
+        return
+    rows = [["entry", "size", "last used", "runs"]]
+    for entry in entries:
+        used = f"{len(entry.runs)}" if entry.runs else "unused"
+        rows.append([entry.name + (" (unfinished)" if entry.unfinished else ""), _size(entry.size), entry.last, used])
+    print("\n".join(tables.aligned(rows)))
+    total = sum(entry.size for entry in entries)
+    unused = sum(entry.size for entry in entries if not entry.runs)
+    print(f"{_size(total)} in all, {_size(unused)} of it unused", flush=True)
+
+
+def _entry(name: str, path: Path) -> Entry:
+    uses = read_uses(path)
+    return Entry(
+        name=name,
+        path=path,
+        size=sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),
+        runs=tuple(run for run in uses if (Path(run) / workdir.CONFIG).exists()),
+        last=max(uses.values(), default=""),
+        unfinished=path.name.endswith(".partial"),
+    )
+
+
+@contextlib.contextmanager
+def _lock_entry(entry: Entry) -> Iterator[None]:
+    """Holds the lock under which the entry is made, if there is one."""
+    if entry.name.startswith("prepared/"):
+        lock = entry.path.parent / prepare.LOCK
+    else:
+        lock = entry.path.with_name(f".{entry.path.name.removesuffix('.partial')}.lock")
+    if not lock.exists():
+        yield
+        return
+    with lock.open("w", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{entry.name} cannot be removed: another process is making it") from None
+        yield
+
+
+def _size(count: int) -> str:
+    """Returns a number of bytes as people read it."""
+    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+
+
+if __name__ == "__main__":
+    errors.exit_with(main)
