@@ -20,16 +20,17 @@ from jaxcap.progress import Progress
 from jaxcap.run import Run
 
 DESCRIPTION = """Write a caption for every photo, of any size and kind; folders are searched for photos, also below.
-A photo or folder that cannot be read is named on stderr and the others go on; the exit code is then 2."""
+A photo or folder that cannot be read is named on stderr and the others go on; the exit code is
+then 2."""
 EXAMPLE = """examples:
   python -m jaxcap.caption --workdir checkpoints/quickstart photo.jpg folder/ --attention out/
   python -m jaxcap.caption --workdir checkpoints/quickstart photo.jpg --sample --temperature 0.7 --top-p 0.9 --seed 1"""
 SAMPLING = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "seed": 0}
-LONGEST_NAME = 200  # bytes of a drawing's name before its number and its kind; file systems allow 255
+LONGEST_NAME = 200  # bytes of a drawing's name before its number and kind; a name may have 255
 
 
 class Photo(NamedTuple):
-    """A photo to caption: its number among all that were named, where it lies, and what is seen or wrong."""
+    """A photo to caption: its number among all, where it lies, and what is seen or wrong."""
 
     place: int
     path: Path | None
@@ -40,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
     options = parse(argv)
     if options.attention:
-        check_writable(options.attention, "name another folder with --attention, which is made if it is not there")
+        check_writable(options.attention, "name another folder with --attention")
     trained = run.restore_best(options.workdir)
     caption = searched(trained, options)
     paths = photos.found(options.photos)
@@ -67,13 +68,13 @@ def say(path: Path, caption: samples.Caption) -> None:
 
 @contextlib.contextmanager
 def json_array() -> Iterator[Callable[[Path, samples.Caption], None]]:
-    """Prints captions as one JSON array, each as it comes, so that they never lie in memory together."""
+    """Prints captions as one JSON array, each as it comes, so that memory never holds all."""
     before = "[\n  "
 
     def add(path: Path, caption: samples.Caption) -> None:
         nonlocal before
-        item = plain.to_json(described(path, caption), indent=2, ascii_only=True).replace("\n", "\n  ")
-        tqdm.write(before + item, file=sys.stdout, end="")
+        item = plain.to_json(described(path, caption), indent=2, ascii_only=True)
+        tqdm.write(before + item.replace("\n", "\n  "), file=sys.stdout, end="")
         before = ",\n  "
 
     try:
@@ -187,7 +188,7 @@ def described(path: Path, caption: samples.Caption) -> dict[str, Any]:
 
 
 class Drawings:
-    """Writes NAME.png and NAME.gif of each photo into a folder; of two photos of one name, the second is NAME-2.
+    """Writes NAME.png and NAME.gif of each photo into a folder; the second NAME is NAME-2.
 
     Args:
       folder: made if it is not there.
@@ -196,7 +197,8 @@ class Drawings:
 
     def __init__(self, folder: Path, paths: Sequence[Path | UserError]):
         self.folder = folder
-        pictures = [path for path in paths if isinstance(path, Path) and path.suffix.lower() in (".png", ".gif")]
+        files = [path for path in paths if isinstance(path, Path)]
+        pictures = [path for path in files if path.suffix.lower() in (".png", ".gif")]
         homes = {parent: parent.resolve() for parent in {path.parent for path in pictures}}
         inside = [path for path in pictures if homes[path.parent] == folder.resolve()]
         # Some file systems take A.png and a.png for one.

@@ -21,8 +21,8 @@ DESCRIPTION = """Compare runs by what jaxcap.evaluate wrote: scores with interva
 config that differ, and the difference in BLEU-4 and CIDEr-D to the first run, with a paired bootstrap interval over the
 images where both captioned the same ones. Runs that cannot be compared are said to be so.
 
-DIR is a run's folder, or one evaluation: DIR/evaluation/test-beam5, or what evaluate --out named. An evaluation tells
-all that is compared, so its run may have moved."""
+DIR is a run's folder, or one evaluation: DIR/evaluation/test-beam5, or what evaluate --out named.
+An evaluation tells all that is compared, so its run may have moved."""
 EXAMPLE = """example, once jaxcap.evaluate has scored both:
   python -m jaxcap.compare checkpoints/quickstart checkpoints/short --split test"""
 SCORES = {"BLEU-4": "BLEU", "CIDEr-D": "CIDEr-D"}  # which scores are shown, and the metric whose statistics make them
@@ -127,7 +127,8 @@ def _not_scored(path: Path) -> Entry:
 
 def _check_whole(result: Mapping[str, Any]) -> None:
     """Raises KeyError where something is not there that is compared."""
-    for section, keys in {"data": ("split", "ids", "captions"), "search": ("beam",), "scores": SCORES}.items():
+    parts = {"data": ("split", "ids", "captions"), "search": ("beam",), "scores": SCORES}
+    for section, keys in parts.items():
         for key in keys:
             result[section][key]
 
@@ -177,8 +178,8 @@ def _differences(first: Path, other: Path) -> dict[str, dict[str, float]]:
     before, after = _statistics(first), _statistics(other)
     if before.keys() != after.keys():
         raise UserError(
-            f"{plain.line(first / IMAGES)} and {plain.line(other / IMAGES)} should hold the same images and do not: "
-            "evaluate both runs again"
+            f"{plain.line(first / IMAGES)} and {plain.line(other / IMAGES)} "
+            "should hold the same images and do not: evaluate both runs again"
         )
     found = {}
     for name, metric in SCORES.items():

@@ -15,17 +15,18 @@ from jaxcap.errors import UserError
 from jaxcap.evaluation import BASELINES, Evaluation, beside_training, blind, evaluate, tables
 from jaxcap.files import check_writable, write_atomically
 
-DESCRIPTION = f"""Caption a split with the run's best checkpoint and score it: BLEU, ROUGE-L, CIDEr-D and, where
-Java is, METEOR, each with a bootstrap interval; the health of captions and attention; and what captions score that are
-blind to the photo:
+DESCRIPTION = f"""Caption a split with the run's best checkpoint and score it: BLEU, ROUGE-L, CIDEr-D and,
+where Java is, METEOR, each with a bootstrap interval; the health of captions and attention; and
+what captions score that are blind to the photo:
   most common    the most common training caption for every photo
   shuffled       the run's own captions, each given to another photo
-  nearest        the first caption of the training photo that looks most like it; by default only where the features
-                 of the training photos are cached, or these are {blind.FEW:,} at most: --baselines all computes them
+  nearest        the first caption of the training photo that looks most like it; by default only
+                 where the features of the training photos are cached, or these are {blind.FEW:,}
+                 at most: --baselines all computes them
 These come last: what fails there is said in a note, and the scores stand.
 
-Written to DIR/evaluation/SPLIT-beamK (with the folder's name for --data-dir, and any rule that is not the run's), or to
-the folder of --out, which jaxcap.compare reads when it is named:
+Written to DIR/evaluation/SPLIT-beamK (with the folder's name for --data-dir, and any rule that is
+not the run's), or to the folder of --out, which jaxcap.compare reads when it is named:
   captions.json  the captions in COCO's result format
   images.jsonl   one line an image: its caption and what it adds to each score
   scores.json    all numbers, and the run's config
@@ -61,7 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         found = beside_training(trained, found, options.baselines)
         write_scores(folder, found.result, photos)
     except UserError as error:
-        raise UserError(f"{error} (the scores are printed; --out names another folder for the files)") from error
+        advice = "the scores are printed; --out names another folder for the files"
+        raise UserError(f"{error} ({advice})") from error
     finally:
         if options.json:  # once and whole, whatever came after the scores
             print(plain.to_json(found.result, indent=2, ascii_only=True), flush=True)
@@ -90,7 +92,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--baselines",
         choices=BASELINES,
         default="cheap",
-        help="the blind captions to score: all; cheap: without nearest where its features are costly; none (cheap)",
+        help="blind captions to score: all; cheap: nearest only where it costs little; none (cheap)",
     )
     flags.add_search(parser)
     parser.add_argument("--json", action="store_true", help="print scores.json instead of the table")
@@ -114,7 +116,9 @@ def write_captions(folder: Path, found: Evaluation) -> None:
     """Writes the captions, and what each adds to the scores."""
     data, ids = found.result["data"]["name"], found.split.ids
     texts = [" ".join(caption.words) for caption in found.captions]
-    pairs = [{"image_id": image_id(data, id), "caption": text} for id, text in zip(ids, texts, strict=True)]
+    pairs = []
+    for id, text in zip(ids, texts, strict=True):
+        pairs.append({"image_id": image_id(data, id), "caption": text})
     write_atomically(folder / "captions.json", plain.to_json(pairs, indent=0) + "\n")
     lines = []
     for row, (id, text) in enumerate(zip(ids, texts, strict=True)):

@@ -45,7 +45,7 @@ def wait_for_lock(file: IO, waiting: str) -> None:
 
 
 def check_writable(folder: os.PathLike | str, advice: str) -> None:
-    """Makes sure, before long work, that files can be written into `folder`, which need not be there yet.
+    """Makes sure, before long work, that files can be written into `folder`, there or not yet.
 
     Args:
       folder: where files will go; nothing is left there, and it is not made.

@@ -68,7 +68,7 @@ def decode(data: bytes, name: str) -> np.ndarray:
 
 
 def decoded_pixels(file: BinaryIO) -> int:
-    """Reads from a photo's head how many pixels `decode` will hold; 0 where `decode` will refuse it."""
+    """Reads from a photo's head how many pixels `decode` makes of it; 0 where that will fail."""
     try:
         with Image.open(file) as image:
             image.draft(None, (_AMPLE, _AMPLE))

@@ -1,4 +1,4 @@
-"""Photos named on a command line: found in folders, and read so that many large ones never lie in memory together."""
+"""Photos named on a command line: found in folders, and read without many large ones in memory."""
 
 import contextlib
 import os
@@ -19,19 +19,19 @@ PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".ti
 PICTURE = 360  # pixels of the longer side of what is kept for drawing
 MOST_BYTES = 2**28  # of a photo's file
 _AT_ONCE = 2**28  # bytes that the photos being decoded may hold together
-_PIXEL_BYTES = 16  # what decoding holds of a pixel at most: RGBA, the white below it, both together, and RGB
+_PIXEL_BYTES = 16  # of decoding, at most: RGBA, the white below it, both together, and RGB
 
 
 def is_photo(name: str) -> bool:
-    """Tells by a file's name whether it is a photo; hidden files, such as macOS's `._a.jpg`, are none."""
+    """Tells by a file's name whether it is a photo; hidden files (macOS's `._a.jpg`) are none."""
     return not name.startswith(".") and name.lower().endswith(PHOTO_SUFFIXES)
 
 
 def found(paths: Sequence[Path]) -> list[Path | UserError]:
-    """Lists the files among `paths`, and in the place of each folder the photos in and below it, sorted.
+    """Lists the files among `paths`, and for each folder the photos in and below it, sorted.
 
-    Hidden folders and links to folders are not entered. Where a folder cannot be searched, or no photo is in one of
-    `paths`, the list holds what is wrong.
+    Hidden folders and links to folders are not entered. Where a folder cannot be searched, or no
+    photo is in one of `paths`, the list holds what is wrong.
     """
     places: list[Path | UserError] = []
     for path in paths:
@@ -45,7 +45,8 @@ def found(paths: Sequence[Path]) -> list[Path | UserError]:
             inside += [Path(folder, name) for name in names if is_photo(name)]
         places += sorted(inside)
         for error in errors:
-            places.append(UserError(f"the folder {plain.line(error.filename)} cannot be searched ({error.strerror})"))
+            folder = plain.line(error.filename)
+            places.append(UserError(f"the folder {folder} cannot be searched ({error.strerror})"))
         if not inside and not errors:
             places.append(UserError(f"there is no photo in the folder {plain.line(path)}"))
     return places
@@ -100,14 +101,14 @@ class Reader:
 
 
 def _cost(path: Path, name: str) -> int:
-    """Returns how many bytes it will take to decode a photo, once it is seen to be a file of a sane size."""
+    """Returns how many bytes it will take to decode a photo, if it is a file of a sane size."""
     about = path.stat()
     # A pipe could be waited on for ever, and a device may have no end.
     if not stat.S_ISREG(about.st_mode):
         raise UserError(f"photo {name} is no file, but a folder, a pipe or a device: name a file")
     if about.st_size > MOST_BYTES:
-        size = f"{about.st_size / 1e6:,.0f} MB"
-        raise UserError(f"photo {name} has {size}, more than {MOST_BYTES / 1e6:,.0f} MB: save it smaller")
+        size, most = (f"{size / 1e6:,.0f} MB" for size in (about.st_size, MOST_BYTES))
+        raise UserError(f"photo {name} has {size}, more than {most}: save it smaller")
     with path.open("rb") as file:
         return about.st_size + _PIXEL_BYTES * images.decoded_pixels(file)
 
@@ -119,7 +120,7 @@ def _shrunk(pixels: np.ndarray) -> np.ndarray:
 
 
 class Room:
-    """Lets threads in while what they take stays within `size` together; one alone may take more."""
+    """Lets threads in while together they take no more than `size`; one alone may take more."""
 
     def __init__(self, size: int):
         self._size, self._taken, self._changed = size, 0, threading.Condition()

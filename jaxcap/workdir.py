@@ -151,7 +151,8 @@ def _read(path: Path, name: str, parse):
             ) from None
         raise UserError(f"no run in {path}: it holds no {name} (train one with --workdir {path})") from None
     except NotADirectoryError:
-        raise UserError(f"no run in {path}: that is a file (--workdir names the folder of a run)") from None
+        advice = "that is a file (--workdir names the folder of a run)"
+        raise UserError(f"no run in {path}: {advice}") from None
     except OSError as error:
         raise UserError(f"{path / name} cannot be read ({error.strerror})") from error
     except (ValueError, KeyError, TypeError) as error:

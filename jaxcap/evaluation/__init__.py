@@ -1,15 +1,15 @@
 """Evaluation of a trained run on one split: captions, scores with intervals and blind baselines, health, signature.
 
-`evaluate` gives one plain dict, the `result`, which is what scores.json holds; `beside_training` adds to it what needs
-the training split: novelty and baselines. Its keys (NaN is None; scores stand as
+`evaluate` gives one plain dict, the `result`, which is what scores.json holds; `beside_training` adds
+to it what needs the training split: novelty and baselines. Its keys (NaN is None; scores stand as
 they are computed, BLEU, ROUGE-L and METEOR in 0..1, CIDEr-D in 0..10: papers print all of them times 100):
 
   jaxcap        the version that scored
   signature     the line of `jaxcap.scores.signature`: equal lines mean scores that can be compared
-  run           workdir (str, as it was typed); folder (str, absolute); config (the resolved config as nested dicts);
-                vocabulary_size; vocabulary (its fingerprint); encoder (where its weights came from); parameters
-                ({"trained": int, "frozen": int}); step and epoch of the checkpoint; val_loss (nats per word, then;
-                None when not recorded)
+  run           workdir (str, as it was typed); folder (str, absolute); config (the resolved config as
+                nested dicts); vocabulary_size; vocabulary (its fingerprint); encoder (where its weights
+                came from); parameters ({"trained": int, "frozen": int}); step and epoch of the
+                checkpoint; val_loss (nats per word, then; None when not recorded)
   data          name; dir (the folder of --data-dir, "" for the run's own data); split; images and references (how many
                 in all); ids, photos and captions (digests of the image ids, the photos and the references);
                 trained_on (how many of the images the run was trained on; None when it does not know)
@@ -17,7 +17,8 @@ they are computed, BLEU, ROUGE-L and METEOR in 0..1, CIDEr-D in 0..10: papers pr
   level         of all intervals, 0.95
   scores        NAME -> {"value", "low", "high"} for BLEU-1 .. BLEU-4, ROUGE-L, CIDEr-D and, where Java is, METEOR
   baselines     a list of {"name", "about", "scores": NAME -> {"value", "low", "high"}}: what captions that are blind
-                to the photo score: "most common", "shuffled", "nearest", as far as they were asked for and could be had
+                to the photo score: "most common", "shuffled", "nearest", as far as they were asked for
+                and could be had
   health        "captions" and "references": each the dict of `scores.health.summary` (distinct_words, mean_length,
                 and parts of the captions in 0..1: unique, repeats_2, repeats_3, repeats_4, stutters,
                 ends_in_function_word, empty; captions also novel, where the training captions are there);
@@ -109,13 +110,13 @@ def evaluate(run: Run, split: str, *, dir: str = "", rules: search.Rules, beam: 
 
 
 def beside_training(run: Run, found: Evaluation, baselines: str = "cheap") -> Evaluation:
-    """Sets the captions beside the training split: novelty, and what captions blind to the photo score.
+    """Sets the captions beside the training split: novelty, and what blind captions score.
 
     Args:
       run: that wrote the captions.
       found: from `evaluate`.
-      baselines: none; cheap: without the nearest photo's caption where features would have to be computed for it of
-        more than `blind.FEW` training photos; or all.
+      baselines: none; cheap: without the nearest photo's caption where features of more than
+        `blind.FEW` training photos would have to be computed for it; or all.
 
     Returns:
       The evaluation with more in its result. What could not be had is among the notes.
@@ -123,14 +124,15 @@ def beside_training(run: Run, found: Evaluation, baselines: str = "cheap") -> Ev
     try:
         train, notes = _training(run)
     except OSError as error:
-        train, notes = None, [f"the training data cannot be read, so what needs them is left out: {error}"]
+        train, notes = None, [f"what needs the training data is left out: {error}"]
     blinds: list[blind.Blind] = []
     for name, make in _baselines(run, found, train, baselines):
         try:
             blinds.append(make())
         except (UserError, OSError) as error:
             notes.append(f"the baseline {name!r} is left out: {error}")
-    scored, remarks = scoring.score({b.name: b.captions for b in blinds}, found.split.captions) if blinds else ({}, [])
+    systems = {b.name: b.captions for b in blinds}
+    scored, remarks = scoring.score(systems, found.split.captions) if systems else ({}, [])
     before = found.result["notes"]
     result = found.result | {
         "baselines": [{"name": b.name, "about": b.about, "scores": scored[b.name].scores} for b in blinds],
@@ -143,7 +145,7 @@ def beside_training(run: Run, found: Evaluation, baselines: str = "cheap") -> Ev
 def _baselines(
     run: Run, found: Evaluation, train: Split | None, wanted: str
 ) -> Iterator[tuple[str, Callable[[], blind.Blind]]]:
-    """Yields the wanted baselines, by name, as functions that make them; what needs training data only with them."""
+    """Yields the wanted baselines that the data allow: their names, and functions that make them."""
     if wanted == "none":
         return
     split = found.split
@@ -275,7 +277,7 @@ def _health(run: Run, split: Split, captions: Sequence[samples.Caption]) -> dict
 
 
 def _captions_health(run: Run, captions: Sequence[samples.Caption], train: Split | None) -> dict[str, float]:
-    """Measures how varied the captions are, and with the training split how many are not from it."""
+    """Measures how varied the captions are, and with the training split how many are novel."""
     longest = run.config.text.max_length - 2
     known = {tuple(words[:longest]) for words in _words_of(run, train)} if train else None
     return health.summary([caption.words for caption in captions], known)

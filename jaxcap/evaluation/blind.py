@@ -59,7 +59,8 @@ def nearest(run: Run, split: Split, train: Split, *, whatever_it_costs: bool) ->
     views = run.config.images.views if run.config.images.augment == "views" else ("plain",)
     # The cache of training serves, where it has the plain view.
     views = views if "plain" in views else ("plain",)
-    if len(train) > FEW and not whatever_it_costs and not experiment.has_cached_features(run, train, views):
+    cheap = len(train) <= FEW or experiment.has_cached_features(run, train, views)
+    if not cheap and not whatever_it_costs:
         raise UserError(
             f"it needs the features of {len(train):,} training photos, which are not cached "
             "(--baselines all computes them)"

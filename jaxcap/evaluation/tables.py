@@ -32,7 +32,7 @@ def lines(result: Mapping[str, Any]) -> list[str]:
 
 
 def beside(result: Mapping[str, Any], said: Sequence[str]) -> list[str]:
-    """Returns what `evaluation.beside_training` adds to what `lines` said: baselines, novelty, more notes.
+    """Returns what `evaluation.beside_training` adds to `lines`: baselines, novelty, more notes.
 
     Args:
       result: with what was added.
