@@ -1,11 +1,23 @@
 """Fixtures that several files share."""
 
 import gc
+import os
 
 import jax
 import pytest
 
 from tests import small_run
+from tests.devices import virtual_devices
+
+
+def pytest_addoption(parser):
+    parser.addoption("--devices", type=int, metavar="N", help="run on N virtual devices of this machine's processor")
+
+
+def pytest_configure(config):
+    """Asks for the devices of --devices, also for the commands that tests start, before JAX looks for any."""
+    if count := config.getoption("devices"):
+        os.environ.update(virtual_devices(count))
 
 
 @pytest.fixture(scope="session", autouse=True)

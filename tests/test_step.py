@@ -15,6 +15,7 @@ import pytest
 from jaxcap import parallel
 from jaxcap import step as steps
 from tests import tiny
+from tests.devices import virtual_devices
 
 KEY = jax.random.key(7)
 
@@ -155,13 +156,7 @@ def test_one_device_equals_eight(tmp_path):
     for devices in (1, 8):
         folder = tmp_path / str(devices)
         folder.mkdir()
-        # Few cores and many virtual devices can deadlock unless XLA believes in more cores.
-        environment = {
-            **os.environ,
-            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
-            "JAX_PLATFORMS": "cpu",
-            "NPROC": "16",
-        }
+        environment = os.environ | virtual_devices(devices)
         code = f"from pathlib import Path; from tests.test_step import devices_run; devices_run(Path({str(folder)!r}))"
         subprocess.run([sys.executable, "-c", code], check=True, env=environment, cwd=Path(__file__).parents[1])
         results.append(dict(np.load(folder / "results.npz")))

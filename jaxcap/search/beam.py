@@ -148,8 +148,9 @@ def _most_probable(log_probs: jax.Array, beam: int) -> tuple[jax.Array, jax.Arra
     columns = jnp.sort(columns)  # of equals, the first row's first word
     flat = jnp.take_along_axis(log_probs, columns[:, None], axis=-1).reshape(len(columns), -1)  # [B, K * few]
     flat = jnp.pad(flat, ((0, 0), (0, max(0, beam - flat.shape[1]))), constant_values=-jnp.inf)
-    # Without the barrier, XLA may merge later slices into the top-k and then sort everything on the CPU.
-    best, places = jax.lax.optimization_barrier(jax.lax.top_k(flat, beam))
+    # Without the barriers, XLA may merge later slices into the top-k and then sort everything on the CPU. One for each
+    # output: under pmap, XLA rewrites the call of a top-k and aborts where anything takes both of its outputs at once.
+    best, places = map(jax.lax.optimization_barrier, jax.lax.top_k(flat, beam))
     rows = jnp.minimum(places // few, log_probs.shape[1] - 1)
     return best, rows, jnp.take_along_axis(columns, places % few, axis=-1)
 

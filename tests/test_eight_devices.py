@@ -1,0 +1,165 @@
+"""The commands write on eight devices what they write on one.
+
+Words, and all that follows from them, are equal. Other numbers are equal but for rounding: a device that has an eighth
+of the photos adds up in another order.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests import small_run
+from tests.devices import virtual_devices
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[1]
+COUNTS = (1, 8)
+RULES = ("--min-length", "4", "--no-repeat-ngram", "1")  # untrained weights would write <end> and little else
+TRAINING = small_run.SMALL | {
+    "decoder.hidden_dropout": 0.2,
+    "decoder.feature_dropout": 0.2,
+    "train.epochs": 2,
+    "train.captions": "random",
+    "train.select": "CIDEr-D",
+    "self_critical.epochs": 1,
+    "show.tensorboard_every": 1,
+}
+# Eleven photos do not divide by eight, and three are fewer than eight. Ten in calls of five are two calls.
+COMMANDS = {
+    "train": (
+        *("train", "--config", str(small_run.QUICKSTART), "--workdir", "new"),
+        *(f"--config.{key}={value}" for key, value in TRAINING.items()),
+    ),
+    "evaluate": ("evaluate", "--workdir", "trained", "--split", "val", "--beam", "1", "--batch-size", "5", *RULES),
+    "evaluate cached": ("evaluate", "--workdir", "frozen", "--split", "test", "--beam", "3", *RULES),
+    "beam": ("caption", "--workdir", "trained", "photos", "--beam", "3", *RULES),
+    "greedy": ("caption", "--workdir", "trained", "photos", "--beam", "1", "--json", "--attention", "drawn", *RULES),
+    "sampling": ("caption", "--workdir", "frozen", "photos", "--sample", "--batch-size", "5", "--json"),
+    "few": ("caption", "--workdir", "frozen", *(f"photos/{n}.png" for n in range(3)), "--beam", "2", "--json", *RULES),
+}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """For each number of devices, the folder that all commands have run in, and how each of them ended."""
+    found = []
+    for count in COUNTS:
+        folder = tmp_path_factory.mktemp("devices")
+        prepare(folder)
+        ended = {name: run(folder, count, command) for name, command in COMMANDS.items()}
+        found.append(SimpleNamespace(folder=folder, ended=ended))
+    return found
+
+
+def prepare(folder):
+    """Makes two runs, of an encoder that was trained along and of one that was not, and photos to caption."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAXCAP_CACHE", str(folder / "cache"))
+        for name, trainable in (("trained", True), ("frozen", False)):
+            small_run.make(folder / name, data__scenes=110, encoder__trainable=trainable)
+    (folder / "photos").mkdir()
+    random = np.random.default_rng(0)
+    for number in range(11):
+        blocks = random.integers(20, 236, (2, 2, 3)).repeat(20, axis=0).repeat(25, axis=1)
+        pixels = blocks + random.integers(-20, 20, blocks.shape)
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / "photos" / f"{number}.png")
+
+
+def run(folder, count, command):
+    """Runs a command in `folder` on `count` devices; a deadlock ends in TimeoutExpired."""
+    here = {"JAXCAP_CACHE": "cache", "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, "-m", f"jaxcap.{command[0]}", *command[1:]],
+        env=os.environ | virtual_devices(count) | here,
+        cwd=folder,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=600,
+    )
+
+
+def read(folder, name):
+    """The values of a file of JSON or of JSON lines."""
+    text = (folder / name).read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()] if name.endswith("l") else json.loads(text)
+
+
+def assert_equal(one, eight, **tolerance):
+    """Asserts that two values of JSON are equal but for the rounding of numbers that are not whole."""
+    if isinstance(one, dict):
+        assert one.keys() == eight.keys()
+        one, eight = list(one.values()), list(eight.values())
+    if isinstance(one, list):
+        for value, other in zip(one, eight, strict=True):
+            assert_equal(value, other, **tolerance)
+    elif isinstance(one, float):
+        assert eight == pytest.approx(one, **tolerance)
+    else:
+        assert one == eight
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_commands_end_well_and_say_nothing_else(results, name):
+    """What is said on stderr begins with the same words: no warning comes of having several devices."""
+    one, eight = (result.ended[name] for result in results)
+    assert (one.returncode, eight.returncode) == (0, 0), eight.stderr
+    labels = [{line.split(":")[0] for line in ended.stderr.splitlines()} for ended in (one, eight)]
+    assert labels[0] == labels[1]
+
+
+def test_training_gives_the_same_numbers_and_captions(results):
+    """With dropout, validation, and an epoch of self-critical training."""
+    told = []
+    for result, count in zip(results, COUNTS, strict=True):
+        ended = result.ended["train"]
+        assert f"devices: {count} x " in ended.stdout
+        lines = (ended.stdout + ended.stderr).splitlines()
+        told.append([line for line in lines if line.startswith(("  ", "best", "3 held-out"))])
+    assert told[0] == told[1] and len(told[0]) == 3 * 3 + 1 + 3 + 1  # photos an epoch, and what the run ends with
+    one, eight = (read(result.folder / "new", "metrics.jsonl") for result in results)
+    assert [record["split"] for record in one].count("val") == 3 and "reward" in one[-2]
+    assert_equal(one, eight, rel=1e-5)
+
+
+@pytest.mark.parametrize("where", ["trained/evaluation/val-beam1", "frozen/evaluation/test-beam3"])
+def test_evaluation_gives_the_same_captions_and_scores(results, where):
+    one, eight = (result.folder / f"{where}-min4-ngram1" for result in results)
+    captions = read(one, "captions.json")
+    assert len({pair["caption"] for pair in captions}) > 2
+    assert read(eight, "captions.json") == captions
+    images = [read(folder, "images.jsonl") for folder in (one, eight)]
+    assert_equal(*([image.pop("log_prob") for image in part] for part in images), abs=1e-4)
+    assert images[0] == images[1]
+    scores = [read(folder, "scores.json") for folder in (one, eight)]
+    assert_equal(*(part.pop("attention") for part in scores), abs=1e-5)
+    assert scores[0] == scores[1]
+    assert (eight / "report.html").stat().st_size > 1000
+
+
+def test_beam_search_prints_the_same_lines(results):
+    one, eight = (result.ended["beam"].stdout for result in results)
+    assert len({line.split(": ")[1] for line in one.splitlines()}) > 3
+    assert one == eight
+
+
+@pytest.mark.parametrize(("name", "photos"), [("greedy", 11), ("sampling", 11), ("few", 3)])
+def test_json_tells_the_same(results, name, photos):
+    one, eight = (json.loads(result.ended[name].stdout) for result in results)
+    assert len(one) == photos and len({answer["caption"] for answer in one}) > 1
+    assert_equal(one, eight, abs=2e-4)  # printed with four digits
+
+
+def test_attention_is_drawn_alike(results):
+    drawn = [sorted((result.folder / "drawn").iterdir()) for result in results]
+    assert [path.name for path in drawn[0]] == [path.name for path in drawn[1]]
+    assert len(drawn[0]) == 2 * 11
+    for paths in zip(*drawn, strict=True):
+        one, eight = (np.asarray(Image.open(path).convert("RGB"), np.int16) for path in paths)
+        np.testing.assert_allclose(eight, one, atol=1)
