@@ -1,8 +1,8 @@
 """Captions photos with a trained run: `python -m jaxcap.caption --workdir DIR PHOTO_OR_FOLDER ...`."""
 
 import argparse
+import contextlib
 import io
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,53 +12,75 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from jaxcap import errors, figures, flags, images, ranges, run, samples
+from jaxcap import errors, figures, flags, photos, plain, ranges, run, samples
 from jaxcap.data.pipeline import ahead
 from jaxcap.errors import UserError
-from jaxcap.files import write_atomically
+from jaxcap.files import check_writable, write_atomically
 from jaxcap.progress import Progress
 from jaxcap.run import Run
 
 DESCRIPTION = """Write a caption for every photo, of any size and kind; folders are searched for photos, also below.
-A photo that cannot be read is named on stderr and the others go on; the exit code is then 2."""
+A photo or folder that cannot be read is named on stderr and the others go on; the exit code is
+then 2."""
 EXAMPLE = """examples:
   python -m jaxcap.caption --workdir checkpoints/quickstart photo.jpg folder/ --attention out/
   python -m jaxcap.caption --workdir checkpoints/quickstart photo.jpg --sample --temperature 0.7 --top-p 0.9 --seed 1"""
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 SAMPLING = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "seed": 0}
+LONGEST_NAME = 200  # bytes of a drawing's name before its number and kind; a name may have 255
 
 
 class Photo(NamedTuple):
-    """A photo to caption: its place among all, where it lies, and uint8 [H, W, 3] or what is wrong with it."""
+    """A photo to caption: its number among all, where it lies, and what is seen or wrong."""
 
     place: int
-    path: Path
-    pixels: np.ndarray | UserError
+    path: Path | None
+    seen: photos.Seen | UserError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
     options = parse(argv)
+    if options.attention:
+        check_writable(options.attention, "name another folder with --attention")
     trained = run.restore_best(options.workdir)
     caption = searched(trained, options)
-    paths = list(found(options.photos))
-    drawings = Drawings(options.attention) if options.attention else None
-    answers, bad = [], 0
-    with Progress(len(paths), "captions", "photos") as progress:
-        for photo, written in captioned(trained, caption, paths, options.batch_size):
-            if isinstance(photo.pixels, UserError):
-                progress.say(f"error: {photo.pixels}")
+    paths = photos.found(options.photos)
+    drawings = Drawings(options.attention, paths) if options.attention else None
+    answers = json_array() if options.json else contextlib.nullcontext(say)
+    bad = 0
+    with answers as answer, Progress(len(paths), "captions", "photos") as progress:
+        for photo, written in captioned(trained, caption, paths, options.batch_size, bool(drawings)):
+            if written is None:
+                progress.say(f"error: {photo.seen}")
                 bad += 1
-            elif options.json:
-                answers.append(described(photo, written))
             else:
-                tqdm.write(f"{photo.path}: {' '.join(written.words)}", file=sys.stdout)
-            if drawings and written:
-                drawings.add(photo, written)
+                answer(photo.path, written)
+                if drawings:
+                    drawings.add(photo, written)
             progress.update()
-    if options.json:
-        print(json.dumps(answers, indent=2, ensure_ascii=False))
     return 2 if bad else 0
+
+
+def say(path: Path, caption: samples.Caption) -> None:
+    """Prints a caption in a line."""
+    tqdm.write(f"{plain.line(path)}: {' '.join(caption.words)}", file=sys.stdout)
+
+
+@contextlib.contextmanager
+def json_array() -> Iterator[Callable[[Path, samples.Caption], None]]:
+    """Prints captions as one JSON array, each as it comes, so that memory never holds all."""
+    before = "[\n  "
+
+    def add(path: Path, caption: samples.Caption) -> None:
+        nonlocal before
+        item = plain.to_json(described(path, caption), indent=2, ascii_only=True)
+        tqdm.write(before + item.replace("\n", "\n  "), file=sys.stdout, end="")
+        before = ",\n  "
+
+    try:
+        yield add
+    finally:
+        print("[]" if before.startswith("[") else "\n]")
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -112,59 +134,51 @@ def searched(trained: Run, options: argparse.Namespace) -> Callable:
     return run.searching(trained, rules, beam)
 
 
-def found(paths: Sequence[Path]) -> Iterator[Path]:
-    """Yields the files among `paths`, and in the place of each folder the photos in and below it, sorted."""
-    for path in paths:
-        inside = [file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file()]
-        yield from sorted(inside) if inside else [path]
-
-
 def captioned(
-    trained: Run, caption: Callable, paths: Sequence[Path], batch_size: int
+    trained: Run, caption: Callable, paths: Sequence[Path | UserError], batch_size: int, drawn: bool
 ) -> Iterator[tuple[Photo, samples.Caption | None]]:
     """Yields each photo with its caption, in order; one that cannot be read comes with None."""
     size = min(batch_size, len(paths))
+    reader = photos.Reader(trained.config.images.size, drawn)
     with ThreadPoolExecutor(trained.config.images.workers) as pool:
 
         def load(batch: int) -> list[Photo]:
             places = range(len(paths))[batch * size : (batch + 1) * size]
-            return list(pool.map(lambda place: Photo(place, paths[place], decoded(paths[place])), places))
+            return list(pool.map(lambda place: read(reader, place, paths[place]), places))
 
-        for photos in ahead(load, range(-(-len(paths) // size))):
-            good = [photo for photo in photos if not isinstance(photo.pixels, UserError)]
+        for loaded in ahead(load, range(-(-len(paths) // size))):
+            good = [photo for photo in loaded if isinstance(photo.seen, photos.Seen)]
             captions = iter(write(trained, caption, good, size) if good else [])
-            yield from ((photo, next(captions) if isinstance(photo.pixels, np.ndarray) else None) for photo in photos)
+            for photo in loaded:
+                yield photo, next(captions) if isinstance(photo.seen, photos.Seen) else None
 
 
-def decoded(path: Path) -> np.ndarray | UserError:
-    """Reads a photo, or says what is wrong with it."""
+def read(reader: photos.Reader, place: int, path: Path | UserError) -> Photo:
+    """Reads a photo, or keeps what is wrong with it."""
+    if isinstance(path, UserError):
+        return Photo(place, None, path)
     try:
-        if path.is_dir():
-            return UserError(f"there is no photo in the folder {path}")
-        return images.decode(path.read_bytes(), str(path))
-    except OSError as error:
-        return UserError(f"photo {path} cannot be read ({error.strerror})")
+        return Photo(place, path, reader(path))
     except UserError as error:
-        return error
+        return Photo(place, path, error)
 
 
-def write(trained: Run, caption: Callable, photos: Sequence[Photo], size: int) -> list[samples.Caption]:
+def write(trained: Run, caption: Callable, good: Sequence[Photo], size: int) -> list[samples.Caption]:
     """Captions at most `size` photos in one call, filled up so that every call has the same shape."""
-    side = trained.config.images.size
-    views = [images.test_view(photo.pixels, size=side) for photo in photos]
-    places = [photo.place for photo in photos]
-    missing = size - len(photos)
+    views = [photo.seen.view for photo in good]
+    places = [photo.place for photo in good]
+    missing = size - len(good)
     batch = {
         "images": np.stack(views + views[:1] * missing),  # [B, S, S, 3]
         "draw": np.array(places + places[:1] * missing, np.int32),  # [B]
     }
-    return samples.read(caption(trained.params, batch), trained.vocabulary)[: len(photos)]
+    return samples.read(caption(trained.params, batch), trained.vocabulary)[: len(good)]
 
 
-def described(photo: Photo, caption: samples.Caption) -> dict[str, Any]:
+def described(path: Path, caption: samples.Caption) -> dict[str, Any]:
     """Returns all that is known of a caption, for JSON."""
     return {
-        "path": str(photo.path),
+        "path": plain.name(path),
         "caption": " ".join(caption.words),
         "words": caption.words,
         "probabilities": [round(p, 4) for p in caption.probabilities.tolist()],
@@ -174,26 +188,45 @@ def described(photo: Photo, caption: samples.Caption) -> dict[str, Any]:
 
 
 class Drawings:
-    """Writes NAME.png and NAME.gif of each photo into a folder; of two photos of one name, the second is NAME-2."""
+    """Writes NAME.png and NAME.gif of each photo into a folder; the second NAME is NAME-2.
 
-    def __init__(self, folder: Path):
-        self.folder, self._taken = folder, set()
-        if folder.exists() and not folder.is_dir():
-            raise UserError(f"--attention {folder} is a file: name a folder, which is made if it is not there")
+    Args:
+      folder: made if it is not there.
+      paths: of all photos; one of them that lies in the folder is not drawn over.
+    """
+
+    def __init__(self, folder: Path, paths: Sequence[Path | UserError]):
+        self.folder = folder
+        files = [path for path in paths if isinstance(path, Path)]
+        pictures = [path for path in files if path.suffix.lower() in (".png", ".gif")]
+        homes = {parent: parent.resolve() for parent in {path.parent for path in pictures}}
+        inside = [path for path in pictures if homes[path.parent] == folder.resolve()]
+        # Some file systems take A.png and a.png for one.
+        self._taken = {_short(path).casefold() for path in inside}
 
     def add(self, photo: Photo, caption: samples.Caption) -> None:
         """Draws the photo under each word's attention."""
-        name, number = photo.path.stem, 1
-        while name in self._taken:
-            number += 1
-            name = f"{photo.path.stem}-{number}"
-        self._taken.add(name)
+        name = self._free(_short(photo.path))
+        picture = photo.seen.picture
         file = io.BytesIO()
-        figures.attention_figure(photo.pixels, caption.words, caption.attention).save(file, "PNG")
+        figures.attention_figure(picture, caption.words, caption.attention).save(file, "PNG")
         write_atomically(self.folder / f"{name}.png", file.getvalue())
-        write_atomically(
-            self.folder / f"{name}.gif", figures.attention_gif(photo.pixels, caption.words, caption.attention)
-        )
+        animation = figures.attention_gif(picture, caption.words, caption.attention, size=photos.PICTURE)
+        write_atomically(self.folder / f"{name}.gif", animation)
+
+    def _free(self, name: str) -> str:
+        """Returns the name, numbered if it is taken, and takes it."""
+        free, number = name, 1
+        while free.casefold() in self._taken:
+            number += 1
+            free = f"{name}-{number}"
+        self._taken.add(free.casefold())
+        return free
+
+
+def _short(path: Path) -> str:
+    """Returns a photo's name without its kind, short enough to be numbered."""
+    return plain.name(path.stem).encode()[:LONGEST_NAME].decode(errors="ignore")
 
 
 if __name__ == "__main__":

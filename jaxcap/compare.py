@@ -2,28 +2,31 @@
 
 import argparse
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from jaxcap import config as configs
-from jaxcap import errors, flags, workdir
+from jaxcap import errors, flags, plain, workdir
 from jaxcap.errors import UserError
 from jaxcap.evaluation import scoring, tables
 from jaxcap.ranges import KEYS
 from jaxcap.scores import bootstrap
-from jaxcap.text import Vocabulary
 
 DESCRIPTION = """Compare runs by what jaxcap.evaluate wrote: scores with intervals, the validation loss, the keys of the
 config that differ, and the difference in BLEU-4 and CIDEr-D to the first run, with a paired bootstrap interval over the
 images where both captioned the same ones. Runs that cannot be compared are said to be so.
 
-DIR is a run's folder, or one evaluation in it (DIR/evaluation/test-beam5)."""
+DIR is a run's folder, or one evaluation: DIR/evaluation/test-beam5, or what evaluate --out named.
+An evaluation tells all that is compared, so its run may have moved."""
 EXAMPLE = """example, once jaxcap.evaluate has scored both:
   python -m jaxcap.compare checkpoints/quickstart checkpoints/short --split test"""
 SCORES = {"BLEU-4": "BLEU", "CIDEr-D": "CIDEr-D"}  # which scores are shown, and the metric whose statistics make them
+IMAGES = "images.jsonl"
 
 
 class Entry(NamedTuple):
@@ -33,17 +36,19 @@ class Entry(NamedTuple):
       run: the workdir, as typed.
       folder: of the evaluation, or None where the run has not been scored.
       result: what scores.json holds.
-      config: of the run, flat.
-      val_loss: the best, in nats per word; None before the first validation.
-      vocabulary: of the run.
+      config: of the run.
+      val_loss: of the checkpoint, in nats per word; None before the first validation.
+      words: how many the vocabulary holds.
+      vocabulary: its fingerprint.
     """
 
-    run: Path
+    run: str
     folder: Path | None
     result: Mapping[str, Any] | None
-    config: Any
+    config: ConfigDict
     val_loss: float | None
-    vocabulary: Vocabulary
+    words: int
+    vocabulary: str
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     entries = [entry for path in options.runs for entry in read(path, options.split, options.beam)]
     compared = [compare(entries[0], entry) for entry in entries]
     if options.json:
-        print(json.dumps(compared, indent=2, ensure_ascii=False))
+        print(plain.to_json(compared, indent=2, ascii_only=True))
     else:
         print("\n".join(lines(compared, options.split)))
     return 0
@@ -79,22 +84,58 @@ def read(path: Path, split: str, beam: int | None) -> list[Entry]:
     Raises:
       UserError: `path` is neither a run nor an evaluation, or a file is damaged.
     """
-    if (path / "scores.json").is_file():
-        run, wanted = path.resolve().parents[1], {path: _scores(path)}
-    else:
-        results = {file.parent: _scores(file.parent) for file in sorted(path.glob("evaluation/*/scores.json"))}
-        run, wanted = path, {f: r for f, r in results.items() if _asked_for(r, split, beam)}
-    config = workdir.load_config(run)
-    about = config, workdir.validation_loss(run, config.train.select), workdir.load_vocabulary(run)
-    return [Entry(run, folder, result, *about) for folder, result in wanted.items()] or [Entry(run, None, None, *about)]
+    if os.path.isfile(path / "scores.json"):
+        return [_scored(path)]
+    scored = [_scored(file.parent) for file in sorted(path.glob("evaluation/*/scores.json"))]
+    found = [entry._replace(run=str(path)) for entry in scored if _asked_for(entry.result, split, beam)]
+    return found or [_not_scored(path)]
 
 
-def _scores(folder: Path) -> dict[str, Any]:
+def _scored(folder: Path) -> Entry:
+    """Reads an evaluation, which tells of its run what is compared."""
+    file = folder / "scores.json"
     try:
-        result = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
-        return {key: result[key] for key in ("signature", "scores", "data", "search")}
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder / 'scores.json'} cannot be read ({error}): evaluate that run again") from error
+        result = json.loads(file.read_text(encoding="utf-8"))
+        about = result["run"]
+        _check_whole(result)
+        return Entry(
+            run=about["workdir"],
+            folder=folder,
+            result={key: result[key] for key in ("signature", "scores", "data", "search")},
+            config=configs.from_json(json.dumps(about["config"])),
+            val_loss=about["val_loss"],
+            words=about["vocabulary_size"],
+            vocabulary=about["vocabulary"],
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _unreadable(file, error) from error
+
+
+def _not_scored(path: Path) -> Entry:
+    """Reads what is compared of a run without an evaluation."""
+    config, vocabulary = workdir.load_config(path), workdir.load_vocabulary(path)
+    return Entry(
+        run=str(path),
+        folder=None,
+        result=None,
+        config=config,
+        val_loss=workdir.validation_loss(path, config.train.select),
+        words=len(vocabulary),
+        vocabulary=vocabulary.fingerprint,
+    )
+
+
+def _check_whole(result: Mapping[str, Any]) -> None:
+    """Raises KeyError where something is not there that is compared."""
+    parts = {"data": ("split", "ids", "captions"), "search": ("beam",), "scores": SCORES}
+    for section, keys in parts.items():
+        for key in keys:
+            result[section][key]
+
+
+def _unreadable(file: Path, error: Exception) -> UserError:
+    reason = f"no {error}" if isinstance(error, KeyError) else error
+    return UserError(f"{plain.line(file)} cannot be read ({reason}): evaluate that run again")
 
 
 def _asked_for(result: Mapping[str, Any], split: str, beam: int | None) -> bool:
@@ -113,10 +154,10 @@ def compare(first: Entry, entry: Entry) -> dict[str, Any]:
     scored, both = entry.result or {}, bool(first.result and entry.result) and entry is not first
     same = both and all(first.result["data"][key] == entry.result["data"][key] for key in ("ids", "captions"))
     return {
-        "run": str(entry.run),
-        "evaluation": entry.folder and str(entry.folder),
+        "run": plain.name(entry.run),
+        "evaluation": entry.folder and plain.name(entry.folder),
         "val_loss": entry.val_loss,
-        "vocabulary_size": len(entry.vocabulary),
+        "vocabulary_size": entry.words,
         "same_vocabulary": entry.vocabulary == first.vocabulary,
         "signature": scored.get("signature"),
         "scores": scored.get("scores"),
@@ -135,6 +176,11 @@ def _fields_that_differ(first: Mapping[str, Any], other: Mapping[str, Any]) -> l
 def _differences(first: Path, other: Path) -> dict[str, dict[str, float]]:
     """Computes the scores of `other` minus those of `first`, and the interval of the paired bootstrap."""
     before, after = _statistics(first), _statistics(other)
+    if before.keys() != after.keys():
+        raise UserError(
+            f"{plain.line(first / IMAGES)} and {plain.line(other / IMAGES)} "
+            "should hold the same images and do not: evaluate both runs again"
+        )
     found = {}
     for name, metric in SCORES.items():
         room = scoring.METRICS[metric]
@@ -152,11 +198,21 @@ def _differences(first: Path, other: Path) -> dict[str, dict[str, float]]:
 
 def _statistics(folder: Path) -> dict[str, dict[str, list[float]]]:
     """Reads what each image adds to each score."""
+    file = folder / IMAGES
+    found = {}
     try:
-        images = [json.loads(line) for line in (folder / "images.jsonl").read_text(encoding="utf-8").splitlines()]
-        return {image["image"]: image["statistics"] for image in images}
+        # Not splitlines, which also splits where JSON does not: at U+2028 in an image's name.
+        for line in file.read_text(encoding="utf-8").split("\n"):
+            if line:
+                image = json.loads(line)
+                found[image["image"]] = image["statistics"]
+        for metric in SCORES.values():
+            table = np.array([statistics[metric] for statistics in found.values()], np.float64)  # [N, S]
+            if not np.isfinite(table).all():
+                raise ValueError(f"a number of {metric} is none")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder / 'images.jsonl'} cannot be read ({error}): evaluate that run again") from error
+        raise _unreadable(file, error) from error
+    return found
 
 
 def lines(compared: Sequence[Mapping[str, Any]], split: str) -> list[str]:

@@ -30,8 +30,9 @@ def exit_with(main: Callable[[], int | None]) -> NoReturn:
 
     Where the reader of a pipe, such as `head`, went before the last line: 141, as shells say it of SIGPIPE.
     """
-    _quiet_pillow()
-    _write_utf8()
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # libraries warn programmers; `python -W default` shows it
+    _make_printable()
     try:
         code = main() or 0
         sys.stdout.flush()
@@ -51,16 +52,11 @@ def exit_with(main: Callable[[], int | None]) -> NoReturn:
     sys.exit(2)
 
 
-def _quiet_pillow() -> None:
-    """Silences Pillow's warnings, of large photos and small damage: a photo is either decoded or named in an error.
-
-    Here and for good, as filters belong to the whole process: set around each call, they would be lost in its threads.
-    """
-    warnings.filterwarnings("ignore", module=r"PIL\.")
-
-
-def _write_utf8() -> None:
-    """Lets captions be printed where the locale knows ASCII alone, as in many containers."""
+def _make_printable() -> None:
+    """Lets every caption and name be printed, whatever the locale's encoding lacks."""
     for stream in (sys.stdout, sys.stderr):
-        if codecs.lookup(stream.encoding or "ascii").name == "ascii":
+        is_ascii = codecs.lookup(stream.encoding or "ascii").name == "ascii"
+        if is_ascii and not os.environ.get("PYTHONIOENCODING"):  # as in many containers, where nobody chose it
             stream.reconfigure(encoding="utf-8", errors=stream.errors)
+        elif stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")

@@ -1,7 +1,6 @@
 """Scores a trained run: `python -m jaxcap.evaluate --workdir DIR --split val|test [--beam K] [--data-dir DIR]`."""
 
 import argparse
-import json
 import re
 import sys
 from collections.abc import Sequence
@@ -10,21 +9,31 @@ from typing import Any
 
 import numpy as np
 
-from jaxcap import errors, flags, ranges, report, run, samples, workdir, writers
+from jaxcap import errors, flags, plain, ranges, report, run, samples, workdir, writers
 from jaxcap.digests import digest_json
-from jaxcap.evaluation import Evaluation, evaluate, tables
-from jaxcap.files import write_atomically
+from jaxcap.errors import UserError
+from jaxcap.evaluation import BASELINES, Evaluation, beside_training, blind, evaluate, tables
+from jaxcap.files import check_writable, write_atomically
 
-DESCRIPTION = """Caption a split with the run's best checkpoint and score it: BLEU, ROUGE-L, CIDEr-D and, where Java is,
-METEOR, each with a bootstrap interval and blind baselines beside it; the health of captions and attention.
+DESCRIPTION = f"""Caption a split with the run's best checkpoint and score it: BLEU, ROUGE-L, CIDEr-D and,
+where Java is, METEOR, each with a bootstrap interval; the health of captions and attention; and
+what captions score that are blind to the photo:
+  most common    the most common training caption for every photo
+  shuffled       the run's own captions, each given to another photo
+  nearest        the first caption of the training photo that looks most like it; by default only
+                 where the features of the training photos are cached, or these are {blind.FEW:,}
+                 at most: --baselines all computes them
+These come last: what fails there is said in a note, and the scores stand.
 
-Written to DIR/evaluation/SPLIT-beamK (with the folder's name for --data-dir, and any rule that is not the run's):
-  scores.json    all numbers
+Written to DIR/evaluation/SPLIT-beamK (with the folder's name for --data-dir, and any rule that is
+not the run's), or to the folder of --out, which jaxcap.compare reads when it is named:
   captions.json  the captions in COCO's result format
   images.jsonl   one line an image: its caption and what it adds to each score
+  scores.json    all numbers, and the run's config
   report.html    a page with curves, scores and photos whose words light their regions"""
-EXAMPLE = """example:
-  python -m jaxcap.evaluate --workdir checkpoints/quickstart --split test --beam 5"""
+EXAMPLE = """examples:
+  python -m jaxcap.evaluate --workdir checkpoints/quickstart --split test --beam 5
+  python -m jaxcap.evaluate --workdir /kaggle/input/run --split val --out scores"""
 GALLERY = 12  # photos of the report from each of the best, the middle and the worst
 
 
@@ -33,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parse(argv)
     trained = run.restore_best(options.workdir)
     rules, beam = flags.rules(options, trained.config)
+    check_writable(options.out or options.workdir / "evaluation", "name another folder with --out")
     found = evaluate(
         trained,
         options.split,
@@ -41,13 +51,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         beam=beam,
         batch_size=options.batch_size,
     )
-    folder = options.workdir / "evaluation" / folder_name(found.result)
-    write(folder, found)
-    if options.json:
-        print(json.dumps(found.result, indent=2))
-    else:
-        print("\n".join(tables.lines(found.result)))
-    print(f"written to {folder}", file=sys.stderr)
+    if not options.json:
+        print("\n".join(tables.lines(found.result)), flush=True)
+    folder = options.out or options.workdir / "evaluation" / folder_name(found.result)
+    try:
+        write_captions(folder, found)
+        photos = gallery(found)
+        write_scores(folder, found.result, photos)
+        said = found.result["notes"]
+        found = beside_training(trained, found, options.baselines)
+        write_scores(folder, found.result, photos)
+    except UserError as error:
+        advice = "the scores are printed; --out names another folder for the files"
+        raise UserError(f"{error} ({advice})") from error
+    finally:
+        if options.json:  # once and whole, whatever came after the scores
+            print(plain.to_json(found.result, indent=2, ascii_only=True), flush=True)
+    if not options.json:
+        print("\n".join(["", *tables.beside(found.result, said)]))
+    print(f"written to {plain.line(folder)}", file=sys.stderr)
     return 0
 
 
@@ -64,6 +86,13 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         default="",
         metavar="DIR",
         help="score on this folder of any known layout instead of the run's own data",
+    )
+    parser.add_argument("--out", type=flags.path, metavar="OUT", help="write here instead of DIR/evaluation/...")
+    parser.add_argument(
+        "--baselines",
+        choices=BASELINES,
+        default="cheap",
+        help="blind captions to score: all; cheap: nearest only where it costs little; none (cheap)",
     )
     flags.add_search(parser)
     parser.add_argument("--json", action="store_true", help="print scores.json instead of the table")
@@ -83,29 +112,31 @@ def folder_name(result: dict[str, Any]) -> str:
     return "-".join([*parts, *["unk"] * how["unk"]])
 
 
-def write(folder: Path, found: Evaluation) -> None:
-    """Writes the files of an evaluation, scores.json last: where it stands, all of them do."""
-    result, split = found.result, found.split
+def write_captions(folder: Path, found: Evaluation) -> None:
+    """Writes the captions, and what each adds to the scores."""
+    data, ids = found.result["data"]["name"], found.split.ids
     texts = [" ".join(caption.words) for caption in found.captions]
-    pairs = [
-        {"image_id": image_id(result["data"]["name"], id), "caption": text}
-        for id, text in zip(split.ids, texts, strict=True)
-    ]
-    images = [
-        {
+    pairs = []
+    for id, text in zip(ids, texts, strict=True):
+        pairs.append({"image_id": image_id(data, id), "caption": text})
+    write_atomically(folder / "captions.json", plain.to_json(pairs, indent=0) + "\n")
+    lines = []
+    for row, (id, text) in enumerate(zip(ids, texts, strict=True)):
+        image = {
             "image": id,
             "caption": text,
             "log_prob": round(found.captions[row].log_prob, 5),
             "statistics": {metric: rows[row].tolist() for metric, rows in found.rows.items()},
         }
-        for row, (id, text) in enumerate(zip(split.ids, texts, strict=True))
-    ]
-    metrics = writers.read_lines(Path(result["run"]["workdir"]) / workdir.METRICS)
-    report.write(folder / "report.html", result, metrics, gallery(found))
-    write_atomically(folder / "captions.json", json.dumps(pairs, indent=0, ensure_ascii=False) + "\n")
-    lines = (json.dumps(image, ensure_ascii=False) + "\n" for image in images)
+        lines.append(plain.to_json(image) + "\n")
     write_atomically(folder / "images.jsonl", "".join(lines))
-    write_atomically(folder / "scores.json", json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_scores(folder: Path, result: dict[str, Any], photos: Sequence[report.Photo]) -> None:
+    """Writes the numbers, and the report of them."""
+    write_atomically(folder / "scores.json", plain.to_json(result, indent=2) + "\n")
+    metrics = writers.read_lines(Path(result["run"]["folder"]) / workdir.METRICS)
+    report.write(folder / "report.html", result, metrics, photos)
 
 
 def image_id(data: str, id: str) -> int | str:

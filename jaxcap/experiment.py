@@ -328,17 +328,15 @@ def cached_features(
     The workdir `folder`, where one is given, is noted in the cache.
     """
     section = config.images
-    transform = {"views": views, "resize": section.resize, "size": section.size, "levels": config.encoder.levels}
-    key = features.cache_key(fingerprint, transform, split.photos)
-    root = Path(section.cache_dir).expanduser() if section.cache_dir else cache_root() / "features"
+    path, key = _features_place(config, fingerprint, split, views)
 
     def encode(encoder: Any, photos: jax.Array) -> jax.Array:
         # Halved on the device: half the bytes to bring back.
         return model.apply({"params": {"encoder": encoder}}, photos, method="encode").astype(jnp.float16)
 
     one = jax.ShapeDtypeStruct((1, section.size, section.size, 3), jnp.uint8)
-    path = features.fill(
-        root / key[:16],
+    features.fill(
+        path,
         split.photo,
         split.ids,
         partial(parallel.compile_per_image(encode), params["encoder"]),
@@ -353,6 +351,21 @@ def cached_features(
     if folder is not None:
         uses.record_use(path, folder)
     return features.open(path)
+
+
+def has_cached_features(run: Any, split: Split, views: tuple[str, ...] = ("plain",)) -> bool:
+    """Tells whether `plain_inputs` of the same arguments reads features and has none to compute."""
+    path, _ = _features_place(run.config, run.facts["fingerprint"], split, views)
+    return not run.config.encoder.trainable and path.exists()
+
+
+def _features_place(config: ConfigDict, fingerprint: str, split: Split, views: tuple[str, ...]) -> tuple[Path, str]:
+    """Returns the folder of a split's feature cache, and the cache's key."""
+    section = config.images
+    transform = {"views": views, "resize": section.resize, "size": section.size, "levels": config.encoder.levels}
+    key = features.cache_key(fingerprint, transform, split.photos)
+    root = Path(section.cache_dir).expanduser() if section.cache_dir else cache_root() / "features"
+    return root / key[:16], key
 
 
 def photos(config: ConfigDict, split: Split, *, augment: bool) -> pipeline.Inputs:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from jaxcap.errors import is_out_of_space, out_of_space
+from jaxcap.errors import UserError, is_out_of_space, out_of_space
 
 
 def cache_root() -> Path:
@@ -75,17 +75,40 @@ def _lies_at(file: IO, path: Path) -> bool:
         return False
 
 
+def check_writable(folder: os.PathLike | str, advice: str) -> None:
+    """Makes sure, before long work, that files can be written into `folder`, there or not yet.
+
+    Args:
+      folder: where files will go; nothing is left there, and it is not made.
+      advice: what to do where it cannot be written.
+
+    Raises:
+      UserError: it cannot be written.
+    """
+    place = Path(folder)
+    while not os.path.lexists(place):
+        place = place.parent
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except NotADirectoryError as error:
+        raise UserError(f"cannot write to {folder}, for {place} is a file: {advice}") from error
+    except OSError as error:
+        raise UserError(f"cannot write to {folder} ({error.strerror}): {advice}") from error
+
+
 def write_atomically(path: os.PathLike | str, content: str | bytes) -> None:
     """Writes `content` beside `path` and renames it into place, so that a reader sees all of it or nothing.
 
     Raises:
-      UserError: the disk is full; nothing is left behind.
+      UserError: the disk is full, or the place cannot be written; nothing is left behind.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     data = content.encode() if isinstance(content, str) else content
-    with space_checked(path):
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A whole name before the random letters could be longer than a name may be.
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
@@ -95,6 +118,11 @@ def write_atomically(path: os.PathLike | str, content: str | bytes) -> None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
             raise
+    except OSError as error:
+        if is_out_of_space(error):
+            raise out_of_space(error, path) from error
+        reason = f"{path} cannot be written ({error.strerror})"
+        raise UserError(f"{reason}: mend that, or choose another place for it") from error
 
 
 def _umask() -> int:

@@ -1,6 +1,7 @@
 """A photo from its encoded bytes to the numbers an encoder sees: decode, resize, crop, mirror, recolour, normalise."""
 
 import io
+from typing import BinaryIO
 
 import jax
 import jax.numpy as jnp
@@ -78,6 +79,16 @@ def decode(data: bytes, name: str) -> np.ndarray:
     except Exception as error:  # Pillow's decoders meet damage with some ten kinds of exception
         raise UserError(f"photo {name} is damaged or cut short ({error}): replace or remove it") from error
     return np.asarray(image if turn is None else image.transpose(turn))  # [H, W, 3]
+
+
+def decoded_pixels(file: BinaryIO) -> int:
+    """Reads from a photo's head how many pixels `decode` makes of it; 0 where that will fail."""
+    try:
+        with Image.open(file, formats=FORMATS) as image:
+            image.draft(None, (_AMPLE, _AMPLE))
+            return image.width * image.height
+    except Exception:  # as in decode, which says what it is
+        return 0
 
 
 def _orientation(image: Image.Image) -> int:

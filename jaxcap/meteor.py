@@ -83,11 +83,14 @@ def _run(orders: str) -> list[str]:
     # In a French locale Java would read and write decimal commas.
     english = ["-Duser.language=en", "-Duser.country=US", "-Dfile.encoding=UTF-8"]
     command = [_java(), *english, "-Xmx2G", "-jar", str(_program()), "-", "-", "-stdio", "-l", "en", "-norm"]
-    result = subprocess.run(command, input=orders.encode(), capture_output=True)
+    try:
+        result = subprocess.run(command, input=orders.encode(errors="replace"), capture_output=True)
+    except OSError as error:
+        raise UserError(f"METEOR's Java program could not be started ({error.strerror})") from error
     if result.returncode:
         complaint = result.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
         raise UserError(f"METEOR's Java program failed with code {result.returncode}: {complaint[-1]}")
-    return result.stdout.decode().splitlines()
+    return result.stdout.decode(errors="replace").splitlines()
 
 
 def _java() -> str:

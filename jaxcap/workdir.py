@@ -150,5 +150,10 @@ def _read(path: Path, name: str, parse):
                 "train anew in another --workdir"
             ) from None
         raise UserError(f"no run in {path}: it holds no {name} (train one with --workdir {path})") from None
+    except NotADirectoryError:
+        advice = "that is a file (--workdir names the folder of a run)"
+        raise UserError(f"no run in {path}: {advice}") from None
+    except OSError as error:
+        raise UserError(f"{path / name} cannot be read ({error.strerror})") from error
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path / name} cannot be read ({error}): the run is damaged") from error

@@ -1,6 +1,10 @@
 """The command caption: photos of every kind in, a line each out; bad ones named, attention drawn, draws seeded."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +13,7 @@ from PIL import Image
 from jaxcap import caption, experiment, images, run, samples, search
 from jaxcap.errors import UserError
 from jaxcap.evaluation import splits
+from jaxcap.photos import Seen, found
 from jaxcap.run import restore_best
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -106,8 +111,9 @@ def test_attention_is_drawn_and_photos_of_one_name_do_not_overwrite_each_other(m
 
 def test_an_empty_caption_can_be_drawn(tmp_path):
     empty = samples.Caption([], np.zeros((0, 16)), np.zeros(0), -1.0)
-    photo = caption.Photo(0, tmp_path / "a.jpg", np.zeros((20, 30, 3), np.uint8))
-    caption.Drawings(tmp_path / "out").add(photo, empty)
+    pixels = np.zeros((20, 30, 3), np.uint8)
+    photo = caption.Photo(0, tmp_path / "a.jpg", Seen(pixels, pixels))
+    caption.Drawings(tmp_path / "out", []).add(photo, empty)
     assert len(list((tmp_path / "out").iterdir())) == 2
 
 
@@ -131,7 +137,7 @@ def test_one_photo_twice_is_drawn_twice(made_run, photos, capsys):
 
 
 def test_files_are_found_sorted_and_an_empty_folder_is_named(made_run, photos, tmp_path, capsys):
-    assert [str(path.relative_to(photos)) for path in caption.found([photos])] == sorted([*GOOD, "cut.jpg"])
+    assert [str(path.relative_to(photos)) for path in found([photos])] == sorted([*GOOD, "cut.jpg"])
     assert run_command(made_run, tmp_path) == 2
     out, err = capsys.readouterr()
     assert out == "" and f"error: there is no photo in the folder {tmp_path}" in err
@@ -156,6 +162,9 @@ def test_the_encoder_sees_what_it_saw_in_training(made_run, photos, monkeypatch)
         (["--beam", "0"], "--beam: 0: must be a whole number from 1"),
         (["--batch-size", "0"], "--batch-size: 0: must be a whole number from 1"),
         (["--attention", __file__], "is a file"),
+        (["--attention", f"{__file__}/below/here"], "is a file"),
+        (["--attention", "/proc/here"], "cannot write to /proc/here"),
+        (["--workdir", __file__], "that is a file"),
         (["--workdir", "/nowhere"], "/nowhere"),
     ],
     ids=lambda value: " ".join(value)[:30] if isinstance(value, list) else "",
@@ -165,3 +174,128 @@ def test_a_mistake_is_one_line(made_run, photos, arguments, said):
         run_command(made_run, photos / "colour.jpg", *arguments)
     assert said in str(mistake.value)
     assert "\n" not in str(mistake.value)
+
+
+def test_a_name_that_is_not_utf8_is_printed_and_drawn(made_run, photos, tmp_path, capsys):
+    name = os.fsdecode(b"caf\xe9\n.jpg")
+    (tmp_path / name).write_bytes((photos / "colour.jpg").read_bytes())
+    assert run_command(made_run, tmp_path, "--beam", 1, "--attention", tmp_path / "out") == 0
+    assert capsys.readouterr().out.startswith(f"{tmp_path}/caf\\xe9\\n.jpg: ")
+    assert len(list((tmp_path / "out").iterdir())) == 2
+    run_command(made_run, tmp_path / name, "--beam", 1, "--json")
+    [answer] = answers(capsys)
+    assert answer["path"].encode() == os.fsencode(tmp_path) + rb"/caf\xe9" + b"\n.jpg"
+
+
+def test_a_folder_that_cannot_be_listed_is_named_and_the_others_go_on(made_run, photos, monkeypatch, capsys):
+    scan = os.scandir
+
+    def refused(path):
+        if Path(path).name == "below":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    (photos / "cut.jpg").rename(photos / "cut")
+    try:
+        assert run_command(made_run, photos, "--beam", 1) == 2
+    finally:
+        (photos / "cut").rename(photos / "cut.jpg")
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 4
+    [said] = [line for line in err.splitlines() if line.startswith("error")]
+    assert f"the folder {photos / 'below'} cannot be searched (Permission denied)" in said
+
+
+def test_what_is_no_photo_is_named_and_waited_on_by_nobody(made_run, photos, tmp_path, monkeypatch, capsys):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    (tmp_path / "loop.jpg").symlink_to(tmp_path / "loop.jpg")
+    (tmp_path / "huge.jpg").write_bytes(bytes(100_000))
+    monkeypatch.setattr("jaxcap.photos.MOST_BYTES", 90_000)
+    assert run_command(made_run, tmp_path, "/dev/zero", photos / "colour.jpg", "--beam", 1) == 2
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 1
+    said = [line.split("/")[-1] for line in err.splitlines() if line.startswith("error")]
+    assert [line.split(" ")[0] for line in said] == ["gone.jpg", "huge.jpg", "loop.jpg", "pipe.jpg", "zero"]
+    assert "more than 0 MB" in said[1] and "a pipe or a device" in said[3]
+
+
+def test_hidden_files_are_no_photos_and_no_link_is_followed_round(tmp_path):
+    for name in ("a.jpg", "._a.jpg", ".b.png", ".hidden/c.jpg", "d.jpg/e.JPEG", "f.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "round").symlink_to(tmp_path)
+    assert found([tmp_path]) == [tmp_path / "a.jpg", tmp_path / "d.jpg" / "e.JPEG"]
+    assert found([tmp_path / ".b.png", tmp_path / "round"])[0] == tmp_path / ".b.png"  # named, so meant
+
+
+def test_the_workdir_is_only_read(made_run, photos):
+    def state():
+        return {path: path.stat().st_mtime_ns for path in [made_run, *made_run.rglob("*")]}
+
+    before = state()
+    run_command(made_run, photos / "colour.jpg", "--beam", 1)
+    assert state() == before
+
+
+def test_a_place_for_drawings_is_looked_at_before_the_work(made_run, photos, monkeypatch):
+    monkeypatch.setattr(run, "restore_best", None)
+    with pytest.raises(UserError, match="cannot write to"):
+        run_command(made_run, photos, "--attention", photos / "colour.jpg" / "out")
+
+
+def test_long_names_are_cut_and_kept_apart(made_run, photos, tmp_path):
+    for last in "ab":
+        (tmp_path / f"{'é' * 122}{last}.jpg").write_bytes((photos / "colour.jpg").read_bytes())
+    (tmp_path / f"{'n' * 246}.jpg").write_bytes((photos / "colour.jpg").read_bytes())
+    assert run_command(made_run, tmp_path, "--beam", 1, "--attention", tmp_path / "out") == 0
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    stems = ("n" * 200, f"{'é' * 100}-2", "é" * 100)
+    assert names == sorted(f"{stem}.{kind}" for stem in stems for kind in ("gif", "png"))
+
+
+def test_a_photo_in_the_folder_of_drawings_is_not_drawn_over(made_run, photos, tmp_path):
+    photo = tmp_path / "A.png"
+    photo.write_bytes((photos / "grey.PNG").read_bytes())
+    assert run_command(made_run, photo, "--beam", 1, "--attention", tmp_path) == 0
+    assert photo.read_bytes() == (photos / "grey.PNG").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["A-2.gif", "A-2.png", "A.png"]
+
+
+def test_json_is_whole_when_drawing_fails_on_the_way(made_run, photos, tmp_path, monkeypatch, capsys):
+    def full(path, content):
+        raise UserError("no space left")
+
+    monkeypatch.setattr(caption, "write_atomically", full)
+    with pytest.raises(UserError, match="no space left"):
+        run_command(made_run, photos, "--beam", 1, "--json", "--attention", tmp_path)
+    assert len(answers(capsys)) == 1
+
+
+def test_json_without_a_caption_is_an_empty_list(made_run, photos, capsys):
+    assert run_command(made_run, photos / "cut.jpg", "--beam", 1, "--json") == 2
+    assert answers(capsys) == []
+
+
+MEASURED = """import re, sys
+from jaxcap import caption
+caption.main(sys.argv[1:])
+# Of this program alone: what getrusage tells counts the parent's memory in.
+print(re.search(r"VmHWM:\\s*(\\d+) kB", open("/proc/self/status").read())[1])"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells the peak of the memory there")
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_many_large_photos_take_no_more_memory_than_one(made_run, tmp_path, mode):
+    """A photo of 24 megapixels takes 72 MB decoded, and several times that while it is decoded."""
+    Image.new(mode, (6000, 4000), (200, 30, 40, 128)[: len(mode)]).save(tmp_path / "0.png", compress_level=1)
+    for number in range(1, 16):
+        os.link(tmp_path / "0.png", tmp_path / f"{number}.png")
+    arguments = ["--workdir", str(made_run), "--beam", "1", "--batch-size", "64", str(tmp_path)]
+    command = [sys.executable, "-c", MEASURED, *arguments]
+    said = subprocess.run(command, cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, text=True, check=True).stdout
+    *captions, peak = said.splitlines()
+    assert len(captions) == 16
+    assert int(peak) < 950_000  # kB

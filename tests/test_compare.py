@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from jaxcap import compare
+from jaxcap import workdir as workdirs
 from jaxcap.digests import digest_set
 from jaxcap.errors import UserError
 from jaxcap.evaluation import scoring
@@ -29,25 +30,35 @@ def copied(share):
     return [REFERENCES[i][0] if i < share * IMAGES else noise[i] for i in range(IMAGES)]
 
 
-def write_scores(workdir, captions, *, split="test", beam=5, first=0, order=1):
+def write_scores(workdir, captions, *, split="test", beam=5, first=0, order=1, named="{}.jpg".format):
     """Writes an evaluation of made-up captions as the command evaluate does."""
     images = list(range(first, IMAGES))[::order]
     scored, _ = scoring.score({"run": [captions[i] for i in images]}, [REFERENCES[i] for i in images])
-    ids = [f"{i}.jpg" for i in images]
+    ids = [named(i) for i in images]
+    config, vocabulary = workdirs.load_config(workdir), workdirs.load_vocabulary(workdir)
     result = {
         "signature": f"data:made|split:{split}|ids:{digest_set(ids)}|beam:{beam}",
         "scores": scored["run"].scores,
         "data": {"split": split, "ids": digest_set(ids), "captions": digest_set(ids)},
         "search": {"beam": beam},
+        "run": {
+            "workdir": str(workdir),
+            "config": config.to_dict(),
+            "val_loss": workdirs.validation_loss(workdir, "loss"),
+            "vocabulary_size": len(vocabulary),
+            "vocabulary": vocabulary.fingerprint,
+        },
     }
     rows = scored["run"].rows
     lines = [
-        json.dumps({"image": id, "statistics": {metric: rows[metric][row].tolist() for metric in rows}})
+        json.dumps(
+            {"image": id, "statistics": {metric: rows[metric][row].tolist() for metric in rows}}, ensure_ascii=False
+        )
         for row, id in enumerate(ids)
     ]
     folder = workdir / "evaluation" / f"{split}-beam{beam}"
     folder.mkdir(parents=True)
-    (folder / "images.jsonl").write_text("\n".join(lines) + "\n")
+    (folder / "images.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (folder / "scores.json").write_text(json.dumps(result))
     return folder
 
@@ -169,3 +180,50 @@ def test_a_folder_that_is_no_run_is_named(two, tmp_path):
         compare.main(list(map(str, two)))
     with pytest.raises(UserError, match="DIR"):
         compare.main([])
+
+
+def test_an_evaluation_is_read_when_its_run_has_gone(two, tmp_path, capsys):
+    before = as_json(capsys, *two)
+    out = shutil.copytree(two[1] / "evaluation" / "test-beam5", tmp_path / "out")
+    shutil.rmtree(two[1])
+    _, moved = as_json(capsys, two[0], out)
+    assert moved == before[1] | {"evaluation": str(out)}
+
+
+def test_any_image_id_is_compared(tmp_path, capsys):
+    """Line breaks of every kind, tabs and quotes in an id divide nothing."""
+    strange = ["\u2028", "\u2029", "\x85", "\x0c", "\t", "\n", "\r\n", '"', "\\", ","]
+    runs = make_run(tmp_path / "plain"), make_run(tmp_path / "better")
+    for run, share in zip(runs, (0.2, 0.6), strict=True):
+        write_scores(run, copied(share), named=lambda i: f"a{strange[i % len(strange)]}{i}.jpg")
+    _, second = as_json(capsys, *runs)
+    assert second["differences"]["CIDEr-D"]["value"] > 0
+
+
+@pytest.mark.parametrize("wrong", ["NaN", "Infinity", "null", '"x"'])
+def test_a_number_that_is_none_is_named(two, wrong):
+    file = two[1] / "evaluation" / "test-beam5" / "images.jsonl"
+    lines = file.read_text().split("\n")
+    image = json.loads(lines[3])
+    image["statistics"]["CIDEr-D"][0] = 77.5
+    lines[3] = json.dumps(image).replace("77.5", wrong)
+    file.write_text("\n".join(lines))
+    with pytest.raises(UserError, match="images.jsonl cannot be read"):
+        compare.main(list(map(str, two)))
+
+
+def test_evaluations_that_hold_other_images_than_they_say_are_named(two):
+    file = two[1] / "evaluation" / "test-beam5" / "images.jsonl"
+    file.write_text("\n".join(file.read_text().split("\n")[1:]))
+    with pytest.raises(UserError, match="should hold the same images"):
+        compare.main(list(map(str, two)))
+
+
+@pytest.mark.parametrize("key", ["run", "data", "scores"])
+def test_scores_that_lack_a_part_are_named(two, key):
+    file = two[1] / "evaluation" / "test-beam5" / "scores.json"
+    result = json.loads(file.read_text())
+    del result[key]
+    file.write_text(json.dumps(result))
+    with pytest.raises(UserError, match=f"scores.json cannot be read .no '{key}'"):
+        compare.main(list(map(str, two)))

@@ -46,6 +46,13 @@ def test_captions_can_be_printed_where_the_locale_knows_ascii_alone():
     assert (ran.stdout.decode("utf-8"), ran.stderr, ran.returncode) == ("un caf\xe9 caf\xe9\n", b"", 0)
 
 
+def test_a_letter_that_the_terminal_lacks_and_a_librarys_warning_end_nothing():
+    main = "lambda: (__import__('warnings').warn('two\\nlines'), print('caf\\xe9'))[1]"
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    ended = subprocess.run([sys.executable, "-c", program(main)], capture_output=True, text=True, env=environment)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "caf\\xe9\n", "")
+
+
 def program(main: str) -> str:
     """A command whose main is the expression `main`."""
     fail = "fail = lambda error: (_ for _ in ()).throw(error)"

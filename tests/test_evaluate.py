@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jaxcap import compare, evaluate, experiment, flags, meteor, plain, scores, search
 from jaxcap import config as configs
-from jaxcap import evaluate, experiment, flags, meteor, scores, search
+from jaxcap import evaluation as evaluations
 from jaxcap.errors import UserError
-from jaxcap.evaluation import scoring, splits, tables
+from jaxcap.evaluation import blind, scoring, splits, tables
 from jaxcap.run import restore_best
 from tests import small_run
 
@@ -281,6 +282,131 @@ def test_a_split_that_is_not_there_is_said_with_those_that_are(made_run, tmp_pat
     assert not (workdir / "evaluation").exists()
 
 
+def listed(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def test_out_is_written_instead_of_the_workdir_and_can_be_compared(made_run, scored, tmp_path, capsys):
+    before = listed(made_run)
+    run_command(made_run, "--split", "val", "--out", str(tmp_path / "made" / "out"))
+    assert listed(made_run) == before
+    assert read(tmp_path / "made" / "out", "captions.json") == read(scored, "captions.json")
+    capsys.readouterr()
+    compare.main([str(scored), str(tmp_path / "made" / "out"), "--json"])
+    _, second = json.loads(capsys.readouterr().out)
+    assert second["differences"]["CIDEr-D"] == {"value": 0, "low": 0, "high": 0}
+
+
+def test_a_place_that_cannot_be_written_is_said_before_the_work(made_run, monkeypatch):
+    monkeypatch.setattr(evaluate, "evaluate", None)
+
+    def refused(dir):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("jaxcap.files.tempfile.TemporaryFile", refused)
+    with pytest.raises(UserError, match=r"evaluation \(Read-only file system\): name another folder with --out"):
+        run_command(made_run, "--split", "val")
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]], ids=["table", "json"])
+def test_a_place_that_is_lost_on_the_way_costs_no_score(made_run, tmp_path, monkeypatch, capsys, flags):
+    def refused(**options):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("jaxcap.files.tempfile.mkstemp", refused)
+    with pytest.raises(UserError, match="Read-only file system.*--out"):
+        run_command(made_run, "--split", "val", "--out", str(tmp_path / "out"), *flags)
+    out = capsys.readouterr().out
+    assert json.loads(out)["scores"]["BLEU-4"] if flags else "BLEU-4" in out
+    assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]], ids=["table", "json"])
+def test_captions_and_scores_are_kept_and_printed_before_the_baselines(made_run, tmp_path, monkeypatch, capsys, flags):
+    def stopped(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluate, "beside_training", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        run_command(made_run, "--split", "val", "--out", str(tmp_path), *flags)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "captions.json",
+        "images.jsonl",
+        "report.html",
+        "scores.json",
+    ]
+    out = capsys.readouterr().out
+    assert json.loads(out) == read(tmp_path) if flags else "BLEU-4" in out
+
+
+@pytest.mark.parametrize("error", [UserError("photo 3 is damaged"), OSError(5, "Input/output error")], ids=repr)
+def test_a_baseline_that_fails_is_a_note(made_run, tmp_path, monkeypatch, capsys, error):
+    def failing(*arguments):
+        raise error
+
+    monkeypatch.setattr(blind, "_mean_features", failing)
+    assert run_command(made_run, "--split", "val", "--out", str(tmp_path)) == 0
+    result = read(tmp_path)
+    assert [baseline["name"] for baseline in result["baselines"]] == ["most common", "shuffled"]
+    assert f"the baseline 'nearest' is left out: {error}" in result["notes"]
+    assert f"the baseline 'nearest' is left out: {error}" in capsys.readouterr().out.splitlines()
+
+
+def test_training_data_that_cannot_be_read_are_a_note(made_run, tmp_path, monkeypatch):
+    def failing(config):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(splits, "load_training", failing)
+    assert run_command(made_run, "--split", "val", "--out", str(tmp_path)) == 0
+    assert [baseline["name"] for baseline in read(tmp_path)["baselines"]] == ["shuffled"]
+    assert any("Permission denied" in note for note in read(tmp_path)["notes"])
+
+
+def test_nearest_is_computed_where_it_costs_little_or_is_asked_for(frozen_run, tmp_path, monkeypatch):
+    """Not for many training photos, unless their features are cached or all baselines are wanted."""
+    monkeypatch.setenv("JAXCAP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(blind, "FEW", 23)  # there are 24 training photos
+
+    def names(*flags):
+        run_command(frozen_run, "--split", "val", "--out", str(tmp_path / "out"), *flags)
+        return [baseline["name"] for baseline in read(tmp_path / "out")["baselines"]]
+
+    assert names("--baselines", "none") == []
+    assert names() == ["most common", "shuffled"]
+    assert any("24 training photos" in note and "--baselines all" in note for note in read(tmp_path / "out")["notes"])
+    assert names("--baselines", "all") == ["most common", "shuffled", "nearest"]
+    assert names("--baselines", "cheap") == ["most common", "shuffled", "nearest"]
+
+
+def test_one_photo_is_scored_without_shuffling_and_without_a_warning(made_run, tmp_path, recwarn, capsys):
+    folder = photo_folder(tmp_path / "photos", ["val"])
+    run_command(made_run, "--split", "val", "--data-dir", str(folder), "--out", str(tmp_path / "out"))
+    result = read(tmp_path / "out")
+    assert [baseline["name"] for baseline in result["baselines"]] == ["most common", "nearest"]
+    assert any("'shuffled' is left out" in note for note in result["notes"])
+    assert not [warning for warning in recwarn if warning.category is RuntimeWarning]
+
+
+def test_scenes_in_which_nothing_is_named_have_dashes(made_run, scored, recwarn):
+    _, split = splits.load_scored(restore_best(made_run).config, "val")
+    caption = evaluate.samples.Caption(["a"], np.ones((1, 16)) / 16, np.ones(1), 0.0)
+    measured = evaluations._attention(split, [caption] * len(split))
+    result = plain.values(read(scored) | measured)
+    assert result["attention"]["pointing"] == {"value": None, "low": None, "high": None}
+    [row] = [line for line in tables.lines(result) if line.startswith("pointing game")]
+    assert row.split()[2:] == ["-"] * 4
+    assert "nan" not in "\n".join(tables.lines(result))
+    assert not [warning for warning in recwarn if warning.category is RuntimeWarning]
+
+
+def test_java_that_does_not_start_is_a_note(monkeypatch, tmp_path):
+    monkeypatch.setattr(meteor, "_java", lambda: str(tmp_path / "no" / "java"))
+    monkeypatch.setattr(meteor, "_program", lambda: tmp_path / "meteor.jar")
+    scored, notes = scoring.score({"a": ["a dog"]}, [["a dog"]])
+    assert "METEOR" not in scored["a"].scores
+    assert any("METEOR's Java program could not be started" in note for note in notes)
+
+
 def test_meteor_is_scored_for_every_system_in_one_call(monkeypatch):
     """Each system gets its own rows back: here a row is the number of its caption's words."""
     calls = []
@@ -342,6 +468,10 @@ def test_the_rules_are_the_runs_where_the_flags_say_nothing():
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (["--split", "val", "--out", __file__], "is a file: name another folder with --out"),
+        (["--split", "val", "--out", "/proc/here"], "cannot write to /proc/here"),
+        (["--split", "val", "--baselines", "some"], "--baselines"),
+        (["--split", "val", "--workdir", __file__], "that is a file"),
         (["--split", "val", "--beam", "0"], "--beam: 0: must be a whole number from 1"),
         (["--split", "val", "--beam", "x"], "--beam"),
         (["--split", "train"], "train"),

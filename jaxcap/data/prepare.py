@@ -36,7 +36,12 @@ Splits = dict[str, list[Example]]
 
 @dataclass(frozen=True)
 class _Note:
-    """What a reading became: the key of each split's set, and what is worth knowing of the raw files."""
+    """What a reading became.
+
+    Attributes:
+      keys: of each split's set.
+      notes: what is worth knowing, beside the notes of a reading from files, which is read each time.
+    """
 
     keys: dict[str, str]
     notes: list[str]
@@ -71,10 +76,11 @@ def prepare_splits(source: Source, root: Path, *, allow_missing: bool, only: Seq
             if note is None:
                 if reading is None:
                     reading = check_reading(source.name, source.read(), allow_missing=False, only=None)
-                note = _make(source.name, reading, folder)
+                note = _make(source, reading, folder)
                 write_atomically(folder / SEEN / f"{listing}.json", json.dumps(asdict(note), indent=1) + "\n")
     wanted = select_splits(source.name, note.keys, only)
-    return {name: _set_in(folder / key).open(name, note.notes, folder / key) for name, key in wanted.items()}
+    notes = note.notes if source.key else [*reading.notes, *note.notes]
+    return {name: _set_in(folder / key).open(name, notes, folder / key) for name, key in wanted.items()}
 
 
 def check_reading(name: str, reading: Reading, *, allow_missing: bool, only: Sequence[str] | None) -> Reading:
@@ -152,7 +158,7 @@ def _digest_listing(reading: Reading) -> str:
 
     with ThreadPoolExecutor(_THREADS) as pool:
         rows = {split: list(pool.map(describe, examples)) for split, examples in reading.splits.items()}
-    return digest_json([VERSION, rows, reading.notes])
+    return digest_json([VERSION, rows])
 
 
 def _read_note(folder: Path, listing: str) -> _Note | None:
@@ -165,18 +171,20 @@ def _read_note(folder: Path, listing: str) -> _Note | None:
     return note if whole else None
 
 
-def _make(name: str, reading: Reading, folder: Path) -> _Note:
+def _make(source: Source, reading: Reading, folder: Path) -> _Note:
     """Digests all photos and writes the sets that are not there yet."""
+    name = source.name
     digests = _digest_photos(name, reading)
     keys = {split: _content_key(examples, digests[split]) for split, examples in reading.splits.items()}
-    notes = [*reading.notes, *_note_twins(reading, digests)]
+    twins = _note_twins(reading, digests)
+    notes = [*reading.notes, *twins]
     absent = {split: key for split, key in keys.items() if not _set_in(folder / key).is_complete}
     if absent:
         _write(name, {split: reading.splits[split] for split in absent}, digests, absent, folder)
         splits = {split: _set_in(folder / key).open(split, notes, folder / key) for split, key in keys.items()}
         for line in (*notes, summary(splits)):
             print(f"{name}: {line}", file=sys.stderr, flush=True)
-    return _Note(keys, notes)
+    return _Note(keys, notes if source.key else twins)
 
 
 def _digest_photos(name: str, reading: Reading) -> dict[str, list[str]]:

@@ -1,13 +1,15 @@
 """Evaluation of a trained run on one split: captions, scores with intervals and blind baselines, health, signature.
 
-`evaluate` gives one plain dict, the `result`, which is what scores.json holds. Its keys (NaN is None; scores stand as
+`evaluate` gives one plain dict, the `result`, which is what scores.json holds; `beside_training` adds
+to it what needs the training split: novelty and baselines. Its keys (NaN is None; scores stand as
 they are computed, BLEU, ROUGE-L and METEOR in 0..1, CIDEr-D in 0..10: papers print all of them times 100):
 
   jaxcap        the version that scored
   signature     the line of `jaxcap.scores.signature`: equal lines mean scores that can be compared
-  run           workdir (str); config (the resolved config as nested dicts); vocabulary_size; vocabulary (its
-                fingerprint); encoder (where its weights came from); parameters ({"trained": int, "frozen": int});
-                step and epoch of the checkpoint; val_loss (nats per word, then; None when not recorded)
+  run           workdir (str, as it was typed); folder (str, absolute); config (the resolved config as
+                nested dicts); vocabulary_size; vocabulary (its fingerprint); encoder (where its weights
+                came from); parameters ({"trained": int, "frozen": int}); step and epoch of the
+                checkpoint; val_loss (nats per word, then; None when not recorded)
   data          name; dir (the folder of --data-dir, "" for the run's own data); split; images and references (how many
                 in all); ids, photos and captions (digests of the image ids, the photos and the references);
                 trained_on (how many of the images the run was trained on; None when it does not know)
@@ -15,7 +17,8 @@ they are computed, BLEU, ROUGE-L and METEOR in 0..1, CIDEr-D in 0..10: papers pr
   level         of all intervals, 0.95
   scores        NAME -> {"value", "low", "high"} for BLEU-1 .. BLEU-4, ROUGE-L, CIDEr-D and, where Java is, METEOR
   baselines     a list of {"name", "about", "scores": NAME -> {"value", "low", "high"}}: what captions that are blind
-                to the photo score: "most common", "shuffled", "nearest", as far as they could be had
+                to the photo score: "most common", "shuffled", "nearest", as far as they were asked for
+                and could be had
   health        "captions" and "references": each the dict of `scores.health.summary` (distinct_words, mean_length,
                 and parts of the captions in 0..1: unique, repeats_2, repeats_3, repeats_4, stutters,
                 ends_in_function_word, empty; captions also novel, where the training captions are there);
@@ -28,7 +31,7 @@ they are computed, BLEU, ROUGE-L and METEOR in 0..1, CIDEr-D in 0..10: papers pr
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -36,7 +39,7 @@ import numpy as np
 
 import jaxcap
 from jaxcap import config as configs
-from jaxcap import contents, experiment, samples, search, uses, workdir
+from jaxcap import contents, experiment, plain, samples, search, uses, workdir
 from jaxcap.data import pipeline
 from jaxcap.data.places import listed
 from jaxcap.data.split import Split
@@ -48,6 +51,7 @@ from jaxcap.scores import attention, health, with_intervals
 from jaxcap.scores.signature import signature
 from jaxcap.text import tokenise
 
+BASELINES = ("none", "cheap", "all")
 CALL = 8  # batches of cached features in one call
 
 
@@ -68,7 +72,7 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(run: Run, split: str, *, dir: str = "", rules: search.Rules, beam: int, batch_size: int) -> Evaluation:
-    """Captions and scores one split.
+    """Captions and scores one split; the training split is not needed.
 
     Args:
       run: from `run.restore_best`.
@@ -81,32 +85,75 @@ def evaluate(run: Run, split: str, *, dir: str = "", rules: search.Rules, beam: 
     Raises:
       UserError: the split or its photos are not there, or a photo is damaged.
     """
+    about = _about_run(run)
     name, chosen = splits.load_scored(run.config, split, dir)
     uses.record_use(chosen.folder, run.folder)
     scored_images = contents.split_contents(chosen)
     overlap, remembered = _compare_with_training(run, name, scored_images, split=split, changed=not dir)
     inputs = experiment.plain_inputs(run, chosen)
     captions = write_captions(run, inputs, len(chosen), rules, beam, batch_size)
-    texts = [" ".join(caption.words) for caption in captions]
-    train, notes = _training(run)
-    blinds = [*([blind.most_common(train, len(chosen))] if train else []), blind.shuffled(texts)]
-    if train:
-        blinds.append(blind.nearest(run, inputs, len(chosen), train))
-    scored, remarks = scoring.score({"run": texts} | {b.name: b.captions for b in blinds}, chosen.captions)
+    scored, remarks = scoring.score({"run": _texts(captions)}, chosen.captions)
     result = {
         "jaxcap": jaxcap.__version__,
         "signature": _signature(run, name, chosen, scored_images, rules, beam),
-        "run": _about_run(run),
+        "run": about,
         "data": _about_data(name, dir, chosen, scored_images) | {"trained_on": overlap},
         "search": {"beam": beam} | vars(rules),
         "level": scoring.LEVEL,
         "scores": scored["run"].scores,
-        "baselines": [{"name": b.name, "about": b.about, "scores": scored[b.name].scores} for b in blinds],
-        "health": _health(run, chosen, captions, train),
+        "baselines": [],
+        "health": _health(run, chosen, captions),
         **_attention(chosen, captions),
-        "notes": [*remembered, *[note for note in chosen.notes if note.startswith("splits:")], *notes, *remarks],
+        "notes": [*remembered, *[note for note in chosen.notes if note.startswith("splits:")], *remarks],
     }
-    return Evaluation(_plain(result), chosen, captions, scored["run"].rows)
+    return Evaluation(plain.values(result), chosen, captions, scored["run"].rows)
+
+
+def beside_training(run: Run, found: Evaluation, baselines: str = "cheap") -> Evaluation:
+    """Sets the captions beside the training split: novelty, and what blind captions score.
+
+    Args:
+      run: that wrote the captions.
+      found: from `evaluate`.
+      baselines: none; cheap: without the nearest photo's caption where features of more than
+        `blind.FEW` training photos would have to be computed for it; or all.
+
+    Returns:
+      The evaluation with more in its result. What could not be had is among the notes.
+    """
+    try:
+        train, notes = _training(run)
+    except OSError as error:
+        train, notes = None, [f"what needs the training data is left out: {error}"]
+    blinds: list[blind.Blind] = []
+    for name, make in _baselines(run, found, train, baselines):
+        try:
+            blinds.append(make())
+        except (UserError, OSError) as error:
+            notes.append(f"the baseline {name!r} is left out: {error}")
+    systems = {b.name: b.captions for b in blinds}
+    scored, remarks = scoring.score(systems, found.split.captions) if systems else ({}, [])
+    before = found.result["notes"]
+    result = found.result | {
+        "baselines": [{"name": b.name, "about": b.about, "scores": scored[b.name].scores} for b in blinds],
+        "health": found.result["health"] | {"captions": _captions_health(run, found.captions, train)},
+        "notes": before + [note for note in notes + remarks if note not in before],
+    }
+    return found._replace(result=plain.values(result))
+
+
+def _baselines(
+    run: Run, found: Evaluation, train: Split | None, wanted: str
+) -> Iterator[tuple[str, Callable[[], blind.Blind]]]:
+    """Yields the wanted baselines that the data allow: their names, and functions that make them."""
+    if wanted == "none":
+        return
+    split = found.split
+    if train:
+        yield "most common", lambda: blind.most_common(train, len(split))
+    yield "shuffled", lambda: blind.shuffled(_texts(found.captions))
+    if train:
+        yield "nearest", lambda: blind.nearest(run, split, train, whatever_it_costs=wanted == "all")
 
 
 def write_captions(
@@ -123,6 +170,10 @@ def write_captions(
             written.append(one)
             progress.update()
     return written
+
+
+def _texts(captions: Sequence[samples.Caption]) -> list[str]:
+    return [" ".join(caption.words) for caption in captions]
 
 
 def _training(run: Run) -> tuple[Split | None, list[str]]:
@@ -189,6 +240,7 @@ def _about_run(run: Run) -> dict[str, Any]:
     sizes = [(still, leaf.size) for still, leaf in zip(*map(jax.tree.leaves, (run.frozen, run.params)), strict=True)]
     return {
         "workdir": str(run.folder),
+        "folder": str(run.folder.resolve()),
         "config": json.loads(configs.to_json(run.config)),
         "vocabulary_size": len(run.vocabulary),
         "vocabulary": run.vocabulary.fingerprint,
@@ -214,21 +266,26 @@ def _about_data(name: str, dir: str, split: Split, images: contents.SplitContent
     }
 
 
-def _health(run: Run, split: Split, captions: Sequence[samples.Caption], train: Split | None) -> dict[str, Any]:
+def _health(run: Run, split: Split, captions: Sequence[samples.Caption]) -> dict[str, Any]:
     """Measures how varied the captions are, beside the references."""
-
-    def words_of(split: Split) -> list[list[str]]:
-        keep = run.config.text.keep_punctuation
-        return [tokenise(caption, keep_punctuation=keep) for captions in split.captions for caption in captions]
-
-    longest = run.config.text.max_length - 2
-    known = {tuple(words[:longest]) for words in words_of(train)} if train else None
-    ours, theirs = [caption.words for caption in captions], words_of(split)
+    ours, theirs = [caption.words for caption in captions], _words_of(run, split)
     return {
-        "captions": health.summary(ours, known),
+        "captions": _captions_health(run, captions, None),
         "references": health.summary(theirs),
         "overused": [phrase._asdict() for phrase in health.overused(ours, theirs)],
     }
+
+
+def _captions_health(run: Run, captions: Sequence[samples.Caption], train: Split | None) -> dict[str, float]:
+    """Measures how varied the captions are, and with the training split how many are novel."""
+    longest = run.config.text.max_length - 2
+    known = {tuple(words[:longest]) for words in _words_of(run, train)} if train else None
+    return health.summary([caption.words for caption in captions], known)
+
+
+def _words_of(run: Run, split: Split) -> list[list[str]]:
+    keep = run.config.text.keep_punctuation
+    return [tokenise(caption, keep_punctuation=keep) for captions in split.captions for caption in captions]
 
 
 def _attention(split: Split, captions: Sequence[samples.Caption]) -> dict[str, Any]:
@@ -244,12 +301,3 @@ def _attention(split: Split, captions: Sequence[samples.Caption]) -> dict[str, A
     table |= with_intervals(attention.GROUNDING_NAMES, rows, measure, level=scoring.LEVEL)
     check = samples.check_scenes(split, captions)
     return {"attention": table, "scenes": {"right": check.right, "total": check.total}}
-
-
-def _plain(value: Any) -> Any:
-    """Returns what JSON can hold, with None for numbers that are none."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -8,10 +8,13 @@ import numpy as np
 from jaxcap import experiment, parallel
 from jaxcap.data import pipeline
 from jaxcap.data.split import Split
+from jaxcap.errors import UserError
 from jaxcap.progress import Progress
 from jaxcap.run import Run
 from jaxcap.scores import baselines
 from jaxcap.text import tokenise
+
+FEW = 2_000  # training photos whose features are soon computed
 
 
 class Blind(NamedTuple):
@@ -23,7 +26,13 @@ class Blind(NamedTuple):
 
 
 def shuffled(captions: Sequence[str]) -> Blind:
-    """Gives every image the caption that the run wrote for another."""
+    """Gives every image the caption that the run wrote for another.
+
+    Raises:
+      UserError: there is one image only.
+    """
+    if len(captions) < 2:
+        raise UserError("one photo alone has no other photo's caption to get")
     order = baselines.shuffled(len(captions))
     return Blind("shuffled", "the run's own captions, each given to another photo", [captions[i] for i in order])
 
@@ -35,24 +44,30 @@ def most_common(train: Split, images: int) -> Blind:
     return Blind("most common", f'the most common training caption for every photo: "{caption}"', [caption] * images)
 
 
-def nearest(run: Run, inputs: pipeline.Inputs, images: int, train: Split) -> Blind:
+def nearest(run: Run, split: Split, train: Split, *, whatever_it_costs: bool) -> Blind:
     """Gives every image the first caption of the training photo that looks most like it.
 
     Args:
       run: whose encoder looks.
-      inputs: of the scored images.
-      images: how many these are.
+      split: the scored images.
       train: the training split; its features are computed if no cache holds them.
+      whatever_it_costs: compute them also for more than `FEW` photos.
 
     Raises:
-      UserError: a training photo is damaged, or the disk is full.
+      UserError: there are too many, a training photo is damaged, or the disk is full.
     """
     views = run.config.images.views if run.config.images.augment == "views" else ("plain",)
     # The cache of training serves, where it has the plain view.
-    training_inputs = experiment.plain_inputs(run, train, views if "plain" in views else ("plain",))
+    views = views if "plain" in views else ("plain",)
+    cheap = len(train) <= FEW or experiment.has_cached_features(run, train, views)
+    if not cheap and not whatever_it_costs:
+        raise UserError(
+            f"it needs the features of {len(train):,} training photos, which are not cached "
+            "(--baselines all computes them)"
+        )
     rows = baselines.nearest(
-        _mean_features(run, inputs, images, "features of the scored photos"),
-        _mean_features(run, training_inputs, len(train), "features of the training photos"),
+        _mean_features(run, experiment.plain_inputs(run, split), len(split), "features of the scored photos"),
+        _mean_features(run, experiment.plain_inputs(run, train, views), len(train), "features of the training photos"),
     )
     about = "the first caption of the training photo whose mean feature is nearest"
     return Blind("nearest", about, [train.captions[row][0] for row in rows])

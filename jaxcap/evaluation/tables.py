@@ -27,9 +27,28 @@ def lines(result: Mapping[str, Any]) -> list[str]:
     worn = result["health"]["overused"]
     if worn:
         tables.append(["phrases used far more often than in the references:", *map(_phrase, worn[:5])])
-    about = [f"{baseline['name']}: {baseline['about']}" for baseline in result["baselines"]]
-    tables.append([*about, *result["notes"]])
+    tables.append([*_abouts(result), *result["notes"]])
     return [*(line for table in tables for line in [*table, ""]), result["signature"]]
+
+
+def beside(result: Mapping[str, Any], said: Sequence[str]) -> list[str]:
+    """Returns what `evaluation.beside_training` adds to `lines`: baselines, novelty, more notes.
+
+    Args:
+      result: with what was added.
+      said: the notes that were printed before.
+    """
+    novel = result["health"]["captions"].get("novel")
+    return [
+        *(_scores(result)[1:] if result["baselines"] else []),
+        *_abouts(result),
+        *([f"captions that are {_HEALTH['novel']}: {novel:.1%}"] if novel is not None else []),
+        *(note for note in result["notes"] if note not in said),
+    ]
+
+
+def _abouts(result: Mapping[str, Any]) -> list[str]:
+    return [f"{baseline['name']}: {baseline['about']}" for baseline in result["baselines"]]
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -48,7 +67,9 @@ def hundredfold(number: float | None) -> str:
 
 def interval(score: Mapping[str, float | None]) -> str:
     """Returns a score's interval times 100, or a dash where there is none."""
-    return "-" if score["low"] is None else f"{hundredfold(score['low'])} to {hundredfold(score['high'])}"
+    if score["low"] is None or score["high"] is None:
+        return "-"
+    return f"{hundredfold(score['low'])} to {hundredfold(score['high'])}"
 
 
 def _scores(result: Mapping[str, Any]) -> list[str]:
@@ -57,8 +78,8 @@ def _scores(result: Mapping[str, Any]) -> list[str]:
     head += f"{data['references']:,} references, beam {result['search']['beam']}"
     rows = [["x 100", "score", f"{result['level']:.0%} interval", *(baseline["name"] for baseline in blind)]]
     for name, score in result["scores"].items():
-        beside = (hundredfold(baseline["scores"][name]["value"]) for baseline in blind)
-        rows.append([name, hundredfold(score["value"]), interval(score), *beside])
+        others = [baseline["scores"].get(name, {}).get("value") for baseline in blind]
+        rows.append([name, hundredfold(score["value"]), interval(score), *map(hundredfold, others)])
     return [head, *aligned(rows)]
 
 
