@@ -123,7 +123,7 @@ def train(run: Experiment, folder: Path, resuming: bool) -> int:
 def latest(run: Experiment, checkpoints: Checkpoints, optimiser: Any) -> tuple[steps.TrainState, Progress]:
     """Returns the state and the progress of the newest checkpoint, or those of the start."""
     state = steps.create(run.params, optimiser, run.frozen, average=run.config.train.average > 0)
-    restored = checkpoints.restore_latest(state, run.frozen)
+    restored = checkpoints.resume(state, run.frozen)
     if restored is None:
         return state, Progress()
     print(f"resuming after step {int(restored[0].step):,}", flush=True)
