@@ -6,6 +6,7 @@ before it. A step that only could not be read, as when a network disk does not a
 changes nothing in the folder.
 """
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -14,7 +15,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,7 @@ class Checkpoints:
         bad = [name for name, array in (arrays | {"cost": cost or 0.0}).items() if not np.isfinite(array).all()]
         if bad:
             raise FloatingPointError(f"after step {step} {bad[0]} is not finite")
-        with space_checked(self.folder):
+        with space_checked(self.folder), _system_errors():
             self._save_frozen(state.params, frozen)
             saved = self._manager.save(
                 step,
@@ -115,7 +116,7 @@ class Checkpoints:
     def wait(self) -> None:
         """Returns when everything is on disk."""
         if "_manager" in vars(self):  # which a run that only reads does not make
-            with space_checked(self.folder):
+            with space_checked(self.folder), _system_errors():
                 self._manager.wait_until_finished()
 
     def close(self) -> None:
@@ -185,7 +186,8 @@ class Checkpoints:
         abstract = {name: np.empty(leaf.shape, leaf.dtype) for name, leaf in _named(template).items()}
         wanted = ocp.args.Composite(arrays=ocp.args.StandardRestore(abstract), progress=ocp.args.JsonRestore())
         try:
-            with ocp.Checkpointer(ocp.CompositeCheckpointHandler("arrays", "progress")) as checkpointer:
+            handler = ocp.CompositeCheckpointHandler("arrays", "progress")
+            with _system_errors(), ocp.Checkpointer(handler) as checkpointer:
                 found = checkpointer.restore(self._steps / str(step), args=wanted)
         except Exception as error:  # orbax raises whatever the storage below it raised
             raise _why(f"checkpoint {step} in {self.folder}", self._steps / str(step), error) from error
@@ -241,7 +243,7 @@ class Checkpoints:
             return params
         try:
             abstract = {name: np.empty(leaf.shape, leaf.dtype) for name, leaf in names.items()}
-            with ocp.StandardCheckpointer() as checkpointer:
+            with _system_errors(), ocp.StandardCheckpointer() as checkpointer:
                 arrays = checkpointer.restore(self.folder / "frozen", abstract)
             sealed = json.loads((self.folder / "frozen.json").read_text(encoding="utf-8"))["checksum"]
         except Exception as error:
@@ -274,15 +276,25 @@ def _why(what: str, path: Path, error: Exception) -> UserError:
       path: its folder.
       error: what orbax raised.
     """
-    # tensorstore raises ValueErrors alone, which hold the system's number where it was the system's error.
-    number = re.search(r"os_error_code='(\d+)'", str(error))
-    system = OSError(int(number[1]), os.strerror(int(number[1]))) if number else error
-    missing = isinstance(system, FileNotFoundError)
-    if missing or not isinstance(system, OSError | MemoryError | RuntimeError):
-        system = _unread(path)
-    if system is None:
+    missing = isinstance(error, FileNotFoundError)
+    system = isinstance(error, OSError | MemoryError | RuntimeError) and not missing
+    unread = error if system else _unread(path)
+    if unread is None:
         return Damaged(f"{what} is damaged, or of another model ({type(error).__name__})")
-    return UserError(f"{what} cannot be read ({getattr(system, 'strerror', None) or system}): nothing was changed")
+    reason = getattr(unread, "strerror", None) or type(unread).__name__
+    return UserError(f"{what} cannot be read ({reason}): nothing was changed")
+
+
+@contextlib.contextmanager
+def _system_errors() -> Iterator[None]:
+    """Raises the system's errors as such: tensorstore's are all ValueErrors, with the system's number in their text."""
+    try:
+        yield
+    except ValueError as error:
+        number = re.search(r"os_error_code='(\d+)'", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
 
 
 def _unread(path: Path) -> OSError | None:

@@ -247,6 +247,32 @@ def test_what_a_kill_leaves_is_removed(states, tmp_path):
     assert contents(tmp_path) == before
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        ValueError("RESOURCE_EXHAUSTED: Failed writing: No space left on device [os_error_code='28']"),
+    ],
+    ids=["system", "tensorstore"],
+)
+@pytest.mark.parametrize("when", ["save", "wait_until_finished"])
+def test_a_full_disk_is_one_line_and_keeps_the_step_before(states, tmp_path, monkeypatch, when, error):
+    fresh, frozen, after = states
+    saved = Checkpoints(tmp_path)
+    saved.save(after[0], frozen, {"n": 1}, 2.0)
+    saved.wait()
+
+    def full(*_, **__):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ocp.CheckpointManager, when, full)
+        with pytest.raises(UserError, match="no space left on disk while writing"):
+            saved.save(after[1], frozen, {"n": 2}, 1.0)
+            saved.wait()
+    assert Checkpoints(tmp_path).resume(fresh, frozen)[1] == {"n": 1}
+
+
 @pytest.mark.parametrize("part", ["params", "opt_state", "average"])
 def test_what_is_not_finite_is_never_written(states, tmp_path, part):
     _, frozen, after = states
