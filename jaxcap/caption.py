@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from jaxcap import errors, figures, images, run, samples
+from jaxcap import errors, figures, images, run, samples, writers
 from jaxcap.data.pipeline import ahead
 from jaxcap.errors import UserError
 from jaxcap.evaluation import flags
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 drawings.add(photo, written)
             progress.update()
     if options.json:
-        print(json.dumps(answers, indent=2, ensure_ascii=False))
+        print(json.dumps(writers.plain(answers), indent=2, ensure_ascii=False, allow_nan=False))
     return 2 if bad else 0
 
 

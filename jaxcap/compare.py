@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxcap import config as configs
-from jaxcap import errors, workdir
+from jaxcap import errors, workdir, writers
 from jaxcap.errors import UserError
 from jaxcap.evaluation import flags, scoring, tables
 from jaxcap.scores import bootstrap
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     entries = [entry for path in options.runs for entry in read(path, options.split, options.beam)]
     compared = [compare(entries[0], entry) for entry in entries]
     if options.json:
-        print(json.dumps(compared, indent=2, ensure_ascii=False))
+        print(json.dumps(writers.plain(compared), indent=2, ensure_ascii=False, allow_nan=False))
     else:
         print("\n".join(lines(compared, options.split)))
     return 0

@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder = options.workdir / "evaluation" / folder_name(found.result)
     write(folder, found)
     if options.json:
-        print(json.dumps(found.result, indent=2))
+        print(json.dumps(found.result, indent=2, allow_nan=False))
     else:
         print("\n".join(tables.lines(found.result)))
     print(f"written to {folder}", file=sys.stderr)
@@ -92,9 +92,9 @@ def write(folder: Path, found: Evaluation) -> None:
     metrics = writers.read_lines(Path(result["run"]["workdir"]) / workdir.METRICS)
     report.write(folder / "report.html", result, metrics, gallery(found))
     write_atomically(folder / "captions.json", json.dumps(pairs, indent=0, ensure_ascii=False) + "\n")
-    lines = (json.dumps(image, ensure_ascii=False) + "\n" for image in images)
+    lines = (json.dumps(writers.plain(image), ensure_ascii=False, allow_nan=False) + "\n" for image in images)
     write_atomically(folder / "images.jsonl", "".join(lines))
-    write_atomically(folder / "scores.json", json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    write_atomically(folder / "scores.json", json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def image_id(data: str, id: str) -> int | str:

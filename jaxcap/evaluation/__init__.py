@@ -35,7 +35,7 @@ import numpy as np
 
 import jaxcap
 from jaxcap import config as configs
-from jaxcap import experiment, samples, search, workdir
+from jaxcap import experiment, samples, search, workdir, writers
 from jaxcap.data import pipeline
 from jaxcap.data.split import Split
 from jaxcap.errors import UserError
@@ -101,7 +101,7 @@ def evaluate(run: Run, split: str, *, dir: str = "", rules: search.Rules, beam: 
         **_attention(chosen, captions),
         "notes": [*[note for note in chosen.notes if note.startswith("splits:")], *notes, *remarks],
     }
-    return Evaluation(_plain(result), chosen, captions, scored["run"].rows)
+    return Evaluation(writers.plain(result), chosen, captions, scored["run"].rows)
 
 
 def write_captions(
@@ -205,12 +205,3 @@ def _attention(split: Split, captions: Sequence[samples.Caption]) -> dict[str, A
     table |= with_intervals(attention.GROUNDING_NAMES, rows, measure, level=scoring.LEVEL)
     check = samples.check_scenes(split, captions)
     return {"attention": table, "scenes": {"right": check.right, "total": check.total}}
-
-
-def _plain(value: Any) -> Any:
-    """Returns what JSON can hold, with None for numbers that are none."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
