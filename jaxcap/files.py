@@ -2,14 +2,18 @@
 
 import contextlib
 import fcntl
+import io
 import os
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-from jaxcap.errors import is_out_of_space, out_of_space
+from jaxcap.errors import UserError, is_out_of_space, out_of_space
+
+UNFINISHED = ".unfinished"  # what a file is named until all of it is there
 
 
 def cache_root() -> Path:
@@ -35,13 +39,70 @@ def wait_for_lock(file: IO, waiting: str) -> None:
       file: the lock file.
       waiting: printed on stderr when another process holds the lock, before waiting for it.
     """
+    if not _take_lock(file):
+        print(waiting, file=sys.stderr, flush=True)
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+
+def _take_lock(file: IO) -> bool:
+    """Takes the lock of an open file unless another process holds it, and tells whether it could."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        print(waiting, file=sys.stderr, flush=True)
-        fcntl.flock(file, fcntl.LOCK_EX)
+        return False
     except OSError:
         pass  # some clusters' file systems know no locks: there, one process at a time is the user's care
+    return True
+
+
+@contextlib.contextmanager
+def alone(folder: os.PathLike | str) -> Iterator[None]:
+    """Holds a folder for the one process that may write to it, and makes it first if it is not there.
+
+    The system gives the folder back when the process ends, however it ends. Folders that were made and are empty at the
+    end are removed again.
+
+    Raises:
+      UserError: another process holds the folder (it is named), or nothing can be written there.
+    """
+    folder = Path(folder)
+    absent = [path for path in (folder, *folder.parents) if not path.exists()]
+    lock = folder / ".lock"
+    file = None
+    try:
+        file = _held(lock)
+        yield
+    finally:
+        if file:
+            lock.unlink(missing_ok=True)  # while it is held, or it could be that of the next process
+            file.close()
+        with contextlib.suppress(OSError):  # the first that is not empty
+            for path in absent:
+                path.rmdir()
+
+
+def _held(lock: Path) -> IO:
+    """Opens and takes a lock file, and writes the process into it."""
+    folder = lock.parent
+    try:
+        while True:
+            folder.mkdir(parents=True, exist_ok=True)
+            file = lock.open("a+", encoding="utf-8")
+            if not _take_lock(file):
+                file.seek(0)
+                holder = file.read() or "another process"
+                file.close()
+                raise UserError(f"{folder} is in use by {holder}: wait until it has ended, or choose another folder")
+            # Who held it until now has removed the file: a lock that nobody else can find is worth nothing.
+            if lock.exists() and os.path.samestat(os.fstat(file.fileno()), lock.stat()):
+                break
+            file.close()
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
+    except OSError as error:
+        raise UserError(f"cannot write to {folder} ({error.strerror}): choose another folder") from error
+    return file
 
 
 def write_atomically(path: os.PathLike | str, content: str | bytes) -> None:
@@ -54,7 +115,7 @@ def write_atomically(path: os.PathLike | str, content: str | bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     data = content.encode() if isinstance(content, str) else content
     with space_checked(path):
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=UNFINISHED)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
@@ -64,6 +125,19 @@ def write_atomically(path: os.PathLike | str, content: str | bytes) -> None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
             raise
+
+
+def write_picture(path: os.PathLike | str, picture: Any) -> None:
+    """Writes a PIL image as PNG, as `write_atomically` does."""
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    write_atomically(path, file.getvalue())
+
+
+def remove_unfinished(folder: os.PathLike | str) -> None:
+    """Removes the files of a folder whose writing a kill has cut off."""
+    for path in Path(folder).glob(f".*{UNFINISHED}"):
+        path.unlink()
 
 
 def _umask() -> int:

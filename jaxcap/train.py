@@ -19,6 +19,7 @@ from jaxcap import (
     errors,
     experiment,
     figures,
+    files,
     optim,
     parallel,
     samples,
@@ -33,8 +34,9 @@ from jaxcap import step as steps
 from jaxcap.checkpoint import Checkpoints
 from jaxcap.data import pipeline
 from jaxcap.experiment import Experiment
-from jaxcap.loop import Loop, Progress
+from jaxcap.loop import Loop, Progress, check_finite
 from jaxcap.scores import cider
+from jaxcap.text import one_line
 
 EXAMPLE = """example:
   python -m jaxcap.train --config experiments/flickr8k.py --config.data.dir=DIR --config.train.epochs=3
@@ -44,11 +46,12 @@ experiments/base.py lists and explains every key."""
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
     config, folder = parse(argv)
-    experiment.check(config)
-    resuming = workdir.check(folder, config)
-    run = experiment.prepare(config)
-    print("\n".join(experiment.describe(run)), flush=True)
-    return train(run, folder, resuming)
+    with files.alone(folder):
+        experiment.check(config)
+        resuming = workdir.check(folder, config)
+        run = experiment.prepare(config)
+        print("\n".join(experiment.describe(run)), flush=True)
+        return train(run, folder, resuming)
 
 
 def parse(argv: Sequence[str] | None) -> tuple[ConfigDict, Path]:
@@ -82,12 +85,16 @@ def train(run: Experiment, folder: Path, resuming: bool) -> int:
         inputs, run.captions["train"], views, config.train.batch_size, config.train.captions == "all", config.seed
     )
     optimiser = optim.optimiser(config.train, len(batches), run.frozen)
+    files.remove_unfinished(folder)
+    files.remove_unfinished(folder / "samples")
     if not resuming:
         workdir.create(folder, config, run.vocabulary, run.facts)
     checkpoints = Checkpoints(folder / "checkpoints")
     state, progress = latest(run, checkpoints, optimiser)
     metrics = folder / workdir.METRICS
-    writers.truncate_after(metrics, int(state.step))
+    dropped = writers.truncate_after(metrics, int(state.step))
+    if dropped:
+        print(f"{dropped:,} records of {metrics} are of later steps: training makes them again", flush=True)
     caption = parallel.compile_per_image(captioning.greedy(run.model, search.Rules(config.text.max_length)))
     total = len(batches) * (config.train.epochs + config.self_critical.epochs)
     with (
@@ -103,7 +110,8 @@ def train(run: Experiment, folder: Path, resuming: bool) -> int:
             frozen=run.frozen,
             write=writers.all_of(writers.JsonLines(metrics), board, console),
             after_epoch=EpochSamples(run, folder, caption, val_inputs, board, console),
-            train=config.train,
+            photos=run.splits["train"].ids,
+            train=config.train.to_dict() | {"select": experiment.selection(config, run.splits["val"])},
             seed=config.seed,
             write_every=config.show.tensorboard_every,
         )
@@ -158,8 +166,11 @@ def compile_validation(
     def validate(state: steps.TrainState) -> dict[str, float]:
         params = state.best_params
         sums = [step(params, batch) for batch in pipeline.evaluation_batches(inputs, len(split), batch_size, tokens)]
+        for first, one in zip(range(0, len(split), batch_size), sums, strict=True):
+            photos = split.ids[first : first + batch_size]
+            check_finite({"loss": float(one["nats"])}, f"at the validation after step {int(state.step)}", photos)
         loss = sum(float(s["nats"]) for s in sums) / max(sum(float(s["words"]) for s in sums), 1.0)
-        if run.config.train.select == "loss":
+        if experiment.selection(run.config, split) == "loss":
             return {"loss": loss}
         written = samples.write_captions(caption, params, inputs, len(split), batch_size, run.vocabulary)
         ours, theirs = scores.words_of(
@@ -192,20 +203,23 @@ class EpochSamples:
             self.caption, state.best_params, self.inputs, rows, run.config.train.batch_size, run.vocabulary
         )
         picture = samples.sheet(split, captions, run.config.images.size)
-        samples.save(picture, self.folder / "samples" / f"epoch_{epoch:03}.png")
+        files.write_picture(self.folder / "samples" / f"epoch_{epoch:03}.png", picture)
         self.board.image(int(state.step), "samples", picture)
         for row, caption in enumerate(captions):
-            self.console.say(f"  {split.ids[row]}: {' '.join(caption.words)}  [{split.captions[row][0]}]")
+            reference = next(iter(split.captions[row]), "")
+            line = f"{split.ids[row]}: {' '.join(caption.words)} [{reference}]"
+            self.console.say(f"  {one_line(line)}")
 
 
 def finish(
     run: Experiment, folder: Path, checkpoints: Checkpoints, state: steps.TrainState, progress: Progress, caption: Any
 ) -> None:
     """Prints what came of the run; on scenes, whose objects are known, also how right the best captions are."""
-    if run.config.train.select == "loss":
+    select = experiment.selection(run.config, run.splits["val"])
+    if select == "loss":
         best = f"loss: {progress.best_cost:.4f} nats/word"
     else:
-        best = f"{run.config.train.select}: {-100 * progress.best_cost:.1f}"
+        best = f"{select}: {-100 * progress.best_cost:.1f}"
     print(
         f"best validation {best} after epoch {progress.best_epoch} (vocabulary {len(run.vocabulary):,}); "
         f"everything is in {folder}",
@@ -223,7 +237,7 @@ def finish(
     shown = captions[:8]
     for row, written in enumerate(shown):
         print(f"  {split.ids[row]}: {' '.join(written.words)}")
-    samples.save(samples.sheet(split, shown, run.config.images.size), folder / "scenes.png")
+    files.write_picture(folder / "scenes.png", samples.sheet(split, shown, run.config.images.size))
     check = samples.check_scenes(split, captions)
     looked = f", attention on the named object {check.gain:.1f} times chance" if not math.isnan(check.gain) else ""
     print(
