@@ -1,16 +1,13 @@
 """Lists and removes prepared sets and features: `python -m jaxcap.cache [--remove unused|all|ENTRY ...]`."""
 
 import argparse
-import contextlib
 import dataclasses
-import fcntl
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from jaxcap import errors, flags, workdir
-from jaxcap.data import prepare
+from jaxcap import errors, flags, locks, workdir
 from jaxcap.errors import UserError
 from jaxcap.evaluation import tables
 from jaxcap.files import cache_root
@@ -118,14 +115,17 @@ def remove_entry(entry: Entry) -> None:
     Raises:
       UserError: a process is computing it now, or it cannot be removed.
     """
-    with _lock_entry(entry):
-        try:
-            # Renamed first, so that no reader ever meets half of it.
-            doomed = entry.path.with_name(f".{entry.path.name}.removed")
-            entry.path.rename(doomed)
-            shutil.rmtree(doomed)
-        except OSError as error:
-            raise UserError(f"{entry.path} cannot be removed ({error.strerror})") from error
+    # All sets of one data set are prepared under one lock.
+    made = entry.path.parent if entry.name.startswith("prepared/") else entry.path.with_suffix("")
+    if locks.is_held(locks.lock_of(made)):
+        raise UserError(f"{entry.name} cannot be removed: another process is making it")
+    try:
+        # Renamed first, so that no reader ever meets half of it.
+        doomed = entry.path.with_name(f".{entry.path.name}.removed")
+        entry.path.rename(doomed)
+        shutil.rmtree(doomed)
+    except OSError as error:
+        raise UserError(f"{entry.path} cannot be removed ({error.strerror})") from error
 
 
 def show(entries: Sequence[Entry], places: Sequence[Path], *, as_json: bool) -> None:
@@ -156,24 +156,6 @@ def _entry(name: str, path: Path) -> Entry:
         last=max(uses.values(), default=""),
         unfinished=path.name.endswith(".partial"),
     )
-
-
-@contextlib.contextmanager
-def _lock_entry(entry: Entry) -> Iterator[None]:
-    """Holds the lock under which the entry is made, if there is one."""
-    if entry.name.startswith("prepared/"):
-        lock = entry.path.parent / prepare.LOCK
-    else:
-        lock = entry.path.with_name(f".{entry.path.name.removesuffix('.partial')}.lock")
-    if not lock.exists():
-        yield
-        return
-    with lock.open("w", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{entry.name} cannot be removed: another process is making it") from None
-        yield
 
 
 def _size(count: int) -> str:

@@ -1,8 +1,10 @@
 """How a command ends when the user made a mistake: one line on stderr and exit code 2."""
 
 import codecs
+import contextlib
 import errno
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable
@@ -28,12 +30,15 @@ def is_out_of_space(error: BaseException) -> bool:
 def exit_with(main: Callable[[], int | None]) -> NoReturn:
     """Runs a command's `main` and leaves the process: 0 or its own code, 2 after a mistake, 130 after Ctrl-C.
 
-    Where the reader of a pipe, such as `head`, went before the last line: 141, as shells say it of SIGPIPE.
+    What the system refuses, such as a file that cannot be read, is a mistake too. Where the reader of a pipe, such as
+    `head`, went before the last line: 141, as shells say it of SIGPIPE.
     """
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # libraries warn programmers; `python -W default` shows it
     _make_printable()
     try:
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         code = main() or 0
         sys.stdout.flush()
         sys.exit(code)
@@ -43,12 +48,17 @@ def exit_with(main: Callable[[], int | None]) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python meets the pipe again as it leaves
         sys.exit(141)
     except OSError as error:
-        if not is_out_of_space(error):
+        if not error.errno:
             raise
-        print(f"error: {out_of_space(error, error.filename or 'a file')}", file=sys.stderr)
+        name = error.filename or "a file"
+        said = out_of_space(error, name) if is_out_of_space(error) else f"{name}: {error.strerror}"
+        print(f"error: {' '.join(str(said).split())}", file=sys.stderr)
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        sys.exit(130)
+        print("stopped", file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+        # At once: XLA, when it was stopped while it compiled, crashes as Python takes itself down.
+        os._exit(130)
     sys.exit(2)
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from jaxcap import __version__
 from jaxcap.errors import UserError, is_out_of_space
-from jaxcap.files import alone_with, space_checked, write_atomically
+from jaxcap.files import space_checked, write_atomically
+from jaxcap.locks import hold_path
 
 TIMEOUT = 30.0  # seconds without a byte
 PAUSES = (1.0, 3.0, 9.0)  # seconds before each further attempt
@@ -46,7 +47,7 @@ def fetch(url: str, path: os.PathLike | str, *, sha256: str | None = None, md5: 
     try:
         if _is_there(path, kind, expected):
             return path
-        with space_checked(path), alone_with(path, f"another process downloads {what}: waiting for it"):
+        with space_checked(path), hold_path(path, f"another process downloads {what}: waiting for it"):
             if not _is_there(path, kind, expected):
                 _fill(url, path, kind, expected, what)
     except OSError as error:

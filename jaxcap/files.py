@@ -1,15 +1,16 @@
 """Files on this machine: where jaxcap keeps what it makes, and writing so that nothing is ever half there."""
 
 import contextlib
-import fcntl
+import io
 import os
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 from jaxcap.errors import UserError, is_out_of_space, out_of_space
+
+UNFINISHED = ".unfinished"  # what a file is named until all of it is there
 
 
 def cache_root() -> Path:
@@ -26,53 +27,6 @@ def space_checked(path: os.PathLike | str) -> Iterator[None]:
         if is_out_of_space(error):
             raise out_of_space(error, path) from error
         raise
-
-
-def wait_for_lock(file: IO, waiting: str) -> None:
-    """Takes the lock of an open file; the system gives it back when the file is closed or the process ends.
-
-    Args:
-      file: the lock file.
-      waiting: printed on stderr when another process holds the lock, before waiting for it.
-    """
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        print(waiting, file=sys.stderr, flush=True)
-        fcntl.flock(file, fcntl.LOCK_EX)
-    except OSError:
-        pass  # some clusters' file systems know no locks: there, one process at a time is the user's care
-
-
-@contextlib.contextmanager
-def alone_with(path: os.PathLike | str, waiting: str) -> Iterator[None]:
-    """Holds `path` against other processes and threads for the length of the block.
-
-    Args:
-      path: what is to be made or changed; `.NAME.lock` lies beside it meanwhile.
-      waiting: printed on stderr when another holds it, before waiting for it.
-    """
-    path = Path(path)
-    lock = path.with_name(f".{path.name}.lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    while True:
-        with lock.open("wb") as file:
-            wait_for_lock(file, waiting)
-            if not _lies_at(file, lock):
-                continue  # whoever held it has removed it, and others may hold a new one by now
-            try:
-                yield
-            finally:
-                lock.unlink(missing_ok=True)
-            return
-
-
-def _lies_at(file: IO, path: Path) -> bool:
-    """Tells whether an open file is still the one of this name."""
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
 
 
 def check_writable(folder: os.PathLike | str, advice: str) -> None:
@@ -108,7 +62,7 @@ def write_atomically(path: os.PathLike | str, content: str | bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # A whole name before the random letters could be longer than a name may be.
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=UNFINISHED)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
@@ -123,6 +77,19 @@ def write_atomically(path: os.PathLike | str, content: str | bytes) -> None:
             raise out_of_space(error, path) from error
         reason = f"{path} cannot be written ({error.strerror})"
         raise UserError(f"{reason}: mend that, or choose another place for it") from error
+
+
+def write_picture(path: os.PathLike | str, picture: Any) -> None:
+    """Writes a PIL image as PNG, as `write_atomically` does."""
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    write_atomically(path, file.getvalue())
+
+
+def remove_unfinished(folder: os.PathLike | str) -> None:
+    """Removes the files of a folder whose writing a kill has cut off."""
+    for path in Path(folder).glob(f".*{UNFINISHED}"):
+        path.unlink()
 
 
 def _umask() -> int:

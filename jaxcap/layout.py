@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from jaxcap.text import one_line
+
 INK, FAINT, PAPER = (28, 30, 36), (122, 126, 136), (255, 255, 255)
 GAP = 12
 
@@ -23,6 +25,7 @@ def captioned(picture: Image.Image, word: str, note: str, text_size: int = 17) -
     """Returns the picture with the word below it, and a faint note at the right."""
     sheet = Image.new("RGB", (picture.width, picture.height + round(1.7 * text_size)), PAPER)
     sheet.paste(picture, (0, 0))
+    word, note = one_line(word), one_line(note)
     draw, base = ImageDraw.Draw(sheet), picture.height + round(1.25 * text_size)
     note_font = font(round(0.7 * text_size), False)
     room = picture.width - note_font.getlength(note) - 4
@@ -38,7 +41,7 @@ def wrapped(
     """Returns the text in lines of at most `width` pixels; the word of index `marked` is in full ink."""
     face = font(size, bold)
     space, spots, x, line = face.getlength(" "), [], 0.0, 0
-    for word in text.split(" "):
+    for word in one_line(text).split(" "):
         length = face.getlength(word)
         if x and x + length > width:
             x, line = 0.0, line + 1

@@ -1,14 +1,18 @@
 """The training loop: epochs of steps, validation after each, checkpoints, and a stop that loses nothing."""
 
+import math
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 import jax
+import numpy as np
 
 from jaxcap.checkpoint import Checkpoints
 from jaxcap.data.pipeline import TrainingBatches
+from jaxcap.data.places import listed
+from jaxcap.errors import UserError
 from jaxcap.step import TrainState
 from jaxcap.writers import Writer
 
@@ -44,6 +48,14 @@ class Progress:
             self.best_cost, self.best_epoch = cost, epoch
         self.finished = epoch >= epochs or 0 < patience <= self.stale
         self.nats = self.words = self.reward = self.images = 0.0
+
+
+def check_finite(numbers: Mapping[str, float], when: str, photos: Sequence[str] = ()) -> None:
+    """Raises `FloatingPointError`, which says when and on which photos, unless all numbers are finite."""
+    for name, value in numbers.items():
+        if not math.isfinite(value):
+            seen = f" (photos {listed(photos)})" if photos else ""
+            raise FloatingPointError(f"{when}{seen}: {name} is {value}")
 
 
 def cost(validation: Mapping[str, float], select: str) -> float:
@@ -83,7 +95,8 @@ class Loop:
       checkpoints: where the state goes.
       frozen: from `optim.freeze_mask`.
       write: takes (step, numbers).
-      after_epoch: called with (epoch, state) once an epoch is validated and saved.
+      after_epoch: called with (epoch, state) once an epoch is validated, before it is saved.
+      photos: the ids of the training photos, by row.
       train: the config's section `train`.
       seed: of the steps' keys.
       write_every: steps between two records.
@@ -97,6 +110,7 @@ class Loop:
     frozen: Any
     write: Writer
     after_epoch: Callable[[int, TrainState], None]
+    photos: Sequence[str]
     train: Mapping[str, Any]
     seed: int
     write_every: int
@@ -106,16 +120,23 @@ class Loop:
 
         Returns:
           The last state, and the number of the signal that stopped it (0 when none did).
+
+        Raises:
+          UserError: a number was not finite; what came of it is neither saved nor written.
         """
         with Stop() as stop:
-            while not progress.finished and not stop.asked:
-                epoch = int(state.step) // len(self.batches)
-                state = self._epoch(state, progress, epoch, stop)
-                if int(state.step) == (epoch + 1) * len(self.batches):
-                    self._end_of_epoch(state, progress, epoch + 1)
-                else:
-                    self._save(state, progress)
-            self.checkpoints.wait()
+            try:
+                while not progress.finished and not stop.asked:
+                    epoch = int(state.step) // len(self.batches)
+                    state = self._epoch(state, progress, epoch, stop)
+                    if int(state.step) == (epoch + 1) * len(self.batches):
+                        self._end_of_epoch(state, progress, epoch + 1)
+                    else:
+                        self._save(state, progress)
+            except FloatingPointError as error:
+                raise UserError(f"training stopped {error}; {self._way_on()}") from error
+            finally:
+                self.checkpoints.wait()
         return state, stop.asked
 
     def _epoch(self, state: TrainState, progress: Progress, epoch: int, stop: Stop) -> TrainState:
@@ -128,7 +149,7 @@ class Loop:
             step += 1
             # Numbers are read one step late, so that the device never waits for the host.
             self._take(waiting, progress)
-            waiting = (step, metrics)
+            waiting = (step, batch["rows"], metrics)
             if stop.asked:
                 break
             if step % self.train["checkpoint_every"] == 0 and step < end:
@@ -138,12 +159,16 @@ class Loop:
         self._take(waiting, progress)
         return state
 
-    def _take(self, waiting: tuple[int, Mapping[str, jax.Array]] | None, progress: Progress) -> None:
-        """Adds a step's sums to the epoch's, and writes them where a record is due."""
+    def _take(self, waiting: tuple[int, np.ndarray, Mapping[str, jax.Array]] | None, progress: Progress) -> None:
+        """Checks a step's numbers, adds its sums to the epoch's, and writes them where a record is due."""
         if waiting is None:
             return
-        step, metrics = waiting
+        step, rows, metrics = waiting
         sums = {name: float(metrics.get(name, 0.0)) for name in ("nats", "words", "reward", "images")}
+        norm = float(metrics["gradient_norm"])
+        # A last batch is filled up with a photo that is in it already.
+        photos = [self.photos[row] for row in dict.fromkeys(rows.tolist())]
+        check_finite({"loss": sums["nats"], "reward": sums["reward"], "gradient norm": norm}, f"at step {step}", photos)
         for name, value in sums.items():
             setattr(progress, name, getattr(progress, name) + value)
         if step % self.write_every == 0 or step % len(self.batches) == 0:
@@ -152,22 +177,35 @@ class Loop:
                 "split": "train",
                 **_means(sums, progress.turned is not None),
                 "learning_rate": float(self.rate(step - 1)),
-                "gradient_norm": float(metrics["gradient_norm"]),
+                "gradient_norm": norm,
             }
             self.write(step, numbers)
 
     def _end_of_epoch(self, state: TrainState, progress: Progress, epoch: int) -> None:
-        """Validates, decides whether the run is finished, saves and shows."""
+        """Validates, decides whether the run is finished, shows and saves."""
         found = self.validate(state)
+        check_finite(found, f"at the validation after step {int(state.step)}")
         trained = {
             f"train_{name}": value for name, value in _means(asdict(progress), progress.turned is not None).items()
         }
         least = cost(found, self.train["select"])
         progress.validated(least, epoch, epochs=self.train["epochs"], patience=self.train["patience"])
-        # Written before it is saved: a kill in between repeats the record instead of losing it.
+        # Written and drawn before it is saved: a kill in between repeats record and pictures instead of losing them.
         self.write(int(state.step), {"epoch": epoch, "split": "val", **found, **trained})
-        self._save(state, progress, least)
         self.after_epoch(epoch, state)
+        self._save(state, progress, least)
+
+    def _way_on(self) -> str:
+        """Says from where training can go on, and what may keep its numbers finite."""
+        self.checkpoints.wait()
+        steps = self.checkpoints.steps()
+        again = (
+            f"the same command goes on from step {steps[0]}, the last that was saved" if steps else "nothing is saved"
+        )
+        return (
+            f"{again}; in another --workdir, a lower train.learning_rate (now {self.train['learning_rate']:g}) "
+            f"or train.clip_norm (now {self.train['clip_norm']:g}) may help"
+        )
 
     def _save(self, state: TrainState, progress: Progress, cost: float | None = None) -> None:
         self.checkpoints.save(state, self.frozen, asdict(progress), cost)

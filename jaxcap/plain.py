@@ -4,6 +4,7 @@ import json
 import math
 import os
 import re
+from collections.abc import Mapping
 from typing import Any
 
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -20,11 +21,12 @@ def line(path: os.PathLike | str) -> str:
 
 
 def values(value: Any) -> Any:
-    """Returns nested dicts, lists and numbers as JSON has them: None for NaN and infinity."""
-    if isinstance(value, dict):
+    """Returns nested dicts, lists and numbers as JSON has them: Python's scalars, None for NaN and infinity."""
+    if isinstance(value, Mapping):
         return {key: values(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [values(item) for item in value]
+    value = value.item() if hasattr(value, "item") else value
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -1,7 +1,6 @@
 """What a run shows of itself: captions beside their references, attention pictures, and the check of the scenes."""
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -115,9 +114,3 @@ def check_scenes(split: Split, captions: Sequence[Caption]) -> SceneCheck:
         side = round(caption.attention.shape[-1] ** 0.5)
         gains += grounding.attention_gain(caption.attention, caption.words, objects, (side, side))
     return SceneCheck(right, total, float(np.mean(gains)) if gains else float("nan"))
-
-
-def save(picture: Any, path: Path) -> None:
-    """Saves a PIL image, making its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path)

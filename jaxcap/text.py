@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -36,6 +37,12 @@ def tokenise(caption: str, *, keep_punctuation: bool = False) -> list[str]:
         before = len(chunk) - len(chunk.lstrip(PUNCTUATION)) if word else len(chunk)
         words.extend([*chunk[:before], word, *chunk[before + len(word) :]])
     return [word for word in words if word]
+
+
+def one_line(text: str) -> str:
+    """Returns text for a place that has one line: white space as single spaces, what cannot be shown as U+FFFD."""
+    shown = (" " if c.isspace() else "\ufffd" if unicodedata.category(c) in ("Cc", "Cs") else c for c in text)
+    return " ".join("".join(shown).split())
 
 
 def count_words(captions: Iterable[Sequence[str]]) -> Counter[str]:

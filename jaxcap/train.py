@@ -18,7 +18,9 @@ from jaxcap import (
     errors,
     experiment,
     figures,
+    files,
     flags,
+    locks,
     optim,
     parallel,
     samples,
@@ -33,8 +35,9 @@ from jaxcap import step as steps
 from jaxcap.checkpoint import Checkpoints
 from jaxcap.data import pipeline
 from jaxcap.experiment import Experiment
-from jaxcap.loop import Loop, Progress
+from jaxcap.loop import Loop, Progress, check_finite
 from jaxcap.scores import cider
+from jaxcap.text import one_line
 
 DESCRIPTION = "Train an image captioner. The same command again resumes where it stopped."
 EXAMPLE = """examples:
@@ -48,13 +51,14 @@ experiments/flickr8k.py and the others take theirs from --config.data.dir."""
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
     config, folder = parse(argv)
-    experiment.check(config)
-    resuming = workdir.check_config(folder, config)
-    run = experiment.prepare(config, folder)
-    if resuming:
-        workdir.check_contents(folder, run.contents)
-    print("\n".join(experiment.describe(run)), flush=True)
-    return train(run, folder, resuming)
+    with locks.hold_folder(folder):
+        experiment.check(config)
+        resuming = workdir.check_config(folder, config)
+        run = experiment.prepare(config, folder)
+        if resuming:
+            workdir.check_contents(folder, run.contents)
+        print("\n".join(experiment.describe(run)), flush=True)
+        return train(run, folder, resuming)
 
 
 def parse(argv: Sequence[str] | None) -> tuple[ConfigDict, Path]:
@@ -95,6 +99,8 @@ def train(run: Experiment, folder: Path, resuming: bool) -> int:
         inputs, run.captions["train"], views, config.train.batch_size, config.train.captions == "all", config.seed
     )
     optimiser = optim.optimiser(config.train, len(batches), run.frozen)
+    files.remove_unfinished(folder)
+    files.remove_unfinished(folder / "samples")
     if resuming:
         for change in workdir.update_config(folder, config):
             print(f"resuming with {change}", flush=True)
@@ -103,7 +109,9 @@ def train(run: Experiment, folder: Path, resuming: bool) -> int:
     checkpoints = Checkpoints(folder / "checkpoints")
     state, progress = latest(run, checkpoints, optimiser)
     metrics = folder / workdir.METRICS
-    writers.truncate_after(metrics, int(state.step))
+    dropped = writers.truncate_after(metrics, int(state.step))
+    if dropped:
+        print(f"{dropped:,} records of {metrics} are of later steps: training makes them again", flush=True)
     caption = parallel.compile_per_image(captioning.greedy(run.model, search.Rules(config.text.max_length)))
     total = len(batches) * (config.train.epochs + config.self_critical.epochs)
     with (
@@ -119,7 +127,8 @@ def train(run: Experiment, folder: Path, resuming: bool) -> int:
             frozen=run.frozen,
             write=writers.all_of(writers.JsonLines(metrics), board, console),
             after_epoch=EpochSamples(run, folder, caption, val_inputs, board, console),
-            train=config.train,
+            photos=run.splits["train"].ids,
+            train=config.train.to_dict() | {"select": experiment.selection(config, run.splits["val"])},
             seed=config.seed,
             write_every=config.show.tensorboard_every,
         )
@@ -139,7 +148,7 @@ def train(run: Experiment, folder: Path, resuming: bool) -> int:
 def latest(run: Experiment, checkpoints: Checkpoints, optimiser: Any) -> tuple[steps.TrainState, Progress]:
     """Returns the state and the progress of the newest checkpoint, or those of the start."""
     state = steps.create(run.params, optimiser, run.frozen, average=run.config.train.average > 0)
-    restored = checkpoints.restore_latest(state, run.frozen)
+    restored = checkpoints.resume(state, run.frozen)
     if restored is None:
         return state, Progress()
     print(f"resuming after step {int(restored[0].step):,}", flush=True)
@@ -174,8 +183,11 @@ def compile_validation(
     def validate(state: steps.TrainState) -> dict[str, float]:
         params = state.best_params
         sums = [step(params, batch) for batch in pipeline.evaluation_batches(inputs, len(split), batch_size, tokens)]
+        for first, one in zip(range(0, len(split), batch_size), sums, strict=True):
+            photos = split.ids[first : first + batch_size]
+            check_finite({"loss": float(one["nats"])}, f"at the validation after step {int(state.step)}", photos)
         loss = sum(float(s["nats"]) for s in sums) / max(sum(float(s["words"]) for s in sums), 1.0)
-        if run.config.train.select == "loss":
+        if experiment.selection(run.config, split) == "loss":
             return {"loss": loss}
         written = samples.write_captions(caption, params, inputs, len(split), batch_size, run.vocabulary)
         ours, theirs = scores.words_of(
@@ -208,20 +220,23 @@ class EpochSamples:
             self.caption, state.best_params, self.inputs, rows, run.config.train.batch_size, run.vocabulary
         )
         picture = samples.sheet(split, captions, run.config.images.size)
-        samples.save(picture, self.folder / "samples" / f"epoch_{epoch:03}.png")
+        files.write_picture(self.folder / "samples" / f"epoch_{epoch:03}.png", picture)
         self.board.image(int(state.step), "samples", picture)
         for row, caption in enumerate(captions):
-            self.console.say(f"  {split.ids[row]}: {' '.join(caption.words)}  [{split.captions[row][0]}]")
+            reference = next(iter(split.captions[row]), "")
+            line = f"{split.ids[row]}: {' '.join(caption.words)} [{reference}]"
+            self.console.say(f"  {one_line(line)}")
 
 
 def finish(
     run: Experiment, folder: Path, checkpoints: Checkpoints, state: steps.TrainState, progress: Progress, caption: Any
 ) -> None:
     """Prints what came of the run; on scenes, whose objects are known, also how right the best captions are."""
-    if run.config.train.select == "loss":
+    select = experiment.selection(run.config, run.splits["val"])
+    if select == "loss":
         best = f"loss: {progress.best_cost:.4f} nats/word"
     else:
-        best = f"{run.config.train.select}: {-100 * progress.best_cost:.1f}"
+        best = f"{select}: {-100 * progress.best_cost:.1f}"
     print(
         f"best validation {best} after epoch {progress.best_epoch} (vocabulary {len(run.vocabulary):,}); "
         f"everything is in {folder}",
@@ -239,7 +254,7 @@ def finish(
     shown = captions[:8]
     for row, written in enumerate(shown):
         print(f"  {split.ids[row]}: {' '.join(written.words)}")
-    samples.save(samples.sheet(split, shown, run.config.images.size), folder / "scenes.png")
+    files.write_picture(folder / "scenes.png", samples.sheet(split, shown, run.config.images.size))
     check = samples.check_scenes(split, captions)
     looked = f", attention on the named object {check.gain:.1f} times chance" if not math.isnan(check.gain) else ""
     print(

@@ -122,9 +122,12 @@ def load_contents(path: Path) -> Contents:
 def validation_loss(path: Path, select: str) -> float | None:
     """Returns the validation loss, in nats per word, of the epoch that `select` (see `loop.cost`) makes the best.
 
-    None where the run in `path` has recorded no validation.
+    Where no such score was recorded, the loss has chosen (see `experiment.selection`). None where the run in `path` has
+    recorded no validation.
     """
     records = [record for record in read_lines(path / METRICS) if record.get("split") == "val"]
+    if not any(select in record for record in records):
+        select = "loss"
     records = [record for record in records if None not in (record.get("loss"), record.get(select))]
     return min(reversed(records), key=lambda record: cost(record, select))["loss"] if records else None
 

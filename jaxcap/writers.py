@@ -4,15 +4,18 @@ The numbers are a record such as {"epoch": 1.25, "split": "train", "loss": 2.81}
 """
 
 import json
-import math
 import os
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self, TextIO
 
+from jaxcap import plain
 from jaxcap.errors import UserError
 from jaxcap.files import space_checked, write_atomically
 from jaxcap.progress import Progress, named
+
+FLUSH = 10.0  # seconds until TensorBoard sees what was written
 
 Numbers = Mapping[str, Any]
 Writer = Callable[[int, Numbers], None]
@@ -35,7 +38,7 @@ class JsonLines:
         self.path = Path(path)
 
     def __call__(self, step: int, numbers: Numbers) -> None:
-        record = {"step": int(step)} | {name: _plain(value) for name, value in numbers.items()}
+        record = {"step": int(step)} | plain.values(numbers)
         with space_checked(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record, allow_nan=False) + "\n")
 
@@ -62,11 +65,17 @@ def read_lines(path: os.PathLike | str) -> list[dict[str, Any]]:
     return records
 
 
-def truncate_after(path: os.PathLike | str, step: int) -> None:
-    """Drops the records of later steps than `step`, so that a resumed run's file equals that of a run never cut off."""
-    kept = [record for record in read_lines(path) if record["step"] <= step]
+def truncate_after(path: os.PathLike | str, step: int) -> int:
+    """Drops the records of later steps than `step`, so that a resumed run's file equals that of a run never cut off.
+
+    Returns:
+      How many records were dropped.
+    """
+    records = read_lines(path)
+    kept = [record for record in records if record["step"] <= step]
     if Path(path).exists():
         write_atomically(path, "".join(json.dumps(record, allow_nan=False) + "\n" for record in kept))
+    return len(records) - len(kept)
 
 
 class TensorBoard:
@@ -79,9 +88,18 @@ class TensorBoard:
           folder: where the event files go.
           first_step: after which step this process starts: what an earlier one wrote for later steps is hidden.
         """
-        from tensorboardX import SummaryWriter  # here, because importing it takes a moment that most commands can save
+        # Here, because importing it takes a moment that most commands can save. Its SummaryWriter writes in a thread,
+        # which ends at a full disk, and then the run waits for it for ever.
+        from tensorboardX import event_file_writer, summary
+        from tensorboardX.proto import event_pb2
 
-        self._events = SummaryWriter(str(folder), purge_step=first_step + 1, flush_secs=10)
+        self._folder, self._summary, self._event = Path(folder), summary, event_pb2.Event
+        start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+        with space_checked(folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._file = event_file_writer.EventsWriter(str(self._folder / "events"))
+        self._flushed = time.monotonic()
+        self._write(first_step + 1, session_log=start)
 
     def __enter__(self) -> Self:
         return self
@@ -93,21 +111,29 @@ class TensorBoard:
         split = f"/{numbers['split']}" if "split" in numbers else ""
         for name, value in numbers.items():
             if not isinstance(value, str):
-                self._events.add_scalar(f"{name}{split}", float(value), step)
+                self._write(step, summary=self._summary.scalar(f"{name}{split}", float(value)))
 
     def text(self, step: int, name: str, text: str) -> None:
         """Writes a text (Markdown)."""
-        self._events.add_text(name, text, step)
+        self._write(step, summary=self._summary.text(name, text))
 
     def image(self, step: int, name: str, picture: Any) -> None:
         """Writes a picture: a PIL image in RGB or an array of uint8. [height, width, 3]"""
         import numpy as np
 
-        self._events.add_image(name, np.asarray(picture), step, dataformats="HWC")
+        self._write(step, summary=self._summary.image(name, np.asarray(picture), dataformats="HWC"))
 
     def close(self) -> None:
         """Puts everything on disk and closes the file."""
-        self._events.close()
+        with space_checked(self._folder):
+            self._file.close()
+
+    def _write(self, step: int, **content: Any) -> None:
+        with space_checked(self._folder):
+            self._file.write_event(self._event(step=int(step), wall_time=time.time(), **content))
+            if time.monotonic() - self._flushed > FLUSH:
+                self._file.flush()
+                self._flushed = time.monotonic()
 
 
 class Console:
@@ -150,12 +176,6 @@ class Console:
     def say(self, line: str) -> None:
         """Prints a line of its own without tearing the bar."""
         self._progress.say(line)
-
-
-def _plain(value: Any) -> Any:
-    """Returns a value that JSON has: arrays' scalars as Python's, infinity and not-a-number as null."""
-    value = value.item() if hasattr(value, "item") else value
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _record(line: str) -> dict[str, Any] | None:

@@ -1,13 +1,12 @@
 """The command cache: what it lists, what it takes for unused, and what it removes."""
 
-import fcntl
 import json
 import shutil
 
 import pytest
 
 from jaxcap import cache as command
-from jaxcap import data, evaluate
+from jaxcap import data, evaluate, locks
 from jaxcap.errors import UserError
 from jaxcap.uses import read_uses
 from tests import small_run
@@ -63,10 +62,11 @@ def test_entries_are_removed_by_the_beginning_of_their_names(place, capsys):
 def test_what_is_being_made_is_not_removed(place, capsys):
     data.load("scenes", scenes=10, scene_size=32)
     names = list(listed(capsys))
-    with (place / "prepared" / "scenes" / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(UserError, match="another process is making it"):
-            command.main(["--remove", "all"])
+    with (
+        locks.hold_path(place / "prepared" / "scenes", "waiting"),
+        pytest.raises(UserError, match="another process is making it"),
+    ):
+        command.main(["--remove", "all"])
     assert list(listed(capsys)) == names
 
 

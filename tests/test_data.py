@@ -79,8 +79,7 @@ NAMES8K = [f"{number}_a{number}f.jpg" for number in range(11, 17)]
 
 
 def files_in(folder):
-    """The files below a folder, without the lock, which has no content and stays."""
-    return [path for path in folder.rglob("*") if path.is_file() and path.name != prepare.LOCK]
+    return [path for path in folder.rglob("*") if path.is_file()]
 
 
 def ids(splits):

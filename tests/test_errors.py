@@ -1,8 +1,11 @@
 """How commands end: one line and an exit code."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +17,11 @@ import pytest
         ("lambda: 2", 2, ""),
         ("lambda: fail(UserError('two\\nlines'))", 2, "error: two lines\n"),
         ("lambda: fail(OSError(errno.ENOSPC, 'full', 'there'))", 2, "error: no space left on disk while writing there"),
+        (
+            "lambda: fail(PermissionError(errno.EACCES, 'Permission denied', 'there'))",
+            2,
+            "error: there: Permission denied",
+        ),
         ("lambda: fail(KeyboardInterrupt())", 130, "stopped\n"),
     ],
 )
@@ -21,6 +29,23 @@ def test_a_command_ends_in_one_line_and_its_code(main, code, said):
     ended = subprocess.run([sys.executable, "-c", program(main)], capture_output=True, text=True)
     assert ended.returncode == code
     assert ended.stderr.startswith(said) and ended.stderr.count("\n") == bool(said)
+
+
+@pytest.mark.parametrize("seconds", [0.2, 0.6])
+def test_ctrl_c_while_a_command_starts_shows_no_traceback(seconds):
+    command = [
+        sys.executable,
+        "-m",
+        "jaxcap.train",
+        "--config",
+        "experiments/quickstart.py",
+        "--workdir",
+        "/dev/null/x",
+    ]
+    process = subprocess.Popen(command, cwd=Path(__file__).parents[1], stderr=subprocess.PIPE, text=True)
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    assert "Traceback" not in process.communicate()[1]
 
 
 @pytest.mark.parametrize("lines", [1, 100_000], ids=["met in the last flush", "met at once"])

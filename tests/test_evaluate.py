@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxcap import compare, evaluate, experiment, flags, meteor, plain, scores, search
+from jaxcap import caption, compare, evaluate, experiment, flags, meteor, plain, scores, search
 from jaxcap import config as configs
 from jaxcap import evaluation as evaluations
 from jaxcap.errors import UserError
@@ -496,3 +496,30 @@ def test_a_mistake_ends_with_code_2_and_nothing_on_stdout(tmp_path):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
     assert len(done.stderr.splitlines()) == 1 and "no run in" in done.stderr
+
+
+def test_numbers_that_are_none_are_null(made_run, tmp_path, monkeypatch, capsys):
+    """As of a run whose parameters are not finite: no file and no output holds NaN, which is no JSON."""
+    folder = tmp_path / "run"
+    shutil.copytree(made_run, folder, ignore=shutil.ignore_patterns("evaluation"))
+
+    def spoilt(path):
+        run = restore_best(path)
+        return run._replace(params=jax.tree.map(lambda x: x * np.nan, run.params))
+
+    monkeypatch.setattr("jaxcap.run.restore_best", spoilt)
+    photo = tmp_path / "photo.png"
+    Image.new("RGB", (40, 40)).save(photo)
+    assert run_command(folder, "--split", "val", "--json") == 0
+    texts = [capsys.readouterr().out]
+    assert caption.main(["--workdir", str(folder), "--json", str(photo)]) == 0
+    texts.append(capsys.readouterr().out)
+    for file in (folder / "evaluation").rglob("*.json*"):
+        texts += (
+            file.read_text(encoding="utf-8").splitlines()
+            if file.suffix == ".jsonl"
+            else [file.read_text(encoding="utf-8")]
+        )
+    for text in texts:
+        json.loads(text, parse_constant=pytest.fail)
+    assert any("null" in text for text in texts)

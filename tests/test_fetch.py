@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from jaxcap import fetch as fetching
-from jaxcap import files
+from jaxcap import locks
 from jaxcap.errors import UserError
 from jaxcap.fetch import fetch
 from tests.hub import serving
@@ -184,7 +184,7 @@ def test_threads_take_turns_as_well(tmp_path):
     path, inside, most = tmp_path / "made", [], []
 
     def make(_):
-        with files.alone_with(path, "waiting"):
+        with locks.hold_path(path, "waiting"):
             inside.append(1)
             most.append(len(inside))
             time.sleep(0.005)

@@ -1,5 +1,8 @@
 """The training command from end to end on a few small scenes: what it leaves behind, resuming, and wrong input."""
 
+import dataclasses
+import errno
+import functools
 import json
 import os
 import signal
@@ -8,10 +11,13 @@ import sys
 import time
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
-from jaxcap import evaluate, train, workdir, writers
+from jaxcap import evaluate, experiment, files, locks, samples, train, workdir, writers
 from jaxcap.checkpoint import Checkpoints
 from jaxcap.errors import UserError
 from jaxcap.loop import Loop, Progress, cost
@@ -212,3 +218,209 @@ def test_a_mistake_on_the_command_line_ends_with_code_2_and_one_line(tmp_path):
         "error: unknown config key 'train.epoch': did you mean 'train.epochs'? (experiments/base.py lists every key)"
     ]
     assert not (tmp_path / "run").exists()
+
+
+def poisoned(run, optimiser, *, at, params, metric, seen, compile_step=train.compile_step):
+    """The training step, but for what comes of step `at`: not-a-number in a metric, or in the parameters."""
+    step = compile_step(run, optimiser)
+
+    def call(state, batch, rng):
+        state, metrics = step(state, batch, rng)
+        if int(state.step) == at:
+            seen.extend(run.splits["train"].ids[row] for row in batch["rows"])
+            metrics = metrics | ({metric: jnp.float32("nan")} if metric else {})
+            if params:
+                state = state.replace(average=jax.tree.map(lambda x: x + jnp.nan, state.average))
+                state = state.replace(params=jax.tree.map(lambda x: x + jnp.nan, state.params))
+        return state, metrics
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("at", "params", "metric", "said", "good", "last"),
+    [
+        (1, True, "nats", "at step 1 ", None, 0),  # nothing is saved yet
+        (4, True, "nats", "at step 4 ", 3, 3),  # after which it would be saved
+        (5, False, "gradient_norm", "at step 5 ", 4, 4),
+        (3, True, "", "at the validation after step 3 ", 2, 3),
+        (4, True, "", "after step 4 ", 3, 4),  # no number tells, but what is to be saved
+        (5, True, "", "at step 6 ", 4, 5),
+    ],
+)
+def test_what_is_not_finite_stops_the_run_and_is_not_saved(
+    whole, tmp_path, monkeypatch, at, params, metric, said, good, last
+):
+    """The line names the step and its photos; `good` is the last checkpoint, `last` the step of the last record."""
+    folder, seen = tmp_path / "run", []
+    with monkeypatch.context() as patch:
+        poison = functools.partial(poisoned, at=at, params=params, metric=metric, seen=seen)
+        patch.setattr(train, "compile_step", poison)
+        with pytest.raises(UserError) as stopped:
+            train.main(arguments(folder))
+    line = str(stopped.value)
+    assert line.startswith(f"training stopped {said}") and "\n" not in line
+    assert "train.learning_rate (now 0.003)" in line and "train.clip_norm (now 5)" in line
+    if metric:
+        assert f"(photos {', '.join(seen[:4])}, ...)" in line
+    assert ("nothing is saved" in line) if good is None else (f"goes on from step {good}," in line)
+    assert max(Checkpoints(folder / "checkpoints").steps(), default=None) == good
+    written = numbers(folder)
+    assert max((record["step"] for record in written), default=0) == last
+    assert all(value is not None for record in written for value in record.values())
+    assert [record["epoch"] for record in written if record["split"] == "val"] == ([1] if last > 3 or good == 3 else [])
+    assert train.main(arguments(folder)) == 0
+    assert numbers(folder) == numbers(whole)
+    assert arrays(folder, 6) == arrays(whole, 6)
+
+
+def tree(folder):
+    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+def test_a_second_training_on_a_workdir_is_refused(whole):
+    before = tree(whole)
+    code = (
+        "import time; from jaxcap import locks\n"
+        f"with locks.hold_folder({str(whole)!r}): print(flush=True); time.sleep(60)"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=ROOT)
+    holder.stdout.readline()
+    try:
+        held = tree(whole)
+        with pytest.raises(UserError, match=rf"{whole} is in use by process {holder.pid} on "):
+            train.main(arguments(whole))
+        assert tree(whole) == held
+        assert evaluate.main(["--workdir", str(whole), "--split", "val", "--beam", "1"]) == 0
+    finally:
+        holder.kill()
+        holder.wait()
+        holder.stdout.close()
+    # A killed process holds nothing.
+    assert train.main(arguments(whole)) == 0
+    assert not (whole / ".lock").exists()
+    for name in ("config.json", "metrics.jsonl"):
+        assert (whole / name).read_bytes() == before[whole / name]
+
+
+def test_a_folder_is_given_back_and_removed_when_it_is_empty(tmp_path):
+    folder = tmp_path / "a" / "b"
+    with pytest.raises(KeyboardInterrupt), locks.hold_folder(folder):
+        assert folder.is_dir()
+        raise KeyboardInterrupt
+    assert not list(tmp_path.iterdir())
+    with locks.hold_folder(folder):
+        (folder / "kept").touch()
+    assert [path.name for path in folder.iterdir()] == ["kept"]
+
+
+def test_where_locks_are_unknown_training_goes_on(tmp_path, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(locks.fcntl, "flock", flock)
+    with locks.hold_folder(tmp_path / "run"):
+        pass
+
+
+def test_a_workdir_that_is_a_file_is_one_line(tmp_path):
+    (tmp_path / "run").touch()
+    with pytest.raises(UserError, match=r"cannot write to .*run .File exists.: choose another folder"):
+        train.main(arguments(tmp_path / "run"))
+
+
+HOSTILE = (
+    "two\nlines and\r\nthree",
+    "a bell \x07, a zero \x00 and \x1b[31mred",
+    "\u05e9\u05dc\u05d5\u05dd \u202e reversed",
+    "\ud800 alone",
+    "\u2028 separated \x85 again",
+    "",
+    " \t\n ",
+)
+
+
+def test_captions_of_any_text_are_drawn_and_printed(tmp_path, monkeypatch, capfd):
+    load = experiment.load_data
+
+    def hostile(config):
+        splits = load(config)
+        captions = tuple((one, *HOSTILE) for one in HOSTILE)
+        captions = (captions * len(splits["val"]))[: len(splits["val"])]
+        ids = tuple(f"{row}\n\x1b[2J.jpg" for row in range(len(captions)))
+        return splits | {"val": dataclasses.replace(splits["val"], captions=captions, ids=ids)}
+
+    monkeypatch.setattr(experiment, "load_data", hostile)
+    folder = tmp_path / "run"
+    assert train.main(arguments(folder, data__scenes=100, train__epochs=1, show__captions=len(HOSTILE))) == 0
+    assert (folder / "samples" / "epoch_001.png").is_file()
+    said = [line for line in capfd.readouterr().err.splitlines() if line.startswith("  ")]
+    assert len(said) == len(HOSTILE)
+    assert all(character.isprintable() or character == "\u202e" for line in said for character in line)
+    assert said[0].endswith("[two lines and three]")
+
+
+def with_one_val_photo(monkeypatch):
+    load = experiment.load_data
+
+    def few(config):
+        splits = load(config)
+        val = splits["val"]
+        val = dataclasses.replace(val, ids=val.ids[:1], captions=val.captions[:1], records=[val.records[0]])
+        return splits | {"val": val}
+
+    monkeypatch.setattr(experiment, "load_data", few)
+
+
+def test_with_one_validation_photo_the_loss_chooses(tmp_path, monkeypatch, capsys):
+    with_one_val_photo(monkeypatch)
+    folder = tmp_path / "run"
+    assert train.main(arguments(folder)) == 0
+    out = capsys.readouterr().out
+    assert "CIDEr-D of 1 validation photo is always 0: the best epoch is chosen by the loss" in out
+    val = [record for record in numbers(folder) if record["split"] == "val"]
+    assert len(val) == 2 and not any("CIDEr-D" in record for record in val)
+    best = min(val, key=lambda record: record["loss"])
+    assert f"best validation loss: {best['loss']:.4f} nats/word after epoch {best['epoch']}" in out
+    assert Checkpoints(folder / "checkpoints").best_step() == best["step"]
+    assert workdir.validation_loss(folder, "CIDEr-D") == best["loss"]
+    assert workdir.load_config(folder).train.select == "CIDEr-D"  # as it was typed, so that it can be resumed
+    assert train.main(arguments(folder)) == 0
+    assert evaluate.main(["--workdir", str(folder), "--split", "val", "--beam", "1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.split("\n{", 1)[-1].join(["{", ""]))["run"]["val_loss"] == best["loss"]
+
+
+def test_one_validation_photo_is_too_few_for_self_critical_training(tmp_path, monkeypatch):
+    with_one_val_photo(monkeypatch)
+    with pytest.raises(UserError, match="self_critical.epochs raises CIDEr-D, which is always 0 with 1 validation"):
+        train.main(arguments(tmp_path / "run", self_critical__epochs=1))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("where", ["checkpoint", "metrics", "picture", "tensorboard"])
+def test_a_full_disk_ends_in_one_line_and_loses_nothing(whole, tmp_path, monkeypatch, where):
+    """The disk is full from some write of the second epoch on."""
+    folder, calls = tmp_path / "run", []
+    owner, name, first = {
+        "checkpoint": (ocp.CheckpointManager, "save", 3),
+        "metrics": (writers.JsonLines, "__call__", 6),
+        "picture": (samples.figures, "sample_sheet", 2),
+        "tensorboard": (writers.TensorBoard, "_write", 30),
+    }[where]
+    original = getattr(owner, name)
+
+    def full(*arguments, **options):
+        calls.append(name)
+        if len(calls) < first:
+            return original(*arguments, **options)
+        with files.space_checked(folder):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, full)
+        with pytest.raises(UserError, match="no space left on disk"):
+            train.main(arguments(folder))
+    assert Checkpoints(folder / "checkpoints").steps()
+    assert train.main(arguments(folder)) == 0
+    assert numbers(folder) == numbers(whole)
+    assert arrays(folder, 6) == arrays(whole, 6)

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 from jaxcap.errors import UserError
 from jaxcap.fetch import fetch
-from jaxcap.files import alone_with, space_checked
+from jaxcap.files import space_checked
+from jaxcap.locks import hold_path
 from jaxcap.progress import Progress
 
 ENCRYPTED = 0x1  # the bit of a file's flags in a zip archive
@@ -43,7 +44,7 @@ def fetched(url: str, into: Path, *, sha256: str | None = None, md5: str | None 
     if folder.is_dir():
         return folder
     try:
-        with space_checked(folder), alone_with(folder, f"another process fetches {name}: waiting for it"):
+        with space_checked(folder), hold_path(folder, f"another process fetches {name}: waiting for it"):
             if not folder.is_dir():
                 archive = fetch(url, into / name, sha256=sha256, md5=md5, what=name)
                 _unpack_or_remove(archive, folder, members)

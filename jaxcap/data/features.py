@@ -21,10 +21,10 @@ from typing import BinaryIO
 
 import numpy as np
 
-from jaxcap import images
+from jaxcap import images, locks
 from jaxcap.digests import digest_json
 from jaxcap.errors import UserError
-from jaxcap.files import space_checked, wait_for_lock, write_atomically
+from jaxcap.files import space_checked, write_atomically
 from jaxcap.progress import Progress
 
 _FORMAT = 2  # part of every key; raise it when the meaning of a cache's numbers changes
@@ -108,7 +108,7 @@ def fill(
         return [(names[index], images.view(pixels, view, resize=resize, size=size)) for view in views]
 
     if not path.exists():
-        with _alone(path), space_checked(path):
+        with _hold_cache(path), space_checked(path):
             if not path.exists():  # else another process has done it meanwhile
                 partial = path.with_name(f"{path.name}.partial")
                 _compute(partial, meta, pictures, encode, batch_size, workers)
@@ -170,18 +170,13 @@ def gather(cache: np.memmap, rows: Sequence[int] | np.ndarray, views: int | np.n
 
 
 @contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Holds the lock of the cache `path`; the system lets go of it when the process ends, however it ends."""
-    lock = path.with_name(f".{path.name}.lock")
+def _hold_cache(path: Path) -> Iterator[None]:
+    """Holds the cache `path` against other processes."""
     try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        file = lock.open("wb")
+        with locks.hold_path(path, f"another process computes the features in {path}: waiting for it"):
+            yield
     except (PermissionError, FileExistsError, NotADirectoryError) as error:
         raise UserError(f"cannot write features to {path.parent} ({error.strerror}): choose another folder") from error
-    with file:
-        wait_for_lock(file, f"another process computes the features in {path}: waiting for it")
-        yield
-        lock.unlink(missing_ok=True)  # only after success: whoever waited on it finds `path` complete
 
 
 def _read_meta(path: Path) -> dict | None:

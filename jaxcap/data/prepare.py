@@ -16,18 +16,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from jaxcap import locks
 from jaxcap.data.builder import VERSION, Captions, photo_sizes, read_photo
 from jaxcap.data.places import listed
 from jaxcap.data.source import Example, Reading, Source
 from jaxcap.data.split import Split, summary
 from jaxcap.data.splitting import check_leaks
 from jaxcap.digests import digest_bytes, digest_json
-from jaxcap.errors import UserError, is_out_of_space, out_of_space
-from jaxcap.files import space_checked, wait_for_lock, write_atomically
+from jaxcap.errors import UserError, out_of_space
+from jaxcap.files import space_checked, write_atomically
 from jaxcap.progress import Progress
 
 SEEN = "seen"  # the folder of notes beside the sets
-LOCK = "lock"
 _THREADS = 16  # that look at files: on network disks each look waits for an answer
 _LONG_READ = 2**28  # bytes whose reading is announced
 
@@ -231,14 +231,10 @@ def _lock_folder(folder: Path) -> Iterator[None]:
     """Holds the folder of a data set's prepared sets against other processes."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / LOCK).open("w", encoding="utf-8")
-    except OSError as error:
-        if is_out_of_space(error):
-            raise
+        with locks.hold_path(folder, f"another process prepares {folder}: waiting for it"):
+            yield
+    except (PermissionError, FileExistsError, NotADirectoryError) as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror}): set data.prepared_dir") from error
-    with lock:
-        wait_for_lock(lock, f"another process prepares {folder}: waiting for it")
-        yield
 
 
 def _write(
