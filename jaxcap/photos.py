@@ -89,9 +89,9 @@ class Reader:
             raise UserError(f"photo {name} cannot be read ({error.strerror})") from error
 
     def _decoded(self, path: Path, name: str) -> Seen:
-        pixels = images.decode(path.read_bytes(), name)
-        view = images.test_view(pixels, size=self._size)
-        return Seen(view, _shrunk(pixels) if self._drawn else None)
+        photo = images.open_upright(path.read_bytes(), name)
+        view = images.test_view(photo, size=self._size)
+        return Seen(view, _shrunk(photo) if self._drawn else None)
 
 
 def _cost(path: Path, name: str) -> int:
@@ -107,10 +107,8 @@ def _cost(path: Path, name: str) -> int:
         return about.st_size + _PIXEL_BYTES * images.decoded_pixels(file)
 
 
-def _shrunk(pixels: np.ndarray) -> np.ndarray:
-    if max(pixels.shape) <= PICTURE:
-        return pixels
-    return np.asarray(layout.fitted(Image.fromarray(pixels), PICTURE))
+def _shrunk(photo: Image.Image) -> np.ndarray:
+    return np.asarray(photo if max(photo.size) <= PICTURE else layout.fitted(photo, PICTURE))
 
 
 class Room:
