@@ -46,7 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     config, folder = parse(argv)
     experiment.check(config)
     resuming = workdir.check(folder, config)
-    run = experiment.prepare(config)
+    kept = workdir.load_encoder(folder) if resuming else {}
+    run = experiment.prepare(config, kept.get("dtype"))
     print("\n".join(experiment.describe(run)), flush=True)
     return train(run, folder, resuming)
 
