@@ -104,7 +104,9 @@ def decoder() -> dict:
         "word_dropout": 0.0,  # of the embedded words
         "hidden_dropout": 0.0,  # of the state that predicts the word
         "feature_dropout": 0.0,  # of the grid's channels, each in all regions at once
-        "dtype": "float32",  # of the factors of matrix products, which are summed in float32: float32 or bfloat16
+        # of the factors of matrix products, which are summed in float32: float32, bfloat16, or auto: bfloat16 where
+        # the device has units for it (AMX, NVIDIA from 8.0 on, TPU); what was taken stays with the run
+        "dtype": "float32",
     }
 
 

@@ -104,7 +104,7 @@ class Experiment:
       vocabulary: of the captions.
       unknown: each split's rate of out-of-vocabulary words.
       captions: the encoded captions of each split.
-      facts: what a workdir keeps of the encoder's weights.
+      facts: what a workdir keeps of the encoder's weights, and the dtype of the decoder.
       vectors: the imported word vectors, or None.
       model: the captioner.
       params: its parameters before the first step.
@@ -127,12 +127,13 @@ class Experiment:
     folder: Path | None = None
 
 
-def prepare(config: ConfigDict, folder: Path | None = None) -> Experiment:
+def prepare(config: ConfigDict, folder: Path | None = None, dtype: str | None = None) -> Experiment:
     """Loads, checks and builds everything; no file is written outside of the caches.
 
     Args:
       config: resolved and checked.
       folder: the workdir, to be noted in the caches that are used; None for no note.
+      dtype: what decoder.dtype=auto meant when the run began; None for a run that begins now.
 
     Raises:
       UserError: data, weights or vectors are missing or wrong.
@@ -157,7 +158,7 @@ def prepare(config: ConfigDict, folder: Path | None = None) -> Experiment:
         keep_punctuation=config.text.keep_punctuation,
     )
     encoder = load_encoder(config)
-    facts = encoder_facts(config, encoder)
+    facts = encoder_facts(config, encoder) | {"dtype": dtype or decoder_dtype(config)}
     vectors = load_vectors(config, vocabulary, splits["train"])
     model = build_captioner(config, vocabulary, facts)
     params = initial_params(config, model, encoder, vectors)
@@ -205,7 +206,10 @@ def describe(run: Experiment) -> list[str]:
             f"CIDEr-D of {len(run.splits['val'])} validation photo is always 0: the best epoch is chosen by the loss"
         )
     lines.append(f"encoder: {run.facts['source']}")
-    lines.append(f"parameters: {trained:,} trained, {total - trained:,} frozen; devices: {parallel.describe()}")
+    lines.append(
+        f"parameters: {trained:,} trained, {total - trained:,} frozen; "
+        f"devices: {parallel.describe()}, the decoder's products in {run.facts['dtype']}"
+    )
     return lines
 
 
@@ -296,6 +300,12 @@ def encoder_facts(config: ConfigDict, encoder: pretrained.Pretrained | None) -> 
     }
 
 
+def decoder_dtype(config: ConfigDict) -> str:
+    """Returns the dtype of the decoder's products: the config's or, for "auto", the faster one here."""
+    dtype = config.decoder.dtype
+    return parallel.fastest_dtype() if dtype == "auto" else dtype
+
+
 def load_vectors(config: ConfigDict, vocabulary: Vocabulary, train: Split) -> word2vec.WordVectors | None:
     """Loads or trains word vectors; None when the config asks for random ones."""
     embedding = config.embedding
@@ -309,8 +319,11 @@ def load_vectors(config: ConfigDict, vocabulary: Vocabulary, train: Split) -> wo
 
 
 def build_captioner(config: ConfigDict, vocabulary: Vocabulary, facts: Mapping[str, str]) -> captioner.Captioner:
-    """Builds the module; `facts` are those of `encoder_facts`."""
-    return captioner.build(config, len(vocabulary), pool=facts["pool"], convention=facts["convention"])
+    """Builds the module; `facts` are those of an `Experiment`."""
+    dtype = config.decoder.dtype
+    if dtype == "auto":
+        dtype = facts["dtype"]  # runs of a fixed dtype may have been made before it was a fact
+    return captioner.build(config, len(vocabulary), pool=facts["pool"], convention=facts["convention"], dtype=dtype)
 
 
 def initial_params(

@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
 from jaxcap.errors import UserError
+from jaxcap.models.layers import multiplies_bfloat16
 
 AXIS = "devices"
+CPU_INFO = Path("/proc/cpuinfo")  # Linux
 
 
 def device_count() -> int:
@@ -20,6 +23,37 @@ def device_count() -> int:
 def describe() -> str:
     """Returns one line that names the devices, as "8 x TPU v3"."""
     return f"{device_count()} x {jax.local_devices()[0].device_kind}"
+
+
+def fastest_dtype() -> str:
+    """Returns the type of the factors in which the devices multiply matrices fastest.
+
+    It is "bfloat16" on processors with AMX for it, on NVIDIA GPUs of compute capability 8.0 or more
+    and on TPUs, unless this jaxlib does not take such products, and "float32" on everything else.
+    """
+    has_units = _has_bfloat16_units(jax.local_devices()[0])
+    return "bfloat16" if has_units and multiplies_bfloat16() else "float32"
+
+
+def _has_bfloat16_units(device: jax.Device) -> bool:
+    if device.platform == "tpu":
+        return True
+    if device.platform == "gpu":
+        # NVIDIA's is a number as "8.0", AMD's a name as "gfx90a".
+        major = str(getattr(device, "compute_capability", "")).partition(".")[0]
+        return major.isdecimal() and int(major) >= 8
+    # AVX512-BF16 alone does not count: without AMX such products take longer than those of float32.
+    return device.platform == "cpu" and "amx_bf16" in _cpu_flags()
+
+
+def _cpu_flags() -> list[str]:
+    """Returns what the first processor is said to be able to do; nothing where this is not told."""
+    try:
+        text = CPU_INFO.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    lines = [line for line in text.splitlines() if line.startswith("flags")]
+    return lines[0].split() if lines else []
 
 
 def check_batch_size(batch_size: int, key: str) -> None:

@@ -245,7 +245,7 @@ KEYS: dict[str, Range] = {
     "decoder.word_dropout": DROPOUT,
     "decoder.hidden_dropout": DROPOUT,
     "decoder.feature_dropout": DROPOUT,
-    "decoder.dtype": OneOf(DTYPES),
+    "decoder.dtype": OneOf(("auto", *DTYPES)),
     "loss.label_smoothing": Real(at_least=0, below=1, note="0: none"),
     "loss.doubly_stochastic": Real(at_least=0, note="0: none"),
     "train.batch_size": BATCH,

@@ -24,7 +24,7 @@ class Run(NamedTuple):
       folder: the workdir.
       config: resolved and locked.
       vocabulary: of the captions.
-      facts: what the workdir keeps of the encoder's weights.
+      facts: what the workdir keeps of the encoder's weights, and the dtype of the decoder.
       model: the captioner.
       params: those of the best checkpoint; the moving average where the run kept one.
       frozen: which of them were never trained.

@@ -54,7 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with locks.hold_folder(folder):
         experiment.check(config)
         resuming = workdir.check_config(folder, config)
-        run = experiment.prepare(config, folder)
+        kept = workdir.load_encoder(folder) if resuming else {}
+        run = experiment.prepare(config, folder, kept.get("dtype"))
         if resuming:
             workdir.check_contents(folder, run.contents)
         print("\n".join(experiment.describe(run)), flush=True)

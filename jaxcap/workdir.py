@@ -133,7 +133,7 @@ def validation_loss(path: Path, select: str) -> float | None:
 
 
 def load_encoder(path: Path) -> dict[str, Any]:
-    """Reads what the run in `path` knows of its encoder's weights: pool, convention, fingerprint and source."""
+    """Reads what the run in `path` knows of its encoder's weights and its decoder's dtype: `Experiment.facts`."""
     return _read(path, ENCODER, json.loads)
 
 

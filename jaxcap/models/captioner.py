@@ -61,7 +61,7 @@ class Captioner(nn.Module):
         return self.decoder.step(carry, memory, tokens, table)
 
 
-def build(config: Mapping[str, Any], vocabulary_size: int, *, pool: str, convention: str) -> Captioner:
+def build(config: Mapping[str, Any], vocabulary_size: int, *, pool: str, convention: str, dtype: str) -> Captioner:
     """Builds the captioner that a config describes.
 
     Args:
@@ -69,6 +69,7 @@ def build(config: Mapping[str, Any], vocabulary_size: int, *, pool: str, convent
       vocabulary_size: V.
       pool: the encoder's max-pool, "padded" or "ceil", as its weights want it.
       convention: how its weights want photos normalised.
+      dtype: of the decoder's products, for the config may leave it open.
 
     Returns:
       The module; it holds no parameters.
@@ -79,7 +80,10 @@ def build(config: Mapping[str, Any], vocabulary_size: int, *, pool: str, convent
     return Captioner(
         encoder=resnet,
         decoder=Decoder(
-            vocabulary_size, level_sizes=resnet.level_sizes, embedding=config["embedding"]["dim"], **decoder
+            vocabulary_size,
+            level_sizes=resnet.level_sizes,
+            embedding=config["embedding"]["dim"],
+            **{**decoder, "dtype": dtype},
         ),
         convention=convention,
     )

@@ -70,14 +70,14 @@ _rounded_product.defvjp(_rounded_product_forward, _rounded_product_backward)
 
 def _sum_in_float32(x: jax.Array, y: jax.Array) -> jax.Array:
     """Multiplies [..., X] by [X, Y], both bfloat16."""
-    if not _multiplies_bfloat16():
+    if not multiplies_bfloat16():
         # The same, only slower. Said in so many bits, for XLA may drop a rounding that is taken back at once.
         x, y = (jax.lax.reduce_precision(a.astype(jnp.float32), 8, 7) for a in (x, y))
     return jnp.matmul(x, y, preferred_element_type=jnp.float32)
 
 
 @functools.cache
-def _multiplies_bfloat16() -> bool:
+def multiplies_bfloat16() -> bool:
     """Whether the devices take products of bfloat16 that are summed in float32; those of jax 0.7 on CPUs do not."""
     x, y = np.ones((2, 30, 40), np.float32), np.ones((70, 40), np.float32)
 
