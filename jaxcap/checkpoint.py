@@ -221,8 +221,8 @@ class Checkpoints:
         steps = self.steps()
         kept = {*steps[:2], self.best_step()}
         old = [self._steps / str(step) for step in steps if step not in kept]
-        unfinished = [path for path in self.folder.glob("**/*") if ocp.utils.TMP_DIR_SUFFIX in path.name]
-        for path in (*old, *unfinished):
+        unfinished = f"*{ocp.utils.TMP_DIR_SUFFIX}*"
+        for path in (*old, *self.folder.glob(unfinished), *self._steps.glob(unfinished)):
             shutil.rmtree(path, ignore_errors=True)
 
     def _save_frozen(self, params: Any, frozen: Any) -> None:
