@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from jaxcap import errors, figures, flags, photos, plain, ranges, run, samples
+from jaxcap import errors, figures, flags, parallel, photos, plain, ranges, run, samples
 from jaxcap.data.pipeline import ahead
 from jaxcap.errors import UserError
 from jaxcap.files import check_writable, write_atomically
@@ -47,9 +47,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     paths = photos.found(options.photos)
     drawings = Drawings(options.attention, paths) if options.attention else None
     answers = json_array() if options.json else contextlib.nullcontext(say)
+    at_once = options.batch_size or parallel.photos_at_once()
     bad = 0
     with answers as answer, Progress(len(paths), "captions", "photos") as progress:
-        for photo, written in captioned(trained, caption, paths, options.batch_size, bool(drawings)):
+        for photo, written in captioned(trained, caption, paths, at_once, bool(drawings)):
             if written is None:
                 progress.say(f"error: {photo.seen}")
                 bad += 1
@@ -94,7 +95,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--attention", type=flags.path, metavar="OUT", help="draw the words' attention here (.png, .gif)"
     )
     parser.add_argument("--json", action="store_true", help="print words, probabilities and attention as JSON")
-    flags.add_search(parser)
+    flags.add_search(parser, batch_size=None)
     add = parser.add_argument_group("sampling", "drawing the words at random instead of searching").add_argument
     add("--sample", action="store_true", help="do so; the flags below belong to it")
     add(

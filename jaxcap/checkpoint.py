@@ -1,6 +1,6 @@
 """Checkpoints: the latest and the best, written so that a kill at any moment costs no more than the steps since.
 
-Frozen parameters never change, so they are written once, beside the steps. Each step carries a checksum of its arrays:
+Frozen parameters never change, so they are written once, beside the steps. Each step carries a checksum of itself:
 a truncated step fails to restore and a flipped bit fails the checksum, and in both cases training goes on from the step
 before it. A step that only could not be read, as when a network disk does not answer, is no damaged one. Reading alone
 changes nothing in the folder.
@@ -106,7 +106,7 @@ class Checkpoints:
                 step,
                 args=ocp.args.Composite(
                     arrays=ocp.args.StandardSave(arrays),
-                    progress=ocp.args.JsonSave({**progress, "checksum": checksum(arrays)}),
+                    progress=ocp.args.JsonSave({**progress, "checksum": checksum(arrays, progress)}),
                 ),
                 metrics=None if cost is None else {"cost": cost},
             )
@@ -191,8 +191,10 @@ class Checkpoints:
                 found = checkpointer.restore(self._steps / str(step), args=wanted)
         except Exception as error:  # orbax raises whatever the storage below it raised
             raise _why(f"checkpoint {step} in {self.folder}", self._steps / str(step), error) from error
-        arrays, progress = found["arrays"], dict(found["progress"])
-        if checksum(arrays) != progress.pop("checksum", None):
+        arrays = found["arrays"]
+        progress = dict(found["progress"])
+        sealed = progress.pop("checksum", None)
+        if checksum(arrays, progress) != sealed:
             raise Damaged(f"checkpoint {step} in {self.folder} is damaged (its checksum differs)")
         restored = jax.tree.unflatten(jax.tree.structure(template), [arrays[name] for name in _named(template)])
         return restored.replace(params=fill(restored.params, params)), progress
@@ -258,9 +260,11 @@ def trained_state(state: TrainState, frozen: Any) -> TrainState:
     return state.replace(params=trained(state.params, frozen))
 
 
-def checksum(arrays: Mapping[str, np.ndarray]) -> str:
-    """Returns a hash of names, types, shapes and bytes of named arrays."""
+def checksum(arrays: Mapping[str, np.ndarray], progress: Mapping[str, Any] | None = None) -> str:
+    """Returns a hash of names, types, shapes and bytes of named arrays, and of what JSON holds beside them."""
     digest = hashlib.sha256()
+    if progress is not None:
+        digest.update(json.dumps(progress, sort_keys=True).encode())
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
         digest.update(f"{name} {array.dtype} {np.shape(arrays[name])}".encode())

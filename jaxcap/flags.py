@@ -44,8 +44,13 @@ def path(text: str) -> Path:
     return Path(within(ranges.Place())(text)).expanduser()
 
 
-def add_search(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags that decide how captions are searched for; those not typed are left to the run's config."""
+def add_search(parser: argparse.ArgumentParser, batch_size: int | None = 32) -> None:
+    """Adds the flags that decide how captions are searched for; those not typed are left to the run's config.
+
+    Args:
+      parser: gets the flags.
+      batch_size: photos at a time where none is typed; None leaves it to the devices.
+    """
     add = parser.add_argument_group("search", "what is not given is as `search` in the run's config.json").add_argument
 
     def key(name: str) -> Callable[[str], Any]:
@@ -66,7 +71,14 @@ def add_search(parser: argparse.ArgumentParser) -> None:
         help="no N words twice in a caption; 0: off",
     )
     add("--allow-unk", action="store_true", help="let <unk>, which stands for rare words, be written")
-    add("--batch-size", type=within(ranges.BATCH), default=32, metavar="N", help="photos at a time (%(default)s)")
+    usual = "32, on processors 4" if batch_size is None else "%(default)s"
+    add(
+        "--batch-size",
+        type=within(ranges.BATCH),
+        default=batch_size,
+        metavar="N",
+        help=f"photos at a time ({usual})",
+    )
 
 
 def rules(options: argparse.Namespace, config: ConfigDict) -> tuple[Rules, int]:

@@ -111,7 +111,8 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
+    # convert() would copy even what is RGB already, which for a camera's photo is 100 MB.
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def train_view(

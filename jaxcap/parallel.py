@@ -25,6 +25,14 @@ def describe() -> str:
     return f"{device_count()} x {jax.local_devices()[0].device_kind}"
 
 
+def photos_at_once() -> int:
+    """Returns how many photos to caption in one call where nothing is asked for.
+
+    Processors gain nothing from more than a few, and would hold what the encoder makes of them in the machine's memory.
+    """
+    return 4 if jax.local_devices()[0].platform == "cpu" else 32
+
+
 def fastest_dtype() -> str:
     """Returns the type of the factors in which the devices multiply matrices fastest.
 

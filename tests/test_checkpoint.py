@@ -114,11 +114,18 @@ def lose_progress(step):
     (step / "progress" / "metadata").unlink()
 
 
+def alter_progress(step):
+    path = step / "progress" / "metadata"
+    text = path.read_text(encoding="utf-8")
+    assert '"n": 2' in text
+    path.write_text(text.replace('"n": 2', '"n": 3'), encoding="utf-8")
+
+
 def empty_metrics(step):
     os.truncate(step / "metrics" / "metrics", 0)
 
 
-DAMAGE = [flip, truncate, empty_progress, lose_progress, empty_metrics]
+DAMAGE = [flip, truncate, empty_progress, lose_progress, alter_progress, empty_metrics]
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
