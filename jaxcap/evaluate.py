@@ -33,7 +33,7 @@ not the run's), or to the folder of --out, which jaxcap.compare reads when it is
   report.html    a page with curves, scores and photos whose words light their regions"""
 EXAMPLE = """examples:
   python -m jaxcap.evaluate --workdir checkpoints/quickstart --split test --beam 5
-  python -m jaxcap.evaluate --workdir /kaggle/input/run --split val --out scores"""
+  python -m jaxcap.evaluate --workdir checkpoints/quickstart --split val --out scores"""
 GALLERY = 12  # photos of the report from each of the best, the middle and the worst
 
 
