@@ -139,6 +139,8 @@ def test_evaluation_gives_the_same_captions_and_scores(results, where):
     assert images[0] == images[1]
     scores = [read(folder, "scores.json") for folder in (one, eight)]
     assert_equal(*(part.pop("attention") for part in scores), abs=1e-5)
+    homes = [part["run"].pop("folder") for part in scores]
+    assert homes == [str((folder / ".." / "..").resolve()) for folder in (one, eight)]
     assert scores[0] == scores[1]
     assert (eight / "report.html").stat().st_size > 1000
 

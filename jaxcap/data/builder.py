@@ -15,7 +15,7 @@ from jaxcap.errors import UserError
 VERSION = "2.0.0"
 # TFDS holds one file's photos in memory while it writes them.
 _SHARD_PHOTOS = 1000
-_SHARD_BYTES = 2**26
+_SHARD_BYTES = 2**25
 _SPLIT = "photos"  # what TFDS calls the one split of a set; "all" is its own word for all splits
 
 
@@ -114,7 +114,7 @@ class Captions(tfds.core.ShardBasedBuilder, skip_registration=True):
 
 
 def shard_rows(sizes: Sequence[int]) -> list[range]:
-    """Cuts rows into runs that each fit a file: at most a thousand photos, and 64 MiB where no photo is larger.
+    """Cuts rows into runs that each fit a file: at most a thousand photos, and 32 MiB where no photo is larger.
 
     Args:
       sizes: of the photos, in bytes.

@@ -28,7 +28,8 @@ from jaxcap.files import space_checked, write_atomically
 from jaxcap.progress import Progress
 
 SEEN = "seen"  # the folder of notes beside the sets
-_THREADS = 16  # that look at files: on network disks each look waits for an answer
+_LOOKING = 16  # threads that look at files: on network disks each look waits for an answer
+_READING = 4  # threads that read photos: each holds one
 _LONG_READ = 2**28  # bytes whose reading is announced
 
 Splits = dict[str, list[Example]]
@@ -101,7 +102,7 @@ def check_reading(name: str, reading: Reading, *, allow_missing: bool, only: Seq
     check_leaks({split: [example.id for example in examples] for split, examples in reading.splits.items()})
     wanted = select_splits(name, reading.splits, only)
     examples = [example for part in wanted.values() for example in part]
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with ThreadPoolExecutor(_LOOKING) as pool:
         there = list(pool.map(_is_there, examples))
     missing = [example for example, found in zip(examples, there, strict=True) if not found]
     if not missing:
@@ -156,7 +157,7 @@ def _digest_listing(reading: Reading) -> str:
             stat.st_ctime_ns,
         ]
 
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with ThreadPoolExecutor(_LOOKING) as pool:
         rows = {split: list(pool.map(describe, examples)) for split, examples in reading.splits.items()}
     return digest_json([VERSION, rows])
 
@@ -192,7 +193,7 @@ def _digest_photos(name: str, reading: Reading) -> dict[str, list[str]]:
     examples = [example for part in reading.splits.values() for example in part]
     if sum(photo_sizes(examples)) > _LONG_READ:
         print(f"{name}: reading {len(examples):,} photos to tell what they are", file=sys.stderr, flush=True)
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with ThreadPoolExecutor(_READING) as pool:
         return {
             split: list(pool.map(lambda example: digest_bytes(read_photo(example)), part))
             for split, part in reading.splits.items()
