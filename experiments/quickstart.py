@@ -1,8 +1,8 @@
 """Rendered scenes and a small ResNet trained along with the decoder: everything runs, with no download.
 
-Some four minutes on two CPU cores. It ends with the share of objects in held-out scenes that captions name rightly: 98.3 to
-99.5 % over the seeds 0 to 4, with attention 6.7 to 8.0 times chance, on two Intel Xeon cores. Other processors round
-otherwise and end elsewhere in such a range.
+Some four minutes on two CPU cores. It ends with the share of objects in held-out scenes that captions name rightly:
+98.3 to 99.5 % over the seeds 0 to 4, with attention 6.7 to 8.0 times chance, on two Intel Xeon cores. Other
+processors round otherwise and end elsewhere.
 
 `python -m jaxcap.train --config experiments/quickstart.py`
 """
