@@ -1,8 +1,8 @@
 """Rendered scenes and a small ResNet trained along with the decoder: everything runs, with no download.
 
-Some four minutes on two CPU cores. It ends with the share of objects in held-out scenes that captions name rightly:
-98.3 to 99.5 % over the seeds 0 to 4, with attention 6.7 to 8.0 times chance, on two Intel Xeon cores. Other
-processors round otherwise and end elsewhere.
+Some four minutes on two CPU cores. It ends with the share of objects in 750 held-out scenes that captions name with the
+right shape and colour: 98.3 to 99.5 % over the seeds 0 to 4, with attention on the object named 6.7 to 8.0 times chance
+(Intel Xeon with AMX, jax 0.10.2).
 
 `python -m jaxcap.train --config experiments/quickstart.py`
 """
@@ -27,7 +27,7 @@ def get_config() -> ConfigDict:
     config.embedding.dim = 64
     config.decoder.hidden = 128
     config.decoder.attention = 128
-    config.decoder.feature_norm = True  # an encoder that starts from nothing has none
+    config.decoder.feature_norm = True  # the encoder has no norm of its own
     config.decoder.init_from_mean = True
     config.decoder.deep_output = True  # the word sees the context itself, so the attention learns sooner
     config.train.batch_size = 8  # of 40 captions: smaller steps, and more, bring the attention sooner
