@@ -145,11 +145,6 @@ def prepare(config: ConfigDict, folder: Path | None = None, dtype: str | None = 
     for name in ("train", "val"):
         if name not in splits:
             raise UserError(f"training needs a {name} split, and {config.data.name} here has only {', '.join(splits)}")
-    if config.self_critical.epochs and selection(config, splits["val"]) == "loss":
-        raise UserError(
-            f"self_critical.epochs raises CIDEr-D, which is always 0 with {len(splits['val'])} validation photo: "
-            "add photos, or set self_critical.epochs=0"
-        )
     vocabulary, unknown = build_vocabulary(config, splits)
     encode = partial(
         pipeline.encode_captions,
@@ -202,9 +197,10 @@ def describe(run: Experiment) -> list[str]:
     sizes = jax.tree.map(lambda still, p: (p.size * (not still), p.size), run.frozen, run.params)
     trained, total = np.sum([size for size in jax.tree.leaves(sizes, is_leaf=lambda x: isinstance(x, tuple))], axis=0)
     if selection(run.config, run.splits["val"]) != run.config.train.select:
-        lines.append(
-            f"CIDEr-D of {len(run.splits['val'])} validation photo is always 0: the best epoch is chosen by the loss"
-        )
+        line = f"CIDEr-D of {len(run.splits['val'])} validation photo is always 0: the best epoch is chosen by the loss"
+        if run.config.self_critical.epochs:
+            line += ", and no self-critical epochs follow"
+        lines.append(line)
     lines.append(f"encoder: {run.facts['source']}")
     lines.append(
         f"parameters: {trained:,} trained, {total - trained:,} frozen; "
@@ -219,6 +215,11 @@ def selection(config: ConfigDict, val: Split) -> str:
     CIDEr-D counts what tells an image from the others: with one image it is always 0.
     """
     return config.train.select if len(val) > 1 else "loss"
+
+
+def self_critical_epochs(config: ConfigDict, val: Split) -> int:
+    """Returns how many self-critical epochs follow: none where CIDEr-D cannot choose the best of them."""
+    return config.self_critical.epochs if selection(config, val) == config.train.select else 0
 
 
 def search_rules(config: ConfigDict) -> Rules:

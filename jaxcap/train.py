@@ -114,7 +114,8 @@ def train(run: Experiment, folder: Path, resuming: bool) -> int:
     if dropped:
         print(f"{dropped:,} records of {metrics} are of later steps: training makes them again", flush=True)
     caption = parallel.compile_per_image(captioning.greedy(run.model, search.Rules(config.text.max_length)))
-    total = len(batches) * (config.train.epochs + config.self_critical.epochs)
+    own_epochs = experiment.self_critical_epochs(config, run.splits["val"])
+    total = len(batches) * (config.train.epochs + own_epochs)
     with (
         writers.TensorBoard(folder / "tensorboard", int(state.step)) as board,
         writers.Console(total, config.train.batch_size, len(run.vocabulary), int(state.step)) as console,
@@ -134,7 +135,7 @@ def train(run: Experiment, folder: Path, resuming: bool) -> int:
             write_every=config.show.tensorboard_every,
         )
         state, signal = loop.run(state, progress) if progress.turned is None else (state, 0)
-        if config.self_critical.epochs and not signal:
+        if own_epochs and not signal:
             loop, state = self_critical.turn(loop, run, checkpoints, state, progress)
             state, signal = loop.run(state, progress)
     figures.curves(writers.read_lines(metrics), folder / "curves.png")

@@ -390,11 +390,13 @@ def test_with_one_validation_photo_the_loss_chooses(tmp_path, monkeypatch, capsy
     assert json.loads(capsys.readouterr().out.split("\n{", 1)[-1].join(["{", ""]))["run"]["val_loss"] == best["loss"]
 
 
-def test_one_validation_photo_is_too_few_for_self_critical_training(tmp_path, monkeypatch):
+def test_one_validation_photo_is_too_few_for_self_critical_training(tmp_path, monkeypatch, capsys):
     with_one_val_photo(monkeypatch)
-    with pytest.raises(UserError, match="self_critical.epochs raises CIDEr-D, which is always 0 with 1 validation"):
-        train.main(arguments(tmp_path / "run", self_critical__epochs=1))
-    assert not (tmp_path / "run").exists()
+    assert train.main(arguments(tmp_path / "run", self_critical__epochs=1)) == 0
+    assert "chosen by the loss, and no self-critical epochs follow" in capsys.readouterr().out
+    records = numbers(tmp_path / "run")
+    assert [record["epoch"] for record in records if record["split"] == "val"] == [1, 2]
+    assert not any("reward" in record for record in records)
 
 
 @pytest.mark.parametrize("where", ["checkpoint", "metrics", "picture", "tensorboard"])
