@@ -71,6 +71,7 @@ def test_digests_of_a_split_see_ids_photos_and_captions_apart_and_no_order():
     assert [key for key in whole if whole[key] != other[key]] == ["photos"]
     other = contents.digest_split(split("a", "b", caption="d"))
     assert [key for key in whole if whole[key] != other[key]] == ["captions"]
+    assert contents.digest_split(split("1", "23"))["ids"] != contents.digest_split(split("12", "3"))["ids"]
     # The same captions, each with the other image.
     swapped = SplitContents(("a", "b"), ("pa", "pb"), ("cb", "ca"))
     assert contents.digest_split(swapped)["captions"] != whole["captions"]

@@ -351,7 +351,7 @@ def test_the_nearest_photo_is_that_of_the_greatest_cosine():
 SIGNED = {
     "data": "flickr8k",
     "split": "val",
-    "ids": ["3", "1", "2"],
+    "images": {"ids": "1f", "photos": "2e", "captions": "3d"},
     "references": [5, 5, 5],
     "beam": "5",
     "length_rule": "mean",
@@ -361,16 +361,6 @@ SIGNED = {
 
 def test_the_signature_names_everything_that_scores_depend_on():
     line = signature(**SIGNED)
-    assert line.startswith("data:flickr8k|split:val|images:3|ids:")
+    assert line.startswith("data:flickr8k|split:val|images:3|ids:1f|photos:2e|captions:3d|")
     assert "|refs:5|tok:ptb|beam:5|length:mean|vocab:2543-0123abcd|jaxcap:" in line
     assert signature(**SIGNED | {"references": [4, 5, 5]}) == line.replace("refs:5", "refs:4-5")
-
-
-def test_the_signature_follows_the_set_of_images_not_their_order():
-    line = signature(**SIGNED)
-    assert signature(**SIGNED | {"ids": ["1", "2", "3"]}) == line
-    assert signature(**SIGNED | {"ids": ["1", "2", "4"]}) != line
-    assert (
-        signature(**SIGNED | {"ids": ["1", "23"]}).split("|")[3]
-        != signature(**SIGNED | {"ids": ["12", "3"]}).split("|")[3]
-    )
