@@ -190,7 +190,10 @@ def test_a_run_turns_and_resumes_as_if_never_stopped(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [({"train.select": "loss"}, "set train.select=CIDEr-D"), ({"self_critical.captions": 1}, "must be at least 2")],
+    [
+        ({"train.select": "loss"}, "set train.select=CIDEr-D"),
+        ({"self_critical.captions": 1}, "a whole number from 2 to"),
+    ],
 )
 def test_what_cannot_be_is_refused(tmp_path, options, said):
     with pytest.raises(UserError, match=said):

@@ -260,7 +260,7 @@ def test_what_is_not_finite_stops_the_run_and_is_not_saved(
             train.main(arguments(folder))
     line = str(stopped.value)
     assert line.startswith(f"training stopped {said}") and "\n" not in line
-    assert "train.learning_rate (now 0.003)" in line and "train.clip_norm (now 5)" in line
+    assert "train.learning_rate (now 0.0015)" in line and "train.clip_norm (now 5)" in line
     if metric:
         assert f"(photos {', '.join(seen[:4])}, ...)" in line
     assert ("nothing is saved" in line) if good is None else (f"goes on from step {good}," in line)
