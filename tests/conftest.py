@@ -2,12 +2,16 @@
 
 import gc
 import os
+from pathlib import Path
 
 import jax
 import pytest
 
 from tests import small_run
 from tests.devices import virtual_devices
+
+MAPS = Path("/proc/self/maps")
+MOST_MAPS = 20_000
 
 
 def pytest_addoption(parser):
@@ -34,8 +38,20 @@ def compiled_once(tmp_path_factory):
 
 @pytest.fixture(scope="module", autouse=True)
 def compiled_for_one_file():
-    """Lets go of what a file has compiled: it lies in memory maps, of which Linux allows a process 65,530."""
+    """Lets go of what a file has compiled."""
     yield
+    forget_compiled()
+
+
+@pytest.fixture(autouse=True)
+def few_memory_maps():
+    """Lets go of it earlier where it is much: it lies in memory maps, of which Linux allows a process 65,530."""
+    yield
+    if MAPS.exists() and MAPS.read_bytes().count(b"\n") > MOST_MAPS:
+        forget_compiled()
+
+
+def forget_compiled():
     jax.clear_caches()
     gc.collect()
 
