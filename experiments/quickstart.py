@@ -1,8 +1,8 @@
 """Rendered scenes and a small ResNet trained along with the decoder: everything runs, with no download.
 
-Some four minutes on two CPU cores. It ends with the share of objects in 750 held-out scenes that captions name with the
-right shape and colour: 98.3 to 99.5 % over the seeds 0 to 4, with attention on the object named 6.7 to 8.0 times chance
-(Intel Xeon with AMX, jax 0.10.2).
+Three to four minutes on two CPU cores. It ends with the share of objects in 750 held-out scenes that captions name
+with the right shape and colour: 98.3 to 99.5 % over the seeds 0 to 4, with attention on the object named 6.7 to 8.0
+times chance (Intel Xeon with AMX, jax 0.10.2).
 
 `python -m jaxcap.train --config experiments/quickstart.py`
 """
