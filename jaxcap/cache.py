@@ -2,12 +2,11 @@
 
 import argparse
 import dataclasses
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from jaxcap import errors, flags, locks, workdir
+from jaxcap import errors, flags, locks, plain, workdir
 from jaxcap.errors import UserError
 from jaxcap.evaluation import tables
 from jaxcap.files import cache_root
@@ -131,7 +130,8 @@ def remove_entry(entry: Entry) -> None:
 def show(entries: Sequence[Entry], places: Sequence[Path], *, as_json: bool) -> None:
     """Prints the entries as a table or as JSON."""
     if as_json:
-        print(json.dumps([dataclasses.asdict(entry) | {"path": str(entry.path)} for entry in entries], indent=2))
+        values = [dataclasses.asdict(entry) | {"path": plain.name(entry.path)} for entry in entries]
+        print(plain.to_json(values, indent=2, ascii_only=True))
         return
     if not entries:
         print(f"nothing in {' or '.join(map(str, places))}")

@@ -45,10 +45,8 @@ def check_config(path: Path, config: ConfigDict) -> bool:
     """Tells whether `path` holds a run to resume.
 
     Raises:
-      UserError: it holds a run of another config (the keys that differ are named), or something else altogether.
+      UserError: it holds a run of another config; the keys that differ are named.
     """
-    if path.exists() and not path.is_dir():
-        raise UserError(f"the workdir {path} is a file: choose another --workdir")
     if not (path / CONFIG).exists():
         return False
     differing = [line for line in configs.differences(load_config(path), config) if not _is_free(line)]
