@@ -1,4 +1,5 @@
-"""What every experiment starts from: the originals' recipe, with each option named and explained once.
+"""What every experiment starts from: the originals' recipe, with each option named and explained
+once.
 
 A file beside this one overrides a few of these values; a command line overrides any of them, as in
 `python -m jaxcap.train --config experiments/flickr8k.py --config.train.epochs=3`.
@@ -8,7 +9,9 @@ from ml_collections import ConfigDict
 
 
 def get_config() -> ConfigDict:
-    """Returns the config with every key that jaxcap knows, at the values of the faithful experiments."""
+    """Returns the config with every key that jaxcap knows, at the values of the faithful
+    experiments.
+    """
     return ConfigDict(
         {
             "seed": 0,
@@ -31,11 +34,15 @@ def get_config() -> ConfigDict:
 def data() -> dict:
     return {
         "name": "flickr30k",  # flickr30k, flickr8k, coco, folder or scenes
-        "dir": "",  # where the raw files lie; empty: looked for in the usual places (Kaggle's mounts, ~/data/NAME)
-        "captions": "",  # folder: the csv, tsv or jsonl file of captions, when its name is not captions.*
+        # where the raw files lie; empty: looked for in the usual places (Kaggle's mounts,
+        # ~/data/NAME)
+        "dir": "",
+        # folder: the csv, tsv or jsonl file of captions, when its name is not captions.*
+        "captions": "",
         "download": False,  # fetch what can be had without an account
         "prepared_dir": "",  # where the prepared records go; empty: the cache folder
-        "splits": "published",  # published lists, or random: seeded 80/20 by image, validation cut from the 80
+        # published lists, or random: seeded 80/20 by image, validation cut from the 80
+        "splits": "published",
         "allow_missing": False,  # go on without the photos that are not there
         "year": 2014,  # coco: whose files, 2014 or 2017
         "scenes": 2400,  # scenes: how many pictures to render, split 80/10/10
@@ -47,7 +54,8 @@ def text() -> dict:
     return {
         "max_length": 20,  # positions of a caption, <start> and <end> among them
         "min_count": 1,  # words seen less often in the counted captions become <unk>
-        "vocabulary": "train",  # count the captions of the training split, or of all splits as the originals did
+        # count the captions of the training split, or of all splits as the originals did
+        "vocabulary": "train",
         "keep_punctuation": False,  # punctuation marks as words of their own
     }
 
@@ -56,8 +64,10 @@ def images() -> dict:
     return {
         "size": 224,  # pixels a side that the encoder sees
         "resize": 256,  # augment=free and cropped views: resize to this before cropping `size`
-        "augment": "free",  # none, free (a new random view each time), views (the fixed ones below, cached)
-        "jitter": 0.1,  # augment=free: strength of the jitter of brightness, contrast, saturation and hue
+        # none, free (a new random view each time), views (the fixed ones below, cached)
+        "augment": "free",
+        # augment=free: strength of the jitter of brightness, contrast, saturation and hue
+        "jitter": 0.1,
         "views": (
             "plain",
             "mirror",
@@ -69,12 +79,17 @@ def images() -> dict:
 
 def encoder() -> dict:
     return {
-        "weights": "hub",  # hub (pinned torchvision weights), a .safetensors, .pth or .h5 file, or random
-        "layout": "v1.5",  # where stride 2 stands: v1.5 in the 3x3 convolution (torchvision), v1 in the first 1x1
-        "pool": "auto",  # padded (torchvision, Keras), ceil (the original v1 weights), auto: by layout and file
+        # hub (pinned torchvision weights), a .safetensors, .pth or .h5 file, or random
+        "weights": "hub",
+        # where stride 2 stands: v1.5 in the 3x3 convolution (torchvision), v1 in the first 1x1
+        "layout": "v1.5",
+        # padded (torchvision, Keras), ceil (the original v1 weights), auto: by layout and file
+        "pool": "auto",
         "stage_sizes": (3, 4, 6, 3),  # blocks a stage; this is ResNet50
         "width": 64,  # channels of the stem
-        "levels": 1,  # stages, from the last one, whose channels make up a region; 2: 1,024 of conv4 and 2,048 of conv5
+        # stages, from the last one, whose channels make up a region; 2: 1,024 of conv4 and 2,048 of
+        # conv5
+        "levels": 1,
         "trainable": False,
         "batch_size": 32,  # images a call when features are computed for the cache
     }
@@ -82,7 +97,8 @@ def encoder() -> dict:
 
 def embedding() -> dict:
     return {
-        "kind": "random",  # random, word2vec (vectors from `path`), or train (gensim, on the training captions)
+        # random, word2vec (vectors from `path`), or train (gensim, on the training captions)
+        "kind": "random",
         "path": "",  # .bin, .bin.gz, .txt, .txt.gz, GloVe text, or a file saved by gensim
         "dim": 300,  # must equal the file's when there is one
         "trainable": True,
@@ -95,17 +111,20 @@ def decoder() -> dict:
         "attention": 512,
         "activation": "relu",  # of the additive attention: relu or tanh
         "feature_norm": False,  # LayerNorm of every region, before all else
-        "feature_embedding": 0,  # width of a layer that embeds the regions before attention reads them; 0: none
+        # width of a layer that embeds the regions before attention reads them; 0: none
+        "feature_embedding": 0,
         "feature_layers": 1,  # of that width; each after the first adds to what it reads
         "init_from_mean": False,  # h0 and c0 from the mean feature instead of zeros
         "context_gate": False,  # a sigmoid gate of the hidden state on the context vector
-        "deep_output": False,  # the word and the context join the hidden state before the vocabulary
+        # the word and the context join the hidden state before the vocabulary
+        "deep_output": False,
         "tie_weights": False,  # the output layer shares the word embedding
         "word_dropout": 0.0,  # of the embedded words
         "hidden_dropout": 0.0,  # of the state that predicts the word
         "feature_dropout": 0.0,  # of the grid's channels, each in all regions at once
-        # of the factors of matrix products, which are summed in float32: float32, bfloat16, or auto: bfloat16 where
-        # the device has units for it (AMX, NVIDIA from 8.0 on, TPU); what was taken stays with the run
+        # of the factors of matrix products, which are summed in float32: float32, bfloat16, or
+        # auto: bfloat16 where the device has units for it (AMX, NVIDIA from 8.0 on, TPU); what was
+        # taken stays with the run
         "dtype": "float32",
     }
 
@@ -113,32 +132,39 @@ def decoder() -> dict:
 def loss() -> dict:
     return {
         "label_smoothing": 0.0,
-        "doubly_stochastic": 0.0,  # weight of the term that asks every region for attention 1 over the sentence
+        # weight of the term that asks every region for attention 1 over the sentence
+        "doubly_stochastic": 0.0,
     }
 
 
 def train() -> dict:
     return {
         "batch_size": 64,  # images over all devices
-        "captions": "random",  # random: one of an image's captions each epoch; all: every one of them
+        # random: one of an image's captions each epoch; all: every one of them
+        "captions": "random",
         "epochs": 20,
         "learning_rate": 4e-4,
-        "schedule": "step",  # step: times `decay_factor` every `decay_epochs`; cosine: down to zero; constant
+        # step: times `decay_factor` every `decay_epochs`; cosine: down to zero; constant
+        "schedule": "step",
         "decay_factor": 0.8,
         "decay_epochs": 4,
         "warmup_steps": 0,
         "weight_decay": 0.0,
-        "decoupled": False,  # AdamW's decoupled decay; False: coupled, as PyTorch's Adam(weight_decay)
+        # AdamW's decoupled decay; False: coupled, as PyTorch's Adam(weight_decay)
+        "decoupled": False,
         "clip_norm": 5.0,  # global norm of the gradient; 0: no clipping
         "average": 0.0,  # decay of the exponential moving average of the weights; 0: none
-        "select": "loss",  # the best epoch is that of the best validation loss, or CIDEr-D of greedy captions
+        # the best epoch is that of the best validation loss, or CIDEr-D of greedy captions
+        "select": "loss",
         "patience": 5,  # epochs without a better validation, by `select`, before it stops; 0: never
         "checkpoint_every": 500,  # steps between saves inside an epoch
     }
 
 
 def self_critical() -> dict:
-    """Epochs after those of `train`, from its best one on, that raise the CIDEr-D of captions that are drawn."""
+    """Epochs after those of `train`, from its best one on, that raise the CIDEr-D of captions that
+    are drawn.
+    """
     return {
         "epochs": 0,
         "learning_rate": 2e-5,  # constant
@@ -151,7 +177,8 @@ def search() -> dict:
     return {
         "beam": 5,  # hypotheses kept; 1 is greedy search
         "min_length": 0,  # fewest words
-        "length_normalisation": 0.0,  # alpha: log-probabilities are compared over ((5 + length) / 6) ** alpha
+        # alpha: log-probabilities are compared over ((5 + length) / 6) ** alpha
+        "length_normalization": 0.0,
         "no_repeat_ngram": 0,  # no so many words twice in a caption; 0: off
     }
 

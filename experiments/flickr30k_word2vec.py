@@ -1,6 +1,8 @@
-"""Flickr30k with Google News vectors: `flickr30k_random.py` in everything else, so that the two can be compared.
+"""Flickr30k with Google News vectors: `flickr30k_random.py` in everything else, so that the two can
+be compared.
 
-`python -m jaxcap.train --config experiments/flickr30k_word2vec.py --config.data.dir=DIR --config.embedding.path=FILE`
+`python -m jaxcap.train --config experiments/flickr30k_word2vec.py --config.data.dir=DIR
+--config.embedding.path=FILE`
 """
 
 import flickr30k_random

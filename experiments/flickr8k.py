@@ -1,5 +1,6 @@
-"""Flickr8k with the best recipe we know for a frozen ResNet50: cached features, every caption of a photo in each step,
-and at last a few epochs that learn from the CIDEr-D of the captioner's own captions.
+"""Flickr8k with the best recipe we know for a frozen ResNet50: cached features, every caption of a
+photo in each step, and at last a few epochs that learn from the CIDEr-D of the captioner's own
+captions.
 
 `python -m jaxcap.train --config experiments/flickr8k.py --config.data.dir=DIR`
 """
@@ -27,7 +28,9 @@ def get_config() -> ConfigDict:
     config.decoder.word_dropout = 0.4
     config.decoder.hidden_dropout = 0.5
     config.decoder.feature_dropout = 0.3
-    config.decoder.dtype = "auto"  # bfloat16 where it is faster: with AMX 1.4 times as fast as float32
+    config.decoder.dtype = (
+        "auto"  # bfloat16 where it is faster: with AMX 1.4 times as fast as float32
+    )
     config.loss.doubly_stochastic = 0.1
     config.train.captions = "all"
     config.train.batch_size = 16  # of 80 captions; a batch of 320 learns less from as many words
@@ -40,6 +43,6 @@ def get_config() -> ConfigDict:
     config.train.select = "CIDEr-D"
     config.train.patience = 0
     config.self_critical.epochs = 4
-    config.search.length_normalisation = 1.0
+    config.search.length_normalization = 1.0
     config.search.no_repeat_ngram = 3
     return config

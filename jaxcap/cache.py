@@ -1,4 +1,6 @@
-"""Lists and removes prepared sets and features: `python -m jaxcap.cache [--remove unused|all|ENTRY ...]`."""
+"""Lists and removes prepared sets and features: `python -m jaxcap.cache [--remove unused|all|ENTRY
+...]`.
+"""
 
 import argparse
 import dataclasses
@@ -6,11 +8,13 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from jaxcap import errors, flags, locks, plain, workdir
+from jaxcap import errors, flags
 from jaxcap.errors import UserError
 from jaxcap.evaluation import tables
-from jaxcap.files import cache_root
-from jaxcap.uses import read_uses
+from jaxcap.experiment import workdir
+from jaxcap.io import locks, plain
+from jaxcap.io.files import cache_root
+from jaxcap.io.uses import read_uses
 
 DESCRIPTION = """List what jaxcap keeps on this machine to save work: prepared sets of photos and captions, and
 the encoder's features. Both are made again when they are needed. An entry is in use while a run that used it exists.
@@ -68,9 +72,14 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         help="remove what no run uses (unused), everything (all), or entries by the beginning of their names",
     )
     parser.add_argument(
-        "--prepared-dir", type=flags.path, metavar="DIR", help="where data.prepared_dir put prepared sets"
+        "--prepared-dir",
+        type=flags.path,
+        metavar="DIR",
+        help="where data.prepared_dir put prepared sets",
     )
-    parser.add_argument("--features-dir", type=flags.path, metavar="DIR", help="where images.cache_dir put features")
+    parser.add_argument(
+        "--features-dir", type=flags.path, metavar="DIR", help="where images.cache_dir put features"
+    )
     parser.add_argument("--json", action="store_true", help="print the list as JSON")
     return parser.parse_args(argv)
 
@@ -103,7 +112,9 @@ def select_entries(entries: Sequence[Entry], wanted: Sequence[str]) -> list[Entr
         else:
             found = [entry for entry in entries if entry.name.startswith(word)]
             if not found:
-                raise UserError(f"no entry of the cache is called {word}*: python -m jaxcap.cache lists them")
+                raise UserError(
+                    f"no entry of the cache is called {word}*: python -m jaxcap.cache lists them"
+                )
         chosen |= {entry.name: entry for entry in found}
     return list(chosen.values())
 
@@ -139,7 +150,14 @@ def show(entries: Sequence[Entry], places: Sequence[Path], *, as_json: bool) -> 
     rows = [["entry", "size", "last used", "runs"]]
     for entry in entries:
         used = f"{len(entry.runs)}" if entry.runs else "unused"
-        rows.append([entry.name + (" (unfinished)" if entry.unfinished else ""), _size(entry.size), entry.last, used])
+        rows.append(
+            [
+                entry.name + (" (unfinished)" if entry.unfinished else ""),
+                _size(entry.size),
+                entry.last,
+                used,
+            ]
+        )
     print("\n".join(tables.aligned(rows)))
     total = sum(entry.size for entry in entries)
     unused = sum(entry.size for entry in entries if not entry.runs)

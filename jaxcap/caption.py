@@ -1,4 +1,6 @@
-"""Captions photos with a trained run: `python -m jaxcap.caption --workdir DIR PHOTO_OR_FOLDER ...`."""
+"""Captions photos with a trained run: `python -m jaxcap.caption --workdir DIR PHOTO_OR_FOLDER
+...`.
+"""
 
 import argparse
 import contextlib
@@ -12,12 +14,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from jaxcap import errors, figures, flags, parallel, photos, plain, ranges, run, samples
-from jaxcap.data.pipeline import ahead
+from jaxcap import errors, flags, parallel
+from jaxcap.decoding import captions
 from jaxcap.errors import UserError
-from jaxcap.files import check_writable, write_atomically
-from jaxcap.progress import Progress
-from jaxcap.run import Run
+from jaxcap.experiment import ranges, restore
+from jaxcap.experiment.restore import Run
+from jaxcap.figures import attention
+from jaxcap.inputs import photo_files
+from jaxcap.inputs.batches import ahead
+from jaxcap.io import plain
+from jaxcap.io.files import check_writable, write_atomically
+from jaxcap.io.progress import Progress
 
 DESCRIPTION = """Write a caption for every photo, of any size and kind; folders are searched for photos, also below.
 A photo or folder that cannot be read is named on stderr and the others go on; the exit code is
@@ -34,7 +41,7 @@ class Photo(NamedTuple):
 
     place: int
     path: Path | None
-    seen: photos.Seen | UserError
+    seen: photo_files.Seen | UserError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,9 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parse(argv)
     if options.attention:
         check_writable(options.attention, "name another folder with --attention")
-    trained = run.restore_best(options.workdir)
+    trained = restore.restore_best(options.workdir)
     caption = searched(trained, options)
-    paths = photos.found(options.photos)
+    paths = photo_files.found(options.photos)
     drawings = Drawings(options.attention, paths) if options.attention else None
     answers = json_array() if options.json else contextlib.nullcontext(say)
     at_once = options.batch_size or parallel.photos_at_once()
@@ -62,17 +69,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 2 if bad else 0
 
 
-def say(path: Path, caption: samples.Caption) -> None:
+def say(path: Path, caption: captions.Caption) -> None:
     """Prints a caption in a line."""
     tqdm.write(f"{plain.line(path)}: {' '.join(caption.words)}", file=sys.stdout)
 
 
 @contextlib.contextmanager
-def json_array() -> Iterator[Callable[[Path, samples.Caption], None]]:
+def json_array() -> Iterator[Callable[[Path, captions.Caption], None]]:
     """Prints captions as one JSON array, each as it comes, so that memory never holds all."""
     before = "[\n  "
 
-    def add(path: Path, caption: samples.Caption) -> None:
+    def add(path: Path, caption: captions.Caption) -> None:
         nonlocal before
         item = plain.to_json(described(path, caption), indent=2, ascii_only=True)
         tqdm.write(before + item.replace("\n", "\n  "), file=sys.stdout, end="")
@@ -87,16 +94,29 @@ def json_array() -> Iterator[Callable[[Path, samples.Caption], None]]:
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
     parser = flags.Parser("python -m jaxcap.caption", DESCRIPTION, EXAMPLE)
-    parser.add_argument("photos", type=Path, nargs="+", metavar="PHOTO_OR_FOLDER", help="what to caption")
     parser.add_argument(
-        "--workdir", type=flags.path, required=True, metavar="DIR", help="the run's folder, as checkpoints/quickstart"
+        "photos", type=Path, nargs="+", metavar="PHOTO_OR_FOLDER", help="what to caption"
     )
     parser.add_argument(
-        "--attention", type=flags.path, metavar="OUT", help="draw the words' attention here (.png, .gif)"
+        "--workdir",
+        type=flags.path,
+        required=True,
+        metavar="DIR",
+        help="the run's folder, as checkpoints/quickstart",
     )
-    parser.add_argument("--json", action="store_true", help="print words, probabilities and attention as JSON")
+    parser.add_argument(
+        "--attention",
+        type=flags.path,
+        metavar="OUT",
+        help="draw the words' attention here (.png, .gif)",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print words, probabilities and attention as JSON"
+    )
     flags.add_search(parser, batch_size=None)
-    add = parser.add_argument_group("sampling", "drawing the words at random instead of searching").add_argument
+    add = parser.add_argument_group(
+        "sampling", "drawing the words at random instead of searching"
+    ).add_argument
     add("--sample", action="store_true", help="do so; the flags below belong to it")
     add(
         "--temperature",
@@ -118,7 +138,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add("--seed", type=flags.within(ranges.SEED), metavar="N", help="of the draws (0)")
     options = parser.parse_args(argv)
-    typed = [f"--{name.replace('_', '-')}" for name in SAMPLING if getattr(options, name) is not None]
+    typed = [
+        f"--{name.replace('_', '-')}" for name in SAMPLING if getattr(options, name) is not None
+    ]
     if typed and not options.sample:
         parser.error(f"{typed[0]} belongs to --sample, which is not there")
     if options.beam and options.sample:
@@ -131,16 +153,20 @@ def searched(trained: Run, options: argparse.Namespace) -> Callable:
     rules, beam = flags.rules(options, trained.config)
     if options.sample:
         typed = {name: getattr(options, name) for name in SAMPLING}
-        return run.sampling(trained, rules, **{name: SAMPLING[name] if x is None else x for name, x in typed.items()})
-    return run.searching(trained, rules, beam)
+        return restore.sampling(
+            trained,
+            rules,
+            **{name: SAMPLING[name] if x is None else x for name, x in typed.items()},
+        )
+    return restore.searching(trained, rules, beam)
 
 
 def captioned(
     trained: Run, caption: Callable, paths: Sequence[Path | UserError], batch_size: int, drawn: bool
-) -> Iterator[tuple[Photo, samples.Caption | None]]:
+) -> Iterator[tuple[Photo, captions.Caption | None]]:
     """Yields each photo with its caption, in order; one that cannot be read comes with None."""
     size = min(batch_size, len(paths))
-    reader = photos.Reader(trained.config.images.size, drawn)
+    reader = photo_files.Reader(trained.config.images.size, drawn)
     with ThreadPoolExecutor(trained.config.images.workers) as pool:
 
         def load(batch: int) -> list[Photo]:
@@ -148,13 +174,13 @@ def captioned(
             return list(pool.map(lambda place: read(reader, place, paths[place]), places))
 
         for loaded in ahead(load, range(-(-len(paths) // size))):
-            good = [photo for photo in loaded if isinstance(photo.seen, photos.Seen)]
+            good = [photo for photo in loaded if isinstance(photo.seen, photo_files.Seen)]
             captions = iter(write(trained, caption, good, size) if good else [])
             for photo in loaded:
-                yield photo, next(captions) if isinstance(photo.seen, photos.Seen) else None
+                yield photo, next(captions) if isinstance(photo.seen, photo_files.Seen) else None
 
 
-def read(reader: photos.Reader, place: int, path: Path | UserError) -> Photo:
+def read(reader: photo_files.Reader, place: int, path: Path | UserError) -> Photo:
     """Reads a photo, or keeps what is wrong with it."""
     if isinstance(path, UserError):
         return Photo(place, None, path)
@@ -164,8 +190,12 @@ def read(reader: photos.Reader, place: int, path: Path | UserError) -> Photo:
         return Photo(place, path, error)
 
 
-def write(trained: Run, caption: Callable, good: Sequence[Photo], size: int) -> list[samples.Caption]:
-    """Captions at most `size` photos in one call, filled up so that every call has the same shape."""
+def write(
+    trained: Run, caption: Callable, good: Sequence[Photo], size: int
+) -> list[captions.Caption]:
+    """Captions at most `size` photos in one call, filled up so that every call has the same
+    shape.
+    """
     views = [photo.seen.view for photo in good]
     places = [photo.place for photo in good]
     missing = size - len(good)
@@ -173,10 +203,10 @@ def write(trained: Run, caption: Callable, good: Sequence[Photo], size: int) -> 
         "images": np.stack(views + views[:1] * missing),  # [B, S, S, 3]
         "draw": np.array(places + places[:1] * missing, np.int32),  # [B]
     }
-    return samples.read(caption(trained.params, batch), trained.vocabulary)[: len(good)]
+    return captions.read(caption(trained.params, batch), trained.vocabulary)[: len(good)]
 
 
-def described(path: Path, caption: samples.Caption) -> dict[str, Any]:
+def described(path: Path, caption: captions.Caption) -> dict[str, Any]:
     """Returns all that is known of a caption, for JSON."""
     return {
         "path": plain.name(path),
@@ -205,14 +235,16 @@ class Drawings:
         # Some file systems take A.png and a.png for one.
         self._taken = {_short(path).casefold() for path in inside}
 
-    def add(self, photo: Photo, caption: samples.Caption) -> None:
+    def add(self, photo: Photo, caption: captions.Caption) -> None:
         """Draws the photo under each word's attention."""
         name = self._free(_short(photo.path))
         picture = photo.seen.picture
         file = io.BytesIO()
-        figures.attention_figure(picture, caption.words, caption.attention).save(file, "PNG")
+        attention.attention_figure(picture, caption.words, caption.attention).save(file, "PNG")
         write_atomically(self.folder / f"{name}.png", file.getvalue())
-        animation = figures.attention_gif(picture, caption.words, caption.attention, size=photos.PICTURE)
+        animation = attention.attention_gif(
+            picture, caption.words, caption.attention, size=photo_files.PICTURE
+        )
         write_atomically(self.folder / f"{name}.gif", animation)
 
     def _free(self, name: str) -> str:

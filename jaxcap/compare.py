@@ -1,4 +1,6 @@
-"""Lays scored runs side by side: `python -m jaxcap.compare DIR DIR ... [--split val|test] [--beam K]`."""
+"""Lays scored runs side by side: `python -m jaxcap.compare DIR DIR ... [--split val|test] [--beam
+K]`.
+"""
 
 import argparse
 import json
@@ -10,11 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxcap import config as configs
-from jaxcap import errors, flags, plain, workdir
+from jaxcap import errors, flags
 from jaxcap.errors import UserError
 from jaxcap.evaluation import scoring, tables
-from jaxcap.ranges import KEYS
+from jaxcap.experiment import config as configs
+from jaxcap.experiment import workdir
+from jaxcap.experiment.ranges import KEYS
+from jaxcap.io import plain
 from jaxcap.scores import bootstrap
 
 DESCRIPTION = """Compare runs by what jaxcap.evaluate wrote: scores with intervals, the validation loss, the keys of the
@@ -25,7 +29,10 @@ DIR is a run's folder, or one evaluation: DIR/evaluation/test-beam5, or what eva
 An evaluation tells all that is compared, so its run may have moved."""
 EXAMPLE = """example, once jaxcap.evaluate has scored both:
   python -m jaxcap.compare checkpoints/quickstart checkpoints/short --split test"""
-SCORES = {"BLEU-4": "BLEU", "CIDEr-D": "CIDEr-D"}  # which scores are shown, and the metric whose statistics make them
+SCORES = {
+    "BLEU-4": "BLEU",
+    "CIDEr-D": "CIDEr-D",
+}  # which scores are shown, and the metric whose statistics make them
 IMAGES = "images.jsonl"
 
 
@@ -66,8 +73,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
     parser = flags.Parser("python -m jaxcap.compare", DESCRIPTION, EXAMPLE)
-    parser.add_argument("runs", type=flags.path, nargs="+", metavar="DIR", help="a run or an evaluation")
-    parser.add_argument("--split", choices=("val", "test"), default="test", help="whose evaluations are read (test)")
+    parser.add_argument(
+        "runs", type=flags.path, nargs="+", metavar="DIR", help="a run or an evaluation"
+    )
+    parser.add_argument(
+        "--split", choices=("val", "test"), default="test", help="whose evaluations are read (test)"
+    )
     parser.add_argument(
         "--beam",
         type=flags.within(KEYS["search.beam"]),
@@ -79,7 +90,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def read(path: Path, split: str, beam: int | None) -> list[Entry]:
-    """Reads the evaluations of a run that are asked for; one entry without scores when there are none.
+    """Reads the evaluations of a run that are asked for; one entry without scores when there are
+    none.
 
     Raises:
       UserError: `path` is neither a run nor an evaluation, or a file is damaged.
@@ -87,7 +99,9 @@ def read(path: Path, split: str, beam: int | None) -> list[Entry]:
     if os.path.isfile(path / "scores.json"):
         return [_scored(path)]
     scored = [_scored(file.parent) for file in sorted(path.glob("evaluation/*/scores.json"))]
-    found = [entry._replace(run=str(path)) for entry in scored if _asked_for(entry.result, split, beam)]
+    found = [
+        entry._replace(run=str(path)) for entry in scored if _asked_for(entry.result, split, beam)
+    ]
     return found or [_not_scored(path)]
 
 
@@ -146,13 +160,15 @@ def compare(first: Entry, entry: Entry) -> dict[str, Any]:
     """Sets an entry beside the first one.
 
     Returns:
-      run, evaluation (its folder or None), val_loss, vocabulary_size, signature, scores; and against the first entry:
-      same_vocabulary, config (the keys that differ), signature_differs (its fields that differ), and differences:
-      score -> {"value", "low", "high"}, this entry minus the first, or None where the images or their references are
-      not the same.
+      run, evaluation (its folder or None), val_loss, vocabulary_size, signature, scores; and
+      against the first entry: same_vocabulary, config (the keys that differ), signature_differs
+      (its fields that differ), and differences: score -> {"value", "low", "high"}, this entry minus
+      the first, or None where the images or their references are not the same.
     """
     scored, both = entry.result or {}, bool(first.result and entry.result) and entry is not first
-    same = both and all(first.result["data"][key] == entry.result["data"][key] for key in ("ids", "captions"))
+    same = both and all(
+        first.result["data"][key] == entry.result["data"][key] for key in ("ids", "captions")
+    )
     return {
         "run": plain.name(entry.run),
         "evaluation": entry.folder and plain.name(entry.folder),
@@ -168,13 +184,22 @@ def compare(first: Entry, entry: Entry) -> dict[str, Any]:
 
 
 def _fields_that_differ(first: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    before, after = (dict(field.split(":", 1) for field in result["signature"].split("|")) for result in (first, other))
+    before, after = (
+        dict(field.split(":", 1) for field in result["signature"].split("|"))
+        for result in (first, other)
+    )
     before["captions"], after["captions"] = first["data"]["captions"], other["data"]["captions"]
-    return [f"{key}: {before.get(key)} -> {value}" for key, value in after.items() if before.get(key) != value]
+    return [
+        f"{key}: {before.get(key)} -> {value}"
+        for key, value in after.items()
+        if before.get(key) != value
+    ]
 
 
 def _differences(first: Path, other: Path) -> dict[str, dict[str, float]]:
-    """Computes the scores of `other` minus those of `first`, and the interval of the paired bootstrap."""
+    """Computes the scores of `other` minus those of `first`, and the interval of the paired
+    bootstrap.
+    """
     before, after = _statistics(first), _statistics(other)
     if before.keys() != after.keys():
         raise UserError(
@@ -184,15 +209,25 @@ def _differences(first: Path, other: Path) -> dict[str, dict[str, float]]:
     found = {}
     for name, metric in SCORES.items():
         room = scoring.METRICS[metric]
-        paired = np.array([[before[image][metric], after[image][metric]] for image in before])  # [N, 2, S]
+        paired = np.array(
+            [[before[image][metric], after[image][metric]] for image in before]
+        )  # [N, 2, S]
         place = room.NAMES.index(name)
 
-        def difference(total: np.ndarray, width: int = paired.shape[-1], room: Any = room, place: int = place):
-            return (room.from_statistics(total[..., width:]) - room.from_statistics(total[..., :width]))[..., [place]]
+        def difference(
+            total: np.ndarray, width: int = paired.shape[-1], room: Any = room, place: int = place
+        ):
+            return (
+                room.from_statistics(total[..., width:]) - room.from_statistics(total[..., :width])
+            )[..., [place]]
 
         rows = paired.reshape(len(paired), -1)
         low, high = bootstrap.interval(rows, difference, level=scoring.LEVEL)
-        found[name] = {"value": float(difference(rows.sum(0))[0]), "low": float(low[0]), "high": float(high[0])}
+        found[name] = {
+            "value": float(difference(rows.sum(0))[0]),
+            "low": float(low[0]),
+            "high": float(high[0]),
+        }
     return found
 
 
@@ -207,7 +242,9 @@ def _statistics(folder: Path) -> dict[str, dict[str, list[float]]]:
                 image = json.loads(line)
                 found[image["image"]] = image["statistics"]
         for metric in SCORES.values():
-            table = np.array([statistics[metric] for statistics in found.values()], np.float64)  # [N, S]
+            table = np.array(
+                [statistics[metric] for statistics in found.values()], np.float64
+            )  # [N, S]
             if not np.isfinite(table).all():
                 raise ValueError(f"a number of {metric} is none")
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -222,9 +259,18 @@ def lines(compared: Sequence[Mapping[str, Any]], split: str) -> list[str]:
     for one in compared:
         loss = "-" if one["val_loss"] is None else f"{one['val_loss']:.3f}"
         rows.append(
-            [_name(one), loss, f"{one['vocabulary_size']:,}", *(c for name in SCORES for c in _cells(one, name))]
+            [
+                _name(one),
+                loss,
+                f"{one['vocabulary_size']:,}",
+                *(c for name in SCORES for c in _cells(one, name)),
+            ]
         )
-    return [*tables.aligned(rows), "", *(line for one in compared for line in _remarks(compared[0], one, split))]
+    return [
+        *tables.aligned(rows),
+        "",
+        *(line for one in compared for line in _remarks(compared[0], one, split)),
+    ]
 
 
 def _name(one: Mapping[str, Any]) -> str:
@@ -235,22 +281,31 @@ def _cells(one: Mapping[str, Any], name: str) -> list[str]:
     if one["scores"] is None:
         return ["-", "-", "-"]
     score, difference = one["scores"][name], (one["differences"] or {}).get(name)
-    gain = f"{round(100 * difference['value'], 1) + 0.0:+.1f} ({tables.interval(difference)})" if difference else "-"
-    return [tables.hundredfold(score["value"]), tables.interval(score), gain]
+    gain = (
+        f"{round(100 * difference['value'], 1) + 0.0:+.1f} ({tables.interval(difference)})"
+        if difference
+        else "-"
+    )
+    return [tables.percent(score["value"]), tables.interval(score), gain]
 
 
 def _remarks(first: Mapping[str, Any], one: Mapping[str, Any], split: str) -> list[str]:
     """Says of one run what its line in the table does not."""
     name = _name(one)
     if one["scores"] is None:
-        return [f"{name}: not scored; run python -m jaxcap.evaluate --workdir {one['run']} --split {split}"]
+        return [
+            f"{name}: not scored; run python -m jaxcap.evaluate --workdir {one['run']} --split "
+            f"{split}"
+        ]
     remarks = [one["signature"]] if one is first else []
     if one["signature_differs"]:
         remarks.append(f"signature differs: {'; '.join(one['signature_differs'])}")
     if one is not first and first["scores"] and one["differences"] is None:
         remarks.append("other images or references than the first: the scores cannot be compared")
     if not one["same_vocabulary"]:
-        remarks.append("another vocabulary than the first: the validation losses cannot be compared")
+        remarks.append(
+            "another vocabulary than the first: the validation losses cannot be compared"
+        )
     remarks += [f"config {line}" for line in one["config"]]
     return [f"{name}: {remark}" for remark in remarks]
 

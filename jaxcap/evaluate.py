@@ -1,4 +1,6 @@
-"""Scores a trained run: `python -m jaxcap.evaluate --workdir DIR --split val|test [--beam K] [--data-dir DIR]`."""
+"""Scores a trained run: `python -m jaxcap.evaluate --workdir DIR --split val|test [--beam K]
+[--data-dir DIR]`.
+"""
 
 import argparse
 import re
@@ -9,11 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from jaxcap import errors, flags, plain, ranges, report, run, samples, workdir, writers
-from jaxcap.digests import digest_json
+from jaxcap import errors, flags, report
+from jaxcap.decoding.captions import photo
 from jaxcap.errors import UserError
-from jaxcap.evaluation import BASELINES, Evaluation, beside_training, blind, evaluate, tables
-from jaxcap.files import check_writable, write_atomically
+from jaxcap.evaluation import baselines, tables
+from jaxcap.evaluation.evaluate import BASELINES, Evaluation, beside_training, evaluate
+from jaxcap.experiment import ranges, restore, workdir
+from jaxcap.io import plain
+from jaxcap.io.digests import digest_json
+from jaxcap.io.files import check_writable, write_atomically
+from jaxcap.training import writers
 
 DESCRIPTION = f"""Caption a split with the run's best checkpoint and score it: BLEU, ROUGE-L, CIDEr-D and,
 where Java is, METEOR, each with a bootstrap interval; the health of captions and attention; and
@@ -21,7 +28,7 @@ what captions score that are blind to the photo:
   most common    the most common training caption for every photo
   shuffled       the run's own captions, each given to another photo
   nearest        the first caption of the training photo that looks most like it; by default only
-                 where the features of the training photos are cached, or these are {blind.FEW:,}
+                 where the features of the training photos are cached, or these are {baselines.FEW:,}
                  at most: --baselines all computes them
 These come last: what fails there is said in a note, and the scores stand.
 
@@ -40,7 +47,7 @@ GALLERY = 12  # photos of the report from each of the best, the middle and the w
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
     options = parse(argv)
-    trained = run.restore_best(options.workdir)
+    trained = restore.restore_best(options.workdir)
     rules, beam = flags.rules(options, trained.config)
     check_writable(options.out or options.workdir / "evaluation", "name another folder with --out")
     found = evaluate(
@@ -77,9 +84,15 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
     parser = flags.Parser("python -m jaxcap.evaluate", DESCRIPTION, EXAMPLE)
     parser.add_argument(
-        "--workdir", type=flags.path, required=True, metavar="DIR", help="the run's folder, as checkpoints/quickstart"
+        "--workdir",
+        type=flags.path,
+        required=True,
+        metavar="DIR",
+        help="the run's folder, as checkpoints/quickstart",
     )
-    parser.add_argument("--split", choices=("val", "test"), required=True, help="which photos are scored")
+    parser.add_argument(
+        "--split", choices=("val", "test"), required=True, help="which photos are scored"
+    )
     parser.add_argument(
         "--data-dir",
         type=flags.within(ranges.Place()),
@@ -87,7 +100,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="DIR",
         help="score on this folder of any known layout instead of the run's own data",
     )
-    parser.add_argument("--out", type=flags.path, metavar="OUT", help="write here instead of DIR/evaluation/...")
+    parser.add_argument(
+        "--out", type=flags.path, metavar="OUT", help="write here instead of DIR/evaluation/..."
+    )
     parser.add_argument(
         "--baselines",
         choices=BASELINES,
@@ -95,19 +110,25 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         help="blind captions to score: all; cheap: nearest only where it costs little; none (cheap)",
     )
     flags.add_search(parser)
-    parser.add_argument("--json", action="store_true", help="print scores.json instead of the table")
+    parser.add_argument(
+        "--json", action="store_true", help="print scores.json instead of the table"
+    )
     return parser.parse_args(argv)
 
 
 def folder_name(result: dict[str, Any]) -> str:
-    """Names the folder of an evaluation so that another split, data set, beam or rule than the run's has another."""
+    """Names the folder of an evaluation so that another split, data set, beam or rule than the
+    run's has another.
+    """
     data, how, usual = result["data"], result["search"], result["run"]["config"]["search"]
     parts = [data["split"], f"beam{how['beam']}"]
     if data["dir"]:
         # Folders of one name may hold other photos, so the content is part of the name.
         place = re.sub(r"[^\w.]+", "_", Path(data["dir"]).expanduser().resolve().name)
-        parts.append(f"{place}-{digest_json([data[key] for key in ('ids', 'photos', 'captions')])[:8]}")
-    short = {"min_length": "min", "length_normalisation": "alpha", "no_repeat_ngram": "ngram"}
+        parts.append(
+            f"{place}-{digest_json([data[key] for key in ('ids', 'photos', 'captions')])[:8]}"
+        )
+    short = {"min_length": "min", "length_normalization": "alpha", "no_repeat_ngram": "ngram"}
     parts += [f"{name}{how[key]:g}" for key, name in short.items() if how[key] != usual[key]]
     return "-".join([*parts, *["unk"] * how["unk"]])
 
@@ -140,23 +161,31 @@ def write_scores(folder: Path, result: dict[str, Any], photos: Sequence[report.P
 
 
 def image_id(data: str, id: str) -> int | str:
-    """Returns an image's id in COCO's result format: COCO's number, which its photos' names end in, or the name."""
+    """Returns an image's id in COCO's result format: COCO's number, which its photos' names end in,
+    or the name.
+    """
     number = re.search(r"(\d+)\.\w+$", id) if data == "coco" else None
     return int(number[1]) if number else id
 
 
 def gallery(found: Evaluation) -> list[report.Photo]:
-    """Chooses photos for the report, the best captions first: some of the best, of the middle, and of the worst."""
+    """Chooses photos for the report, the best captions first: some of the best, of the middle, and
+    of the worst.
+    """
     scores = found.rows["CIDEr-D"][:, 0]
     order = np.argsort(-scores, kind="stable")
     if len(order) > 3 * GALLERY:
         middle = np.linspace(GALLERY, len(order) - GALLERY - 1, GALLERY).round().astype(int)
-        order = order[np.concatenate([np.arange(GALLERY), middle, np.arange(len(order) - GALLERY, len(order))])]
+        order = order[
+            np.concatenate(
+                [np.arange(GALLERY), middle, np.arange(len(order) - GALLERY, len(order))]
+            )
+        ]
     size = found.result["run"]["config"]["images"]["size"]
     return [
         report.Photo(
             id=found.split.ids[row],
-            image=samples.photo(found.split, row, size),
+            image=photo(found.split, row, size),
             words=found.captions[row].words,
             attention=found.captions[row].attention,
             probabilities=found.captions[row].probabilities,

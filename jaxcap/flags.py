@@ -1,4 +1,6 @@
-"""What the command lines share: one-line complaints, values in their ranges, and the flags of search."""
+"""What the command lines share: one-line complaints, values in their ranges, and the flags of
+search.
+"""
 
 import argparse
 import dataclasses
@@ -8,18 +10,23 @@ from typing import Any, NoReturn
 
 from ml_collections import ConfigDict
 
-from jaxcap import experiment, ranges
+from jaxcap.decoding import Rules
 from jaxcap.errors import UserError
-from jaxcap.ranges import Range
-from jaxcap.search import Rules
+from jaxcap.experiment import build as experiment
+from jaxcap.experiment import ranges
+from jaxcap.experiment.ranges import Range
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that complains by `UserError`, one line like every other, and prints help as written."""
+    """A parser that complains by `UserError`, one line like every other, and prints help as
+    written.
+    """
 
     def __init__(self, prog: str, description: str, epilog: str):
         raw = argparse.RawDescriptionHelpFormatter
-        super().__init__(prog, description=description, epilog=epilog, formatter_class=raw, allow_abbrev=False)
+        super().__init__(
+            prog, description=description, epilog=epilog, formatter_class=raw, allow_abbrev=False
+        )
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} ({self.prog} --help explains)")
@@ -45,13 +52,16 @@ def path(text: str) -> Path:
 
 
 def add_search(parser: argparse.ArgumentParser, batch_size: int | None = 32) -> None:
-    """Adds the flags that decide how captions are searched for; those not typed are left to the run's config.
+    """Adds the flags that decide how captions are searched for; those not typed are left to the
+    run's config.
 
     Args:
       parser: gets the flags.
       batch_size: photos at a time where none is typed; None leaves it to the devices.
     """
-    add = parser.add_argument_group("search", "what is not given is as `search` in the run's config.json").add_argument
+    add = parser.add_argument_group(
+        "search", "what is not given is as `search` in the run's config.json"
+    ).add_argument
 
     def key(name: str) -> Callable[[str], Any]:
         return within(ranges.KEYS[f"search.{name}"])
@@ -59,8 +69,8 @@ def add_search(parser: argparse.ArgumentParser, batch_size: int | None = 32) -> 
     add("--beam", type=key("beam"), metavar="K", help="hypotheses kept; 1 is greedy search")
     add("--min-length", type=key("min_length"), metavar="N", help="fewest words of a caption")
     add(
-        "--length-normalisation",
-        type=key("length_normalisation"),
+        "--length-normalization",
+        type=key("length_normalization"),
         metavar="A",
         help="compare log-probabilities over ((5 + length) / 6) ** A; 0: the most probable caption wins",
     )
@@ -70,7 +80,11 @@ def add_search(parser: argparse.ArgumentParser, batch_size: int | None = 32) -> 
         metavar="N",
         help="no N words twice in a caption; 0: off",
     )
-    add("--allow-unk", action="store_true", help="let <unk>, which stands for rare words, be written")
+    add(
+        "--allow-unk",
+        action="store_true",
+        help="let <unk>, which stands for rare words, be written",
+    )
     usual = "32, on processors 4" if batch_size is None else "%(default)s"
     add(
         "--batch-size",
@@ -82,12 +96,15 @@ def add_search(parser: argparse.ArgumentParser, batch_size: int | None = 32) -> 
 
 
 def rules(options: argparse.Namespace, config: ConfigDict) -> tuple[Rules, int]:
-    """Returns the rules and the beam that the flags of `add_search` ask for, over those of the run's config.
+    """Returns the rules and the beam that the flags of `add_search` ask for, over those of the
+    run's config.
 
     Raises:
       UserError: a value that no caption can satisfy.
     """
     usual = experiment.search_rules(config)
-    names = ("min_length", "length_normalisation", "no_repeat_ngram")
+    names = ("min_length", "length_normalization", "no_repeat_ngram")
     typed = {name: value for name in names if (value := getattr(options, name)) is not None}
-    return dataclasses.replace(usual, unk=options.allow_unk, **typed), options.beam or config.search.beam
+    return dataclasses.replace(
+        usual, unk=options.allow_unk, **typed
+    ), options.beam or config.search.beam

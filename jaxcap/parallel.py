@@ -1,4 +1,6 @@
-"""Devices. No other file names them: the rest of jaxcap sees host arrays going in and host arrays coming out."""
+"""Devices. No other file names them: the rest of jaxcap sees host arrays going in and host arrays
+coming out.
+"""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -28,7 +30,8 @@ def describe() -> str:
 def photos_at_once() -> int:
     """Returns how many photos to caption in one call where nothing is asked for.
 
-    Processors gain nothing from more than a few, and would hold what the encoder makes of them in the machine's memory.
+    Processors gain nothing from more than a few, and would hold what the encoder makes of them in
+    the machine's memory.
     """
     return 4 if jax.local_devices()[0].platform == "cpu" else 32
 
@@ -65,33 +68,43 @@ def _cpu_flags() -> list[str]:
 
 
 def check_batch_size(batch_size: int, key: str) -> None:
-    """Raises `UserError` unless the batch divides evenly over the devices; `key` names it in the config."""
+    """Raises `UserError` unless the batch divides evenly over the devices; `key` names it in the
+    config.
+    """
     if batch_size < 1 or batch_size % device_count():
         raise UserError(
-            f"{key}={batch_size} does not divide over {device_count()} devices: choose a positive multiple of it"
+            f"{key}={batch_size} does not divide over {device_count()} devices: choose a positive "
+            "multiple of it"
         )
 
 
 def compile_train_step(step: Callable) -> Callable:
     """Compiles `step(state, batch, rng, axis_name=...)` for all devices.
 
-    The state enters and leaves unreplicated, as if there were one device; its buffers are donated, so the state that
-    went in must not be used again.
+    The state enters and leaves unreplicated, as if there were one device; its buffers are donated,
+    so the state that went in must not be used again.
     """
     mapped = jax.pmap(
-        partial(step, axis_name=AXIS), AXIS, in_axes=(None, 0, None), out_axes=(None, None), donate_argnums=0
+        partial(step, axis_name=AXIS),
+        AXIS,
+        in_axes=(None, 0, None),
+        out_axes=(None, None),
+        donate_argnums=0,
     )
     return lambda state, batch, rng: mapped(state, shard(batch), rng)
 
 
 def compile_eval_step(step: Callable) -> Callable:
-    """Compiles `step(params, batch, axis_name=...)`, whose result is the same on every device, for all of them."""
+    """Compiles `step(params, batch, axis_name=...)`, whose result is the same on every device, for
+    all of them.
+    """
     mapped = jax.pmap(partial(step, axis_name=AXIS), AXIS, in_axes=(None, 0), out_axes=None)
     return lambda params, batch: mapped(params, shard(batch))
 
 
 def compile_per_image(function: Callable) -> Callable:
-    """Compiles `function(params, batch)`, whose results have an image axis in front, for all devices.
+    """Compiles `function(params, batch)`, whose results have an image axis in front, for all
+    devices.
 
     A batch of any size is filled up to a multiple of the devices, and the filling is cut off again.
     """
@@ -100,7 +113,9 @@ def compile_per_image(function: Callable) -> Callable:
     def call(params: Any, batch: Any) -> Any:
         images = len(jax.tree.leaves(batch)[0])
         missing = -images % device_count()
-        filled = jax.tree.map(lambda x: np.concatenate([x, x[:1].repeat(missing, 0)]) if missing else x, batch)
+        filled = jax.tree.map(
+            lambda x: np.concatenate([x, x[:1].repeat(missing, 0)]) if missing else x, batch
+        )
         out = mapped(params, shard(filled))
         return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:images], out)
 
@@ -108,5 +123,7 @@ def compile_per_image(function: Callable) -> Callable:
 
 
 def shard(batch: Mapping[str, np.ndarray] | Any) -> Any:
-    """Cuts the first axis of every array over the devices: [B, ...] -> [devices, B / devices, ...]."""
+    """Cuts the first axis of every array over the devices: [B, ...] -> [devices, B / devices,
+    ...].
+    """
     return jax.tree.map(lambda x: x.reshape(device_count(), -1, *x.shape[1:]), batch)

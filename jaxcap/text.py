@@ -1,4 +1,6 @@
-"""Captions as words and words as numbers: tokenise, count, and the `Vocabulary` that turns one into the other."""
+"""Captions as words and words as numbers: split_words, count, and the `Vocabulary` that turns one into
+the other.
+"""
 
 import dataclasses
 import functools
@@ -17,13 +19,13 @@ SPECIALS = ("<pad>", "<start>", "<end>", "<unk>")
 PUNCTUATION = '.,!?:;"()[]'
 
 
-def tokenise(caption: str, *, keep_punctuation: bool = False) -> list[str]:
+def split_words(caption: str, *, keep_punctuation: bool = False) -> list[str]:
     """Splits a caption into lower-case words, without the punctuation around them.
 
     Args:
       caption: the caption as it was written.
-      keep_punctuation: each mark around a word becomes a word of its own instead of being dropped. Marks inside a word
-        ("t-shirt", "o.k") stay in it either way.
+      keep_punctuation: each mark around a word becomes a word of its own instead of being dropped.
+        Marks inside a word ("t-shirt", "o.k") stay in it either way.
 
     Returns:
       The words in order; none of them is empty.
@@ -40,8 +42,13 @@ def tokenise(caption: str, *, keep_punctuation: bool = False) -> list[str]:
 
 
 def one_line(text: str) -> str:
-    """Returns text for a place that has one line: white space as single spaces, what cannot be shown as U+FFFD."""
-    shown = (" " if c.isspace() else "\ufffd" if unicodedata.category(c) in ("Cc", "Cs") else c for c in text)
+    """Returns text for a place that has one line: white space as single spaces, what cannot be
+    shown as U+FFFD.
+    """
+    shown = (
+        " " if c.isspace() else "\ufffd" if unicodedata.category(c) in ("Cc", "Cs") else c
+        for c in text
+    )
     return " ".join("".join(shown).split())
 
 
@@ -51,13 +58,16 @@ def count_words(captions: Iterable[Sequence[str]]) -> Counter[str]:
 
 
 def fits(words: Sequence[str], max_length: int) -> bool:
-    """Tells whether a caption's words fit `max_length` positions together with <start> and <end>."""
+    """Tells whether a caption's words fit `max_length` positions together with <start> and
+    <end>.
+    """
     return len(words) + 2 <= max_length
 
 
 @dataclasses.dataclass(frozen=True)
 class Vocabulary:
-    """The words that a captioner knows; a word's place in `words` is its number. V is `len(vocabulary)`.
+    """The words that a captioner knows; a word's place in `words` is its number. V is
+    `len(vocabulary)`.
 
     Attributes:
       words: the four specials <pad>, <start>, <end>, <unk>, then every other word once.
@@ -70,22 +80,32 @@ class Vocabulary:
 
     def __post_init__(self) -> None:
         if self.words[: len(SPECIALS)] != SPECIALS:
-            raise UserError(f"not a vocabulary: it must begin with {' '.join(SPECIALS)}, not {self.words[:4]}")
+            raise UserError(
+                f"not a vocabulary: it must begin with {' '.join(SPECIALS)}, not {self.words[:4]}"
+            )
         if len(set(self.words)) < len(self.words):
             word, count = Counter(self.words).most_common(1)[0]
-            raise UserError(f"not a vocabulary: {word!r} stands in it {count} times; every word must stand once")
+            raise UserError(
+                f"not a vocabulary: {word!r} stands in it {count} times; every word must stand once"
+            )
 
     @classmethod
     def build(cls, counts: Mapping[str, int], min_count: int = 1) -> "Vocabulary":
-        """Returns the vocabulary of the words seen at least `min_count` times, frequent ones first, ties by alphabet.
+        """Returns the vocabulary of the words seen at least `min_count` times, frequent ones first,
+        ties by alphabet.
 
         Raises:
           UserError: no word is left.
         """
-        # A caption that spells out "<start>" must not end sentences: such words stay out and are encoded as <unk>.
-        kept = [word for word, count in counts.items() if count >= min_count and word not in SPECIALS]
+        # A caption that spells out "<start>" must not end sentences: such words stay out and are
+        # encoded as <unk>.
+        kept = [
+            word for word, count in counts.items() if count >= min_count and word not in SPECIALS
+        ]
         if not kept:
-            raise UserError(f"no word of the captions is seen {min_count} times or more: lower text.min_count")
+            raise UserError(
+                f"no word of the captions is seen {min_count} times or more: lower text.min_count"
+            )
         return cls(SPECIALS + tuple(sorted(kept, key=lambda word: (-counts[word], word))))
 
     def __len__(self) -> int:
@@ -102,7 +122,9 @@ class Vocabulary:
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
 
     def index(self, word: str) -> int:
-        """Returns the number of a caption's `word`, `UNK` for every other string (also one that spells a special)."""
+        """Returns the number of a caption's `word`, `UNK` for every other string (also one that
+        spells a special).
+        """
         return self._numbers.get(word, UNK)
 
     def encode(self, words: Sequence[str], max_length: int) -> np.ndarray:
@@ -120,7 +142,9 @@ class Vocabulary:
         """
         return self.encode_all([words], max_length)[0][0]
 
-    def encode_all(self, captions: Sequence[Sequence[str]], max_length: int) -> tuple[np.ndarray, int]:
+    def encode_all(
+        self, captions: Sequence[Sequence[str]], max_length: int
+    ) -> tuple[np.ndarray, int]:
         """Encodes N captions as `encode` does, and counts those that were cut.
 
         Returns:
@@ -130,7 +154,10 @@ class Vocabulary:
           UserError: `max_length` leaves no place for a word.
         """
         if max_length < 3:
-            raise UserError(f"text.max_length is {max_length}: it must be at least 3, for <start>, one word and <end>")
+            raise UserError(
+                f"text.max_length is {max_length}: it must be at least 3, for <start>, one word "
+                "and <end>"
+            )
         tokens = np.full((len(captions), max_length), PAD, np.int32)  # [N, T]
         tokens[:, 0] = START
         for row, words in zip(tokens, captions, strict=True):
@@ -149,7 +176,9 @@ class Vocabulary:
         return words
 
     def unknown_rate(self, counts: Mapping[str, int]) -> float:
-        """Returns the fraction of all counted occurrences whose word is not in the vocabulary (0 for no words)."""
+        """Returns the fraction of all counted occurrences whose word is not in the vocabulary (0
+        for no words).
+        """
         unknown = sum(count for word, count in counts.items() if self.index(word) == UNK)
         return unknown / max(sum(counts.values()), 1)
 
@@ -167,7 +196,9 @@ class Vocabulary:
         try:
             words = json.loads(text)
         except json.JSONDecodeError as error:
-            raise UserError(f"not a vocabulary: broken JSON in line {error.lineno} ({error.msg})") from error
+            raise UserError(
+                f"not a vocabulary: broken JSON in line {error.lineno} ({error.msg})"
+            ) from error
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
             raise UserError("not a vocabulary: it must be a JSON list of words")
         return cls(tuple(words))

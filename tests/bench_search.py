@@ -1,17 +1,21 @@
-"""Times beam search against a batched beam search in eager PyTorch over the same decoder; run it by hand.
+"""Times beam search against a batched beam search in eager PyTorch over the same decoder; run it by
+hand.
 
     python tests/bench_search.py --images 1000 --beam 5 --vocabulary 2600 8000
 
-The decoder is the plain one of 2,048 channels a region or, with `--decoder recipe`, that of experiments/flickr8k.py.
-Both take the same weights and features and, in float32, must find the same sentences; the products of both are also
-taken in bfloat16 (jaxcap's `decoder.dtype`, PyTorch's autocast), which finds others where two words are nearly even.
-They run in turn, several rounds in one process, and the ratio of the medians is printed with its range over the rounds.
-Weights that were never trained do not end a sentence, so the logit of <end> rises from a length drawn for each image
-(mean 11 tokens, as real captions have); `--full` leaves that out, and every sentence runs to the maximum length.
+The decoder is the plain one of 2,048 channels a region or, with `--decoder recipe`, that of
+experiments/flickr8k.py. Both take the same weights and features and, in float32, must find the same
+sentences; the products of both are also taken in bfloat16 (jaxcap's `decoder.dtype`, PyTorch's
+autocast), which finds others where two words are nearly even. They run in turn, several rounds in
+one process, and the ratio of the medians is printed with its range over the rounds. Weights that
+were never trained do not end a sentence, so the logit of <end> rises from a length drawn for each
+image (mean 11 tokens, as real captions have); `--full` leaves that out, and every sentence runs to
+the maximum length.
 
-PyTorch has two forms: `shared` keeps one copy of an image's features for all of its beams, `copied` repeats them for
-every beam, as generation libraries do. Both project the features once, keep back pointers, drop no precision, stop when
-the last image of the batch is done, and never loop over images.
+PyTorch has two forms: `shared` keeps one copy of an image's features for all of its beams, `copied`
+repeats them for every beam, as generation libraries do. Both project the features once, keep back
+pointers, drop no precision, stop when the last image of the batch is done, and never loop over
+images.
 """
 
 import argparse
@@ -24,15 +28,15 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from jaxcap.decoding import Rules, beam_search, map_groups
 from jaxcap.models.decoder import Decoder
-from jaxcap.search import Rules, beam_search, map_groups
 from jaxcap.text import END, PAD, START, UNK
 
 L, H = 49, 512
 DECODERS = {
-    "plain": {"level_sizes": (2048,)},
+    "plain": {"level_channels": (2048,)},
     "recipe": {
-        "level_sizes": (1024, 2048),
+        "level_channels": (1024, 2048),
         "attention": 256,
         "feature_norm": True,
         "feature_embedding": 512,
@@ -57,7 +61,9 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--beam", type=int, default=5)
     parser.add_argument("--vocabulary", type=int, nargs="+", default=[2600, 8000])
@@ -67,17 +73,25 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--lanes", type=int, default=64, help="of them side by side; 0: all")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=0, help="of PyTorch; 0: its own choice")
-    parser.add_argument("--full", action="store_true", help="no sentence ends before the maximum length")
-    parser.add_argument("--cpu-time", action="store_true", help="count processor seconds, for a busy machine")
+    parser.add_argument(
+        "--full", action="store_true", help="no sentence ends before the maximum length"
+    )
+    parser.add_argument(
+        "--cpu-time", action="store_true", help="count processor seconds, for a busy machine"
+    )
     return parser.parse_args()
 
 
 def compare(flags: argparse.Namespace, vocabulary: int) -> None:
     """Runs the contestants in turn and prints a table."""
     random = np.random.RandomState(0)
-    channels = sum(DECODERS[flags.decoder]["level_sizes"])
+    channels = sum(DECODERS[flags.decoder]["level_channels"])
     features = np.maximum(random.normal(size=(flags.images, L, channels)), 0).astype(np.float32)
-    lengths = np.full(flags.images, 1e6) if flags.full else np.clip(random.normal(10, 3, flags.images), 4, 30)
+    lengths = (
+        np.full(flags.images, 1e6)
+        if flags.full
+        else np.clip(random.normal(10, 3, flags.images), 4, 30)
+    )
     lengths = lengths.astype(np.float32)
     decoder = Decoder(vocabulary_size=vocabulary, hidden=H, **DECODERS[flags.decoder])
     rounded = decoder.clone(dtype="bfloat16")
@@ -91,13 +105,17 @@ def compare(flags: argparse.Namespace, vocabulary: int) -> None:
     weights = torch_weights(params["params"], there[0].device)
 
     def ours(decoder):
-        mine = jax.jit(functools.partial(jaxcap_search, decoder, beam=flags.beam, lanes=flags.lanes or None))
+        mine = jax.jit(
+            functools.partial(jaxcap_search, decoder, beam=flags.beam, lanes=flags.lanes or None)
+        )
         return lambda: in_calls(lambda *x: jax.device_get(mine(params, *x)), here, flags.call)
 
     def theirs(copied, half):
         def run():
             with torch.autocast(there[0].device.type, torch.bfloat16, enabled=half):
-                return in_calls(functools.partial(torch_search, weights, flags.beam, copied), there, flags.batch)
+                return in_calls(
+                    functools.partial(torch_search, weights, flags.beam, copied), there, flags.batch
+                )
 
         return run
 
@@ -122,10 +140,13 @@ def compare(flags: argparse.Namespace, vocabulary: int) -> None:
     print(f"  tokens a sentence {np.mean((tokens != PAD).sum(1)):.1f}")
     for name, seconds in times.items():
         same = np.mean((found[name][0] == tokens).all(axis=1))
-        ratios = [np.array(times[ours]) / np.array(seconds) for ours in ("jaxcap", "jaxcap bfloat16")]
+        ratios = [
+            np.array(times[ours]) / np.array(seconds) for ours in ("jaxcap", "jaxcap bfloat16")
+        ]
         parts = [f"{np.median(r):.2f} (from {r.min():.2f} to {r.max():.2f})" for r in ratios]
         print(
-            f"  {name:15s} {np.median(seconds):7.3f} s (from {min(seconds):.3f} to {max(seconds):.3f});  jaxcap takes "
+            f"  {name:15s} {np.median(seconds):7.3f} s (from {min(seconds):.3f} to "
+            f"{max(seconds):.3f});  jaxcap takes "
             f"{parts[0]} of it, in bfloat16 {parts[1]};  sentences as jaxcap's {same:.1%}"
         )
 
@@ -141,14 +162,18 @@ def jaxcap_search(decoder, params, features, lengths, *, beam, lanes):
 
     def step(carry, memory, tokens):
         (carry, position), (memory, lengths) = carry, memory
-        carry, logits, attention = decoder.apply(params, carry, memory, tokens, table, method="step")
+        carry, logits, attention = decoder.apply(
+            params, carry, memory, tokens, table, method="step"
+        )
         logits = logits.at[..., END].add(3.0 * (position - lengths[:, None]))
         return (carry, position + 1), logits, attention
 
     start = functools.partial(decoder.apply, params, captions=1, method="start")
     memory, carry = map_groups(start, (features,), lanes)
     table = decoder.apply(params, method="table")
-    found = beam_search(step, (carry, jnp.zeros((len(features), 1))), (memory, lengths), beam, RULES, lanes=lanes)
+    found = beam_search(
+        step, (carry, jnp.zeros((len(features), 1))), (memory, lengths), beam, RULES, lanes=lanes
+    )
     return found.tokens, found.score, found.word_log_probs, found.attention
 
 
@@ -167,7 +192,10 @@ def torch_weights(params, device):
         "word": cell["word"],
         "recurrent": cell["recurrent"],
         "gate": params.get("gate", {}).get("gate"),
-        **{name: params.get(name) for name in ("init_h", "init_c", "output_hidden", "output_context")},
+        **{
+            name: params.get(name)
+            for name in ("init_h", "init_c", "output_hidden", "output_context")
+        },
         "output": params["output"],
     }
     norms = [
@@ -178,17 +206,23 @@ def torch_weights(params, device):
     return {
         "words": torch.from_numpy(np.array(params["words"]["embedding"])).to(device),
         "norms": norms,
-        "embeds": [linear(params[name]) for name in sorted(params) if name.startswith("embed_features")],
+        "embeds": [
+            linear(params[name]) for name in sorted(params) if name.startswith("embed_features")
+        ],
         **{name: layer and linear(layer) for name, layer in layers.items()},
     }
 
 
 def torch_start(weights, features, beam, copied):
-    """What is done once an image: regions [B, L, D], their projections [B, L, A] and the first state, [BK, H] each."""
+    """What is done once an image: regions [B, L, D], their projections [B, L, A] and the first
+    state, [BK, H] each.
+    """
     if weights["norms"]:
         levels = features.split([len(scale) for scale, _ in weights["norms"]], -1)
         pairs = zip(levels, weights["norms"], strict=True)
-        features = torch.cat([functional.layer_norm(x, x.shape[-1:], *norm, eps=1e-6) for x, norm in pairs], -1)
+        features = torch.cat(
+            [functional.layer_norm(x, x.shape[-1:], *norm, eps=1e-6) for x, norm in pairs], -1
+        )
     for number, embed in enumerate(weights["embeds"]):
         embedded = functional.linear(features, *embed).relu_()
         features = features + embedded if number else embedded
@@ -196,17 +230,22 @@ def torch_start(weights, features, beam, copied):
     if weights["init_h"]:
         mean = features.mean(1)
         state = tuple(
-            functional.linear(mean, *weights[name]).repeat_interleave(beam, 0) for name in ("init_h", "init_c")
+            functional.linear(mean, *weights[name]).repeat_interleave(beam, 0)
+            for name in ("init_h", "init_c")
         )
     else:
-        state = tuple(torch.zeros(len(features) * beam, H, device=features.device) for _ in range(2))
+        state = tuple(
+            torch.zeros(len(features) * beam, H, device=features.device) for _ in range(2)
+        )
     if copied:
         features, projected = (x.repeat_interleave(beam, 0) for x in (features, projected))
     return features, projected, state
 
 
 def torch_step(weights, state, words, features, projected, beam, copied):
-    """One word of B x K hypotheses: words [BK], state two of [BK, H] -> state, logits [BK, V], attention [BK, L]."""
+    """One word of B x K hypotheses: words [BK], state two of [BK, H] -> state, logits [BK, V],
+    attention [BK, L].
+    """
     h, c = state
     query = functional.linear(h, *weights["hidden"])  # [BK, A]
     if copied:
@@ -214,7 +253,9 @@ def torch_step(weights, state, words, features, projected, beam, copied):
         attention = torch.softmax(functional.linear(joined, *weights["score"])[..., 0], -1)
         context = torch.bmm(attention[:, None], features)[:, 0]  # [BK, D]
     else:
-        joined = (projected[:, None] + query.unflatten(0, (-1, beam))[:, :, None]).relu_()  # [B, K, L, A]
+        joined = (
+            projected[:, None] + query.unflatten(0, (-1, beam))[:, :, None]
+        ).relu_()  # [B, K, L, A]
         attention = torch.softmax(functional.linear(joined, *weights["score"])[..., 0], -1)
         context, attention = torch.bmm(attention, features).flatten(0, 1), attention.flatten(0, 1)
     if weights["gate"]:
@@ -238,7 +279,9 @@ def torch_step(weights, state, words, features, projected, beam, copied):
 
 @torch.inference_mode()
 def torch_search(weights, beam, copied, features, lengths):
-    """The same search: tokens [B, T], score [B], word log-probabilities [B, T], attention [B, T, L]."""
+    """The same search: tokens [B, T], score [B], word log-probabilities [B, T], attention [B, T,
+    L].
+    """
     size, device = len(features), features.device
     images = torch.arange(size, device=device)
     features, projected, state = torch_start(weights, features, beam, copied)
@@ -246,11 +289,18 @@ def torch_search(weights, beam, copied, features, lengths):
     log_prob = torch.full((size, beam), -torch.inf, device=device)
     log_prob[:, 0] = 0
     best = torch.full((size,), -torch.inf, device=device)
-    finished, end_row, end_step = (torch.zeros(size, dtype=torch.long, device=device) for _ in range(3))
-    end_log_prob, done = torch.zeros(size, device=device), torch.zeros(size, dtype=torch.bool, device=device)
+    finished, end_row, end_step = (
+        torch.zeros(size, dtype=torch.long, device=device) for _ in range(3)
+    )
+    end_log_prob, done = (
+        torch.zeros(size, device=device),
+        torch.zeros(size, dtype=torch.bool, device=device),
+    )
     history = []
     for t in range(T):
-        state, logits, attention = torch_step(weights, state, words, features, projected, beam, copied)
+        state, logits, attention = torch_step(
+            weights, state, words, features, projected, beam, copied
+        )
         logits = logits.view(size, beam, -1)
         logits[..., END] += 3.0 * (t - lengths[:, None])
         word_log_probs = torch.log_softmax(logits, -1)
@@ -270,7 +320,9 @@ def torch_search(weights, beam, copied, features, lengths):
         finished += visited.sum(1)
         done |= (finished >= beam) | (best >= most[:, 0])
 
-        history.append((parents, words.view(size, beam), most - log_prob.gather(1, parents), attention))
+        history.append(
+            (parents, words.view(size, beam), most - log_prob.gather(1, parents), attention)
+        )
         rows = (images[:, None] * beam + parents).flatten()
         state, log_prob = tuple(x[rows] for x in state), most
         if done.all():
@@ -285,14 +337,21 @@ def walk_back(history, end_step, row, end_log_prob, size, beam):
     """Follows the back pointers from the end of each image's sentence to its first word."""
     device, images = row.device, torch.arange(size, device=row.device)
     tokens = torch.full((size, T), PAD, device=device)
-    word_log_probs, maps = torch.zeros(size, T, device=device), torch.zeros(size, T, L, device=device)
+    word_log_probs, maps = (
+        torch.zeros(size, T, device=device),
+        torch.zeros(size, T, L, device=device),
+    )
     for t in reversed(range(len(history))):
         parents, words, log_probs, attention = history[t]
         inside, end = t < end_step, t == end_step
         tokens[:, t] = torch.where(inside, words[images, row], torch.where(end, END, PAD))
-        word_log_probs[:, t] = torch.where(inside, log_probs[images, row], torch.where(end, end_log_prob, 0.0))
+        word_log_probs[:, t] = torch.where(
+            inside, log_probs[images, row], torch.where(end, end_log_prob, 0.0)
+        )
         row = torch.where(inside, parents[images, row], row)
-        maps[:, t] = torch.where((inside | end)[:, None], attention.view(size, beam, -1)[images, row], 0.0)
+        maps[:, t] = torch.where(
+            (inside | end)[:, None], attention.view(size, beam, -1)[images, row], 0.0
+        )
     return tokens, word_log_probs, maps
 
 

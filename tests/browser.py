@@ -11,11 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 CHROMEDRIVER = shutil.which("chromedriver")
 _FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
     --disable-component-update --disable-sync --disable-dev-shm-usage --window-size=1100,900"""
-_ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the key under which the protocol names an element
+_ELEMENT = (
+    "element-6066-11e4-a52e-4f735466cecf"  # the key under which the protocol names an element
+)
 
 
 class Browser:
@@ -35,17 +39,27 @@ class Browser:
     def point_at(self, selector: str) -> None:
         """Moves the mouse onto the element."""
         origin = {_ELEMENT: self._find(selector)}
-        self._act("pointer", {"type": "pointerMove", "origin": origin, "x": 0, "y": 0, "duration": 0})
+        self._act(
+            "pointer", {"type": "pointerMove", "origin": origin, "x": 0, "y": 0, "duration": 0}
+        )
 
     def point_away(self) -> None:
         """Moves the mouse into the window's upper left corner."""
-        self._act("pointer", {"type": "pointerMove", "origin": "viewport", "x": 0, "y": 0, "duration": 0})
+        self._act(
+            "pointer", {"type": "pointerMove", "origin": "viewport", "x": 0, "y": 0, "duration": 0}
+        )
 
     def tap(self, selector: str) -> None:
         """Touches the element with a finger."""
         origin = {_ELEMENT: self._find(selector)}
         move = {"type": "pointerMove", "origin": origin, "x": 0, "y": 0, "duration": 0}
-        self._act("pointer", move, {"type": "pointerDown"}, {"type": "pointerUp"}, parameters={"pointerType": "touch"})
+        self._act(
+            "pointer",
+            move,
+            {"type": "pointerDown"},
+            {"type": "pointerUp"},
+            parameters={"pointerType": "touch"},
+        )
 
     def press(self, key: str) -> None:
         """Presses and releases a key, of whatever the page has in focus."""
@@ -61,13 +75,22 @@ class Browser:
         return self._call("goog/cdp/execute", {"cmd": command, "params": parameters})
 
     def requests(self) -> list[str]:
-        """Returns the addresses that the page asked for since the last time, itself among them, by the network log."""
-        entries = (json.loads(entry["message"])["message"] for entry in self._call("se/log", {"type": "performance"}))
-        asked = [entry["params"] for entry in entries if entry["method"] == "Network.requestWillBeSent"]
+        """Returns the addresses that the page asked for since the last time, itself among them, by
+        the network log.
+        """
+        entries = (
+            json.loads(entry["message"])["message"]
+            for entry in self._call("se/log", {"type": "performance"})
+        )
+        asked = [
+            entry["params"] for entry in entries if entry["method"] == "Network.requestWillBeSent"
+        ]
         return [each["request"]["url"] for each in asked if each["documentURL"] == self._page]
 
     def console(self) -> list[str]:
-        """Returns what the console was told since the last time: errors, violations of the page's policy."""
+        """Returns what the console was told since the last time: errors, violations of the page's
+        policy.
+        """
         return [entry["message"] for entry in self._call("se/log", {"type": "browser"})]
 
     def _find(self, selector: str) -> str:
@@ -75,7 +98,9 @@ class Browser:
 
     def _act(self, device: str, *actions: dict[str, Any], **more: Any) -> None:
         name = f"{device} {more}"  # to the protocol, a device of another kind is another device
-        self._call("actions", {"actions": [{"type": device, "id": name, "actions": actions} | more]})
+        self._call(
+            "actions", {"actions": [{"type": device, "id": name, "actions": actions} | more]}
+        )
 
     def _call(self, path: str, body: dict[str, Any] | None = None) -> Any:
         return _answer(f"{self._session}/{path}", body)
@@ -83,14 +108,21 @@ class Browser:
 
 @contextlib.contextmanager
 def started(folder: Path) -> Iterator[Browser]:
-    """Starts chromedriver and a Chromium whose profile is new and lies in `folder`; both end with the block."""
+    """Starts chromedriver and a Chromium whose profile is new and lies in `folder`; both end with
+    the block.
+    """
     driver = subprocess.Popen([CHROMEDRIVER, "--port=0"], stdout=subprocess.PIPE, text=True)
     try:
         ports = (re.search(r"started successfully on port (\d+)", line) for line in driver.stdout)
         server = f"http://127.0.0.1:{next(filter(None, ports))[1]}/session"
         options = {"binary": CHROMIUM, "args": [*_FLAGS.split(), f"--user-data-dir={folder}"]}
-        wanted = {"goog:chromeOptions": options, "goog:loggingPrefs": {"performance": "ALL", "browser": "ALL"}}
-        session = f"{server}/{_answer(server, {'capabilities': {'alwaysMatch': wanted}})['sessionId']}"
+        wanted = {
+            "goog:chromeOptions": options,
+            "goog:loggingPrefs": {"performance": "ALL", "browser": "ALL"},
+        }
+        session = (
+            f"{server}/{_answer(server, {'capabilities': {'alwaysMatch': wanted}})['sessionId']}"
+        )
         try:
             yield Browser(session)
         finally:

@@ -15,18 +15,27 @@ MOST_MAPS = 20_000
 
 
 def pytest_addoption(parser):
-    parser.addoption("--devices", type=int, metavar="N", help="run on N virtual devices of this machine's processor")
+    parser.addoption(
+        "--devices",
+        type=int,
+        metavar="N",
+        help="run on N virtual devices of this machine's processor",
+    )
 
 
 def pytest_configure(config):
-    """Asks for the devices of --devices, also for the commands that tests start, before JAX looks for any."""
+    """Asks for the devices of --devices, also for the commands that tests start, before JAX looks
+    for any.
+    """
     if count := config.getoption("devices"):
         os.environ.update(virtual_devices(count))
 
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled_once(tmp_path_factory):
-    """Compiles what is slow to compile once a session: many tests train the same small captioner from the start."""
+    """Compiles what is slow to compile once a session: many tests train the same small captioner
+    from the start.
+    """
     options = {"jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled"))}
     options["jax_persistent_cache_min_compile_time_secs"] = 0.2
     with pytest.MonkeyPatch.context() as patch:
@@ -45,7 +54,9 @@ def compiled_for_one_file():
 
 @pytest.fixture(autouse=True)
 def few_memory_maps():
-    """Lets go of it earlier where it is much: it lies in memory maps, of which Linux allows a process 65,530."""
+    """Lets go of it earlier where it is much: it lies in memory maps, of which Linux allows a
+    process 65,530.
+    """
     yield
     if MAPS.exists() and MAPS.read_bytes().count(b"\n") > MOST_MAPS:
         forget_compiled()

@@ -1,11 +1,13 @@
-"""Encoders with random weights and statistics, ours and PyTorch's, for the tests of the encoder and of its weights."""
+"""Encoders with random weights and statistics, ours and PyTorch's, for the tests of the encoder and
+of its weights.
+"""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from jaxcap.weights import naming
+from jaxcap.pretrained import names
 
 
 def images(count=2, size=32, seed=0):
@@ -23,17 +25,24 @@ def randomised(model, size=32, seed=0):
         "mean": lambda shape: rng.normal(size=shape) * 0.3,
         "var": lambda shape: rng.uniform(0.5, 2.0, shape),
     }
-    flat = {path: draw[path[-1]](leaf.shape).astype(np.float32) for path, leaf in flatten_dict(shapes).items()}
+    flat = {
+        path: draw[path[-1]](leaf.shape).astype(np.float32)
+        for path, leaf in flatten_dict(shapes).items()
+    }
     return unflatten_dict(flat)
 
 
 def torch_arrays(variables):
-    """Writes our variables down as torchvision would: its names, its kernels, a classifier and counters."""
+    """Writes our variables down as torchvision would: its names, its kernels, a classifier and
+    counters.
+    """
     arrays = {"fc.weight": np.zeros((10, 32), np.float32), "fc.bias": np.zeros(10, np.float32)}
     for path, leaf in flatten_dict(variables).items():
-        arrays[naming.torch_name(path)] = leaf.transpose(3, 2, 0, 1) if leaf.ndim == 4 else leaf
+        arrays[names.torch_name(path)] = leaf.transpose(3, 2, 0, 1) if leaf.ndim == 4 else leaf
         if path[-1] == "mean":
-            arrays[naming.torch_name(path).replace("running_mean", "num_batches_tracked")] = np.array(7, np.int64)
+            arrays[names.torch_name(path).replace("running_mean", "num_batches_tracked")] = (
+                np.array(7, np.int64)
+            )
     return {name: np.array(array, order="C") for name, array in arrays.items()}
 
 
@@ -43,16 +52,27 @@ def largest_difference(ours, theirs):
 
 
 def torch_resnet(torch, stage_sizes, width, layout, pool):
-    """Builds the convolutional part of a ResNet as a PyTorch user would, under torchvision's names."""
+    """Builds the convolutional part of a ResNet as a PyTorch user would, under torchvision's
+    names.
+    """
     nn = torch.nn
 
     class Block(nn.Module):
         def __init__(self, inputs, channels, stride):
             super().__init__()
             first, second = (stride, 1) if layout == "v1" else (1, stride)
-            self.conv1, self.bn1 = nn.Conv2d(inputs, channels, 1, first, bias=False), nn.BatchNorm2d(channels)
-            self.conv2, self.bn2 = nn.Conv2d(channels, channels, 3, second, 1, bias=False), nn.BatchNorm2d(channels)
-            self.conv3, self.bn3 = nn.Conv2d(channels, 4 * channels, 1, bias=False), nn.BatchNorm2d(4 * channels)
+            self.conv1, self.bn1 = (
+                nn.Conv2d(inputs, channels, 1, first, bias=False),
+                nn.BatchNorm2d(channels),
+            )
+            self.conv2, self.bn2 = (
+                nn.Conv2d(channels, channels, 3, second, 1, bias=False),
+                nn.BatchNorm2d(channels),
+            )
+            self.conv3, self.bn3 = (
+                nn.Conv2d(channels, 4 * channels, 1, bias=False),
+                nn.BatchNorm2d(4 * channels),
+            )
             self.downsample = nn.Identity()
             if stride > 1 or inputs != 4 * channels:
                 projection = nn.Conv2d(inputs, 4 * channels, 1, stride, bias=False)
@@ -67,7 +87,9 @@ def torch_resnet(torch, stage_sizes, width, layout, pool):
         def __init__(self):
             super().__init__()
             self.conv1, self.bn1 = nn.Conv2d(3, width, 7, 2, 3, bias=False), nn.BatchNorm2d(width)
-            self.pool = nn.MaxPool2d(3, 2, 1) if pool == "padded" else nn.MaxPool2d(3, 2, ceil_mode=True)
+            self.pool = (
+                nn.MaxPool2d(3, 2, 1) if pool == "padded" else nn.MaxPool2d(3, 2, ceil_mode=True)
+            )
             inputs = width
             for stage, blocks in enumerate(stage_sizes):
                 made = []

@@ -1,4 +1,6 @@
-"""A server on this machine that speaks HTTP as the hubs of weights and data do: redirects, ranges, ETags, failures."""
+"""A server on this machine that speaks HTTP as the hubs of weights and data do: redirects, ranges,
+ETags, failures.
+"""
 
 import contextlib
 import http.server
@@ -11,8 +13,8 @@ from collections import deque
 class Hub(http.server.ThreadingHTTPServer):
     """Serves `content` at /file, and sends `url` there as a hub does.
 
-    `faults` holds one fault for each coming answer: ("cut", n) breaks off after n bytes, ("status", code) refuses.
-    `pause` is how many seconds pass in the middle of an answer.
+    `faults` holds one fault for each coming answer: ("cut", n) breaks off after n bytes, ("status",
+    code) refuses. `pause` is how many seconds pass in the middle of an answer.
     """
 
     def __init__(self, content):

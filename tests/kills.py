@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from jaxcap import checkpoint, loop, scores, train
+from jaxcap import scores, train
+from jaxcap.training import checkpoint, loop
 
 # What a moment is counted in: calls of these, all together.
 CALLS = {
@@ -16,17 +17,26 @@ CALLS = {
     "validation": [(scores, "words_of")],
     "samples": [(train.EpochSamples, "__call__")],
     "save": [(checkpoint.Checkpoints, "save")],
-    "file": [(os, name) for name in ("mkdir", "rename", "replace", "unlink", "remove", "rmdir", "truncate")],
+    "file": [
+        (os, name)
+        for name in ("mkdir", "rename", "replace", "unlink", "remove", "rmdir", "truncate")
+    ],
 }
 
 
-def run(arguments: Sequence[str], cache: Path, moment: tuple[str, int, bool] | None = None, seconds: float = 0) -> int:
+def run(
+    arguments: Sequence[str],
+    cache: Path,
+    moment: tuple[str, int, bool] | None = None,
+    seconds: float = 0,
+) -> int:
     """Trains with `arguments` and returns the exit code, -9 after a kill.
 
     Args:
       arguments: of `train.main`.
       cache: $JAXCAP_CACHE.
-      moment: the key of `CALLS`, the number of the call, and whether the kill comes after it instead of before it.
+      moment: the key of `CALLS`, the number of the call, and whether the kill comes after it
+        instead of before it.
       seconds: after which the kill comes; 0 for never.
     """
     # What takes long to import is imported once, in the process from which all the others fork.

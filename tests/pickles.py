@@ -1,4 +1,6 @@
-"""Pickles that ask for far more than they hold, and what a process of little memory says of them."""
+"""Pickles that ask for far more than they hold, and what a process of little memory says of
+them.
+"""
 
 import struct
 import subprocess
@@ -63,7 +65,8 @@ def hostile() -> dict[str, bytes]:
 
 
 def said_of(files: list[Path], read: str) -> list[str]:
-    """Reads files in a process that can hardly allocate more than it has, and returns what is said of each.
+    """Reads files in a process that can hardly allocate more than it has, and returns what is said
+    of each.
 
     Args:
       files: the files.

@@ -1,14 +1,18 @@
-"""A run's folder as training leaves it, made in seconds with random weights: a best checkpoint, then a worse one."""
+"""A run's folder as training leaves it, made in seconds with random weights: a best checkpoint,
+then a worse one.
+"""
 
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 
-from jaxcap import config as configs
-from jaxcap import experiment, optim, workdir, writers
-from jaxcap import step as steps
-from jaxcap.checkpoint import Checkpoints
+from jaxcap.experiment import build as experiment
+from jaxcap.experiment import config as configs
+from jaxcap.experiment import workdir
+from jaxcap.training import optim, writers
+from jaxcap.training import train_step as steps
+from jaxcap.training.checkpoint import Checkpoints
 
 QUICKSTART = Path(__file__).parents[1] / "experiments" / "quickstart.py"
 SMALL = {
@@ -34,20 +38,28 @@ BEST, LATEST = 3, 6  # steps
 def make(folder: Path, **overrides: object) -> Path:
     """Makes a run on a few scenes; an override's `__` stands for the dot of its key."""
     values = SMALL | {key.replace("__", "."): value for key, value in overrides.items()}
-    config = configs.load(str(QUICKSTART), [f"--config.{key}={value}" for key, value in values.items()])
+    config = configs.load(
+        str(QUICKSTART), [f"--config.{key}={value}" for key, value in values.items()]
+    )
     run = experiment.prepare(config)
     workdir.create(folder, config, run.vocabulary, run.facts, run.contents)
     params = bold(run.params)
-    optimiser = optim.optimiser(config.train, 1, run.frozen)
+    optimizer = optim.optimizer(config.train, 1, run.frozen)
     checkpoints = Checkpoints(folder / "checkpoints")
-    for step, average, loss in ((BEST, params, 3.0), (LATEST, jax.tree.map(lambda x: x + 1, params), 4.0)):
-        state = steps.create(average, optimiser, run.frozen, average=True)
+    for step, average, loss in (
+        (BEST, params, 3.0),
+        (LATEST, jax.tree.map(lambda x: x + 1, params), 4.0),
+    ):
+        state = steps.create(average, optimizer, run.frozen, average=True)
         # The average is what counts: the parameters beside it are other ones.
         state = state.replace(
-            step=jnp.int32(step), params=jax.tree.map(lambda s, x: x if s else -x, run.frozen, params)
+            step=jnp.int32(step),
+            params=jax.tree.map(lambda s, x: x if s else -x, run.frozen, params),
         )
         checkpoints.save(state, run.frozen, {"best_epoch": 1}, loss)
-        writers.JsonLines(folder / "metrics.jsonl")(step, {"split": "val", "epoch": step / 3, "loss": loss})
+        writers.JsonLines(folder / "metrics.jsonl")(
+            step, {"split": "val", "epoch": step / 3, "loss": loss}
+        )
     checkpoints.close()
     return folder
 

@@ -1,4 +1,6 @@
-"""The command caption: photos of every kind in, a line each out; bad ones named, attention drawn, draws seeded."""
+"""The command caption: photos of every kind in, a line each out; bad ones named, attention drawn,
+draws seeded.
+"""
 
 import json
 import os
@@ -10,18 +12,24 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxcap import caption, experiment, images, run, samples, search
+from jaxcap import caption, decoding
+from jaxcap.decoding import captions
 from jaxcap.errors import UserError
 from jaxcap.evaluation import splits
-from jaxcap.photos import Seen, found
-from jaxcap.run import restore_best
+from jaxcap.experiment import build as experiment
+from jaxcap.experiment import restore
+from jaxcap.experiment.restore import restore_best
+from jaxcap.inputs import images
+from jaxcap.inputs.photo_files import Seen, found
 
 pytestmark = pytest.mark.usefixtures("cache")
 
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    """Six photos of many modes and sizes, two of them in a folder below, and two files that are none."""
+    """Six photos of many modes and sizes, two of them in a folder below, and two files that are
+    none.
+    """
     folder = tmp_path_factory.mktemp("photos")
     (folder / "below").mkdir()
     rng = np.random.default_rng(0)
@@ -52,9 +60,13 @@ def answers(capsys):
 
 
 def test_a_folder_gives_a_line_a_photo_and_a_bad_one_is_named(made_run, photos, capsys):
-    assert run_command(made_run, photos, photos / "absent.jpg", photos / "grey.PNG", "--beam", 2) == 2
+    assert (
+        run_command(made_run, photos, photos / "absent.jpg", photos / "grey.PNG", "--beam", 2) == 2
+    )
     out, err = capsys.readouterr()
-    assert [line.split(": ")[0] for line in out.splitlines()] == [str(photos / n) for n in [*GOOD, "grey.PNG"]]
+    assert [line.split(": ")[0] for line in out.splitlines()] == [
+        str(photos / n) for n in [*GOOD, "grey.PNG"]
+    ]
     assert len({line.split(": ")[1] for line in out.splitlines()}) > 1  # not one caption for all
     said = [line for line in err.splitlines() if line.startswith("error")]
     assert len(said) == 2 and "cut.jpg" in said[0] and "absent.jpg" in said[1]
@@ -70,7 +82,9 @@ def test_captions_do_not_depend_on_the_batch_or_on_bad_neighbours(made_run, phot
 
 
 def test_json_tells_words_probabilities_and_attention(made_run, photos, capsys):
-    """Attention sums to 1 under each word; the sentence is as probable as its words, times its <end> if it has one."""
+    """Attention sums to 1 under each word; the sentence is as probable as its words, times its
+    <end> if it has one.
+    """
     run_command(made_run, *[photos / name for name in GOOD], "--beam", 1, "--json")
     for answer in answers(capsys):
         words, ended = len(answer["words"]), len(answer["words"]) < 11
@@ -80,7 +94,9 @@ def test_json_tells_words_probabilities_and_attention(made_run, photos, capsys):
         assert len(answer["probabilities"]) == words
         of_words = np.log(np.maximum(answer["probabilities"], 1e-9)).sum()
         assert (
-            answer["log_prob"] <= of_words + 0.05 if ended else answer["log_prob"] == pytest.approx(of_words, abs=0.05)
+            answer["log_prob"] <= of_words + 0.05
+            if ended
+            else answer["log_prob"] == pytest.approx(of_words, abs=0.05)
         )
 
 
@@ -91,13 +107,17 @@ def test_it_writes_what_evaluation_writes(made_run, tmp_path, capsys):
     for row in range(len(split)):
         (tmp_path / f"{row}.png").write_bytes(split.photo(row))
     run_command(made_run, tmp_path, "--beam", 2, "--json")
-    searched = run.searching(trained, search.Rules(trained.config.text.max_length), 2)
+    searched = restore.searching(trained, decoding.Rules(trained.config.text.max_length), 2)
     inputs = experiment.plain_inputs(trained, split)
-    written = samples.write_captions(searched, trained.params, inputs, len(split), 3, trained.vocabulary)
+    written = captions.write_captions(
+        searched, trained.params, inputs, len(split), 3, trained.vocabulary
+    )
     assert [answer["words"] for answer in answers(capsys)] == [one.words for one in written]
 
 
-def test_attention_is_drawn_and_photos_of_one_name_do_not_overwrite_each_other(made_run, photos, tmp_path, capsys):
+def test_attention_is_drawn_and_photos_of_one_name_do_not_overwrite_each_other(
+    made_run, photos, tmp_path, capsys
+):
     out = tmp_path / "made" / "here"
     pair = [photos / "colour.jpg", photos / "below"]
     assert run_command(made_run, *pair, "--attention", out) == 0
@@ -110,7 +130,7 @@ def test_attention_is_drawn_and_photos_of_one_name_do_not_overwrite_each_other(m
 
 
 def test_an_empty_caption_can_be_drawn(tmp_path):
-    empty = samples.Caption([], np.zeros((0, 16)), np.zeros(0), -1.0)
+    empty = captions.Caption([], np.zeros((0, 16)), np.zeros(0), -1.0)
     pixels = np.zeros((20, 30, 3), np.uint8)
     photo = caption.Photo(0, tmp_path / "a.jpg", Seen(pixels, pixels))
     caption.Drawings(tmp_path / "out", []).add(photo, empty)
@@ -146,7 +166,9 @@ def test_files_are_found_sorted_and_an_empty_folder_is_named(made_run, photos, t
 def test_the_encoder_sees_what_it_saw_in_training(made_run, photos, monkeypatch):
     seen = []
     plain = images.test_view
-    monkeypatch.setattr(images, "test_view", lambda pixels, size: seen.append(size) or plain(pixels, size=size))
+    monkeypatch.setattr(
+        images, "test_view", lambda pixels, size: seen.append(size) or plain(pixels, size=size)
+    )
     run_command(made_run, photos / "colour.jpg", "--beam", 1)
     assert seen == [32]
 
@@ -187,7 +209,9 @@ def test_a_name_that_is_not_utf8_is_printed_and_drawn(made_run, photos, tmp_path
     assert answer["path"].encode() == os.fsencode(tmp_path) + rb"/caf\xe9" + b"\n.jpg"
 
 
-def test_a_folder_that_cannot_be_listed_is_named_and_the_others_go_on(made_run, photos, monkeypatch, capsys):
+def test_a_folder_that_cannot_be_listed_is_named_and_the_others_go_on(
+    made_run, photos, monkeypatch, capsys
+):
     scan = os.scandir
 
     def refused(path):
@@ -207,17 +231,25 @@ def test_a_folder_that_cannot_be_listed_is_named_and_the_others_go_on(made_run, 
     assert f"the folder {photos / 'below'} cannot be searched (Permission denied)" in said
 
 
-def test_what_is_no_photo_is_named_and_waited_on_by_nobody(made_run, photos, tmp_path, monkeypatch, capsys):
+def test_what_is_no_photo_is_named_and_waited_on_by_nobody(
+    made_run, photos, tmp_path, monkeypatch, capsys
+):
     os.mkfifo(tmp_path / "pipe.jpg")
     (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
     (tmp_path / "loop.jpg").symlink_to(tmp_path / "loop.jpg")
     (tmp_path / "huge.jpg").write_bytes(bytes(100_000))
-    monkeypatch.setattr("jaxcap.photos.MOST_BYTES", 90_000)
+    monkeypatch.setattr("jaxcap.inputs.photo_files.MOST_BYTES", 90_000)
     assert run_command(made_run, tmp_path, "/dev/zero", photos / "colour.jpg", "--beam", 1) == 2
     out, err = capsys.readouterr()
     assert len(out.splitlines()) == 1
     said = [line.split("/")[-1] for line in err.splitlines() if line.startswith("error")]
-    assert [line.split(" ")[0] for line in said] == ["gone.jpg", "huge.jpg", "loop.jpg", "pipe.jpg", "zero"]
+    assert [line.split(" ")[0] for line in said] == [
+        "gone.jpg",
+        "huge.jpg",
+        "loop.jpg",
+        "pipe.jpg",
+        "zero",
+    ]
     assert "more than 0 MB" in said[1] and "a pipe or a device" in said[3]
 
 
@@ -227,7 +259,9 @@ def test_hidden_files_are_no_photos_and_no_link_is_followed_round(tmp_path):
         (tmp_path / name).touch()
     (tmp_path / "round").symlink_to(tmp_path)
     assert found([tmp_path]) == [tmp_path / "a.jpg", tmp_path / "d.jpg" / "e.JPEG"]
-    assert found([tmp_path / ".b.png", tmp_path / "round"])[0] == tmp_path / ".b.png"  # named, so meant
+    assert (
+        found([tmp_path / ".b.png", tmp_path / "round"])[0] == tmp_path / ".b.png"
+    )  # named, so meant
 
 
 def test_the_workdir_is_only_read(made_run, photos):
@@ -240,7 +274,7 @@ def test_the_workdir_is_only_read(made_run, photos):
 
 
 def test_a_place_for_drawings_is_looked_at_before_the_work(made_run, photos, monkeypatch):
-    monkeypatch.setattr(run, "restore_best", None)
+    monkeypatch.setattr(restore, "restore_best", None)
     with pytest.raises(UserError, match="cannot write to"):
         run_command(made_run, photos, "--attention", photos / "colour.jpg" / "out")
 
@@ -263,7 +297,9 @@ def test_a_photo_in_the_folder_of_drawings_is_not_drawn_over(made_run, photos, t
     assert sorted(path.name for path in tmp_path.iterdir()) == ["A-2.gif", "A-2.png", "A.png"]
 
 
-def test_json_is_whole_when_drawing_fails_on_the_way(made_run, photos, tmp_path, monkeypatch, capsys):
+def test_json_is_whole_when_drawing_fails_on_the_way(
+    made_run, photos, tmp_path, monkeypatch, capsys
+):
     def full(path, content):
         raise UserError("no space left")
 
@@ -286,16 +322,22 @@ print(re.search(r"VmHWM:\\s*(\\d+) kB", open("/proc/self/status").read())[1])"""
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells the peak of the memory there")
+@pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="Linux tells the peak of the memory there"
+)
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
 def test_many_large_photos_take_no_more_memory_than_one(made_run, tmp_path, mode):
     """A photo of 24 megapixels takes 72 MB decoded, and several times that while it is decoded."""
-    Image.new(mode, (6000, 4000), (200, 30, 40, 128)[: len(mode)]).save(tmp_path / "0.png", compress_level=1)
+    Image.new(mode, (6000, 4000), (200, 30, 40, 128)[: len(mode)]).save(
+        tmp_path / "0.png", compress_level=1
+    )
     for number in range(1, 16):
         os.link(tmp_path / "0.png", tmp_path / f"{number}.png")
     arguments = ["--workdir", str(made_run), "--beam", "1", "--batch-size", "64", str(tmp_path)]
     command = [sys.executable, "-c", MEASURED, *arguments]
-    said = subprocess.run(command, cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, text=True, check=True).stdout
+    said = subprocess.run(
+        command, cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, text=True, check=True
+    ).stdout
     *captions, peak = said.splitlines()
     assert len(captions) == 16
     assert int(peak) < 950_000  # kB

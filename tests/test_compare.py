@@ -7,12 +7,28 @@ import numpy as np
 import pytest
 
 from jaxcap import compare
-from jaxcap import workdir as workdirs
-from jaxcap.digests import digest_set
 from jaxcap.errors import UserError
 from jaxcap.evaluation import scoring
+from jaxcap.experiment import workdir as workdirs
+from jaxcap.io.digests import digest_set
 
-WORDS = ["a", "dog", "cat", "man", "red", "ball", "runs", "sits", "on", "the", "grass", "with", "two", "big", "birds"]
+WORDS = [
+    "a",
+    "dog",
+    "cat",
+    "man",
+    "red",
+    "ball",
+    "runs",
+    "sits",
+    "on",
+    "the",
+    "grass",
+    "with",
+    "two",
+    "big",
+    "birds",
+]
 IMAGES = 60
 
 
@@ -25,15 +41,21 @@ REFERENCES = [sentences(1000 + image, 3) for image in range(IMAGES)]
 
 
 def copied(share):
-    """Captions of which a share is a reference and the rest is noise: the larger the share, the higher the score."""
+    """Captions of which a share is a reference and the rest is noise: the larger the share, the
+    higher the score.
+    """
     noise = sentences(5, IMAGES)
     return [REFERENCES[i][0] if i < share * IMAGES else noise[i] for i in range(IMAGES)]
 
 
-def write_scores(workdir, captions, *, split="test", beam=5, first=0, order=1, named="{}.jpg".format):
+def write_scores(
+    workdir, captions, *, split="test", beam=5, first=0, order=1, named="{}.jpg".format
+):
     """Writes an evaluation of made-up captions as the command evaluate does."""
     images = list(range(first, IMAGES))[::order]
-    scored, _ = scoring.score({"run": [captions[i] for i in images]}, [REFERENCES[i] for i in images])
+    scored, _ = scoring.score(
+        {"run": [captions[i] for i in images]}, [REFERENCES[i] for i in images]
+    )
     ids = [named(i) for i in images]
     config, vocabulary = workdirs.load_config(workdir), workdirs.load_vocabulary(workdir)
     result = {
@@ -52,7 +74,8 @@ def write_scores(workdir, captions, *, split="test", beam=5, first=0, order=1, n
     rows = scored["run"].rows
     lines = [
         json.dumps(
-            {"image": id, "statistics": {metric: rows[metric][row].tolist() for metric in rows}}, ensure_ascii=False
+            {"image": id, "statistics": {metric: rows[metric][row].tolist() for metric in rows}},
+            ensure_ascii=False,
         )
         for row, id in enumerate(ids)
     ]
@@ -65,9 +88,16 @@ def write_scores(workdir, captions, *, split="test", beam=5, first=0, order=1, n
 
 def make_run(folder, *, seed=0, words=("a",), loss=3.0):
     folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps({"seed": seed, "train": {"epochs": 2, "select": "loss"}}))
-    (folder / "vocabulary.json").write_text(json.dumps(["<pad>", "<start>", "<end>", "<unk>", *words]))
-    records = [{"step": 1, "split": "val", "loss": loss + 1}, {"step": 2, "split": "val", "loss": loss}]
+    (folder / "config.json").write_text(
+        json.dumps({"seed": seed, "train": {"epochs": 2, "select": "loss"}})
+    )
+    (folder / "vocabulary.json").write_text(
+        json.dumps(["<pad>", "<start>", "<end>", "<unk>", *words])
+    )
+    records = [
+        {"step": 1, "split": "val", "loss": loss + 1},
+        {"step": 2, "split": "val", "loss": loss},
+    ]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     return folder
 
@@ -77,7 +107,9 @@ def two(tmp_path):
     """Two runs scored on the same images, the second clearly better."""
     runs = make_run(tmp_path / "plain"), make_run(tmp_path / "better", seed=1, loss=2.5)
     write_scores(runs[0], copied(0.2))
-    write_scores(runs[1], copied(0.6), order=-1)  # in another order: images are matched by their ids
+    write_scores(
+        runs[1], copied(0.6), order=-1
+    )  # in another order: images are matched by their ids
     return runs
 
 
@@ -90,7 +122,9 @@ def test_the_difference_is_that_of_the_scores_and_lies_in_its_interval(two, caps
     first, second = as_json(capsys, *two)
     assert first["differences"] is None
     for name, gain in second["differences"].items():
-        assert gain["value"] == pytest.approx(second["scores"][name]["value"] - first["scores"][name]["value"])
+        assert gain["value"] == pytest.approx(
+            second["scores"][name]["value"] - first["scores"][name]["value"]
+        )
         assert 0 < gain["low"] < gain["value"] < gain["high"]
     assert (first["val_loss"], second["val_loss"]) == (3.0, 2.5)
     assert second["config"] == ["seed: 0 -> 1"]
@@ -98,7 +132,9 @@ def test_the_difference_is_that_of_the_scores_and_lies_in_its_interval(two, caps
 
 
 def test_the_interval_is_paired(two, tmp_path, capsys):
-    """A run that differs in two images has a far narrower interval than the scores' own intervals suggest."""
+    """A run that differs in two images has a far narrower interval than the scores' own intervals
+    suggest.
+    """
     captions = copied(0.2)
     captions[-2:] = [REFERENCES[-2][0], REFERENCES[-1][0]]
     near = make_run(tmp_path / "near")
@@ -111,7 +147,9 @@ def test_the_interval_is_paired(two, tmp_path, capsys):
 
 def test_a_run_beside_itself_differs_by_exactly_nothing(two, capsys):
     _, again = as_json(capsys, two[0], two[0])
-    assert again["differences"] == {name: {"value": 0, "low": 0, "high": 0} for name in compare.SCORES}
+    assert again["differences"] == {
+        name: {"value": 0, "low": 0, "high": 0} for name in compare.SCORES
+    }
 
 
 def test_other_images_are_not_compared_and_it_is_said(two, tmp_path, capsys):
@@ -145,7 +183,9 @@ def test_a_run_without_scores_stands_there_with_its_loss(two, tmp_path, capsys):
     write_scores(young, copied(0.1), split="val")
     compare.main([*map(str, two), str(young)])
     out = capsys.readouterr().out
-    assert f"{young}: not scored; run python -m jaxcap.evaluate --workdir {young} --split test" in out
+    assert (
+        f"{young}: not scored; run python -m jaxcap.evaluate --workdir {young} --split test" in out
+    )
     assert "5.000" in next(line for line in out.splitlines() if line.startswith(str(young)))
     assert len(as_json(capsys, young, "--split", "val")) == 1
     first, second = as_json(capsys, young, two[0])  # the first may be the one without scores

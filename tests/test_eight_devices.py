@@ -1,7 +1,7 @@
 """The commands write on eight devices what they write on one.
 
-Words, and all that follows from them, are equal. Other numbers are equal but for rounding: a device that has an eighth
-of the photos adds up in another order.
+Words, and all that follows from them, are equal. Other numbers are equal but for rounding: a device
+that has an eighth of the photos adds up in another order.
 """
 
 import json
@@ -21,7 +21,12 @@ from tests.devices import virtual_devices
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 COUNTS = (1, 8)
-RULES = ("--min-length", "4", "--no-repeat-ngram", "1")  # untrained weights would write <end> and little else
+RULES = (
+    "--min-length",
+    "4",
+    "--no-repeat-ngram",
+    "1",
+)  # untrained weights would write <end> and little else
 TRAINING = small_run.SMALL | {
     "decoder.hidden_dropout": 0.2,
     "decoder.feature_dropout": 0.2,
@@ -31,24 +36,76 @@ TRAINING = small_run.SMALL | {
     "self_critical.epochs": 1,
     "show.tensorboard_every": 1,
 }
-# Eleven photos do not divide by eight, and three are fewer than eight. Ten in calls of five are two calls.
+# Eleven photos do not divide by eight, and three are fewer than eight. Ten in calls of five are two
+# calls.
 COMMANDS = {
     "train": (
         *("train", "--config", str(small_run.QUICKSTART), "--workdir", "new"),
         *(f"--config.{key}={value}" for key, value in TRAINING.items()),
     ),
-    "evaluate": ("evaluate", "--workdir", "trained", "--split", "val", "--beam", "1", "--batch-size", "5", *RULES),
-    "evaluate cached": ("evaluate", "--workdir", "frozen", "--split", "test", "--beam", "3", *RULES),
+    "evaluate": (
+        "evaluate",
+        "--workdir",
+        "trained",
+        "--split",
+        "val",
+        "--beam",
+        "1",
+        "--batch-size",
+        "5",
+        *RULES,
+    ),
+    "evaluate cached": (
+        "evaluate",
+        "--workdir",
+        "frozen",
+        "--split",
+        "test",
+        "--beam",
+        "3",
+        *RULES,
+    ),
     "beam": ("caption", "--workdir", "trained", "photos", "--beam", "3", *RULES),
-    "greedy": ("caption", "--workdir", "trained", "photos", "--beam", "1", "--json", "--attention", "drawn", *RULES),
-    "sampling": ("caption", "--workdir", "frozen", "photos", "--sample", "--batch-size", "5", "--json"),
-    "few": ("caption", "--workdir", "frozen", *(f"photos/{n}.png" for n in range(3)), "--beam", "2", "--json", *RULES),
+    "greedy": (
+        "caption",
+        "--workdir",
+        "trained",
+        "photos",
+        "--beam",
+        "1",
+        "--json",
+        "--attention",
+        "drawn",
+        *RULES,
+    ),
+    "sampling": (
+        "caption",
+        "--workdir",
+        "frozen",
+        "photos",
+        "--sample",
+        "--batch-size",
+        "5",
+        "--json",
+    ),
+    "few": (
+        "caption",
+        "--workdir",
+        "frozen",
+        *(f"photos/{n}.png" for n in range(3)),
+        "--beam",
+        "2",
+        "--json",
+        *RULES,
+    ),
 }
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """For each number of devices, the folder that all commands have run in, and how each of them ended."""
+    """For each number of devices, the folder that all commands have run in, and how each of them
+    ended.
+    """
     found = []
     for count in COUNTS:
         folder = tmp_path_factory.mktemp("devices")
@@ -59,7 +116,9 @@ def results(tmp_path_factory):
 
 
 def prepare(folder):
-    """Makes two runs, of an encoder that was trained along and of one that was not, and photos to caption."""
+    """Makes two runs, of an encoder that was trained along and of one that was not, and photos to
+    caption.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAXCAP_CACHE", str(folder / "cache"))
         for name, trainable in (("trained", True), ("frozen", False)):
@@ -88,11 +147,15 @@ def run(folder, count, command):
 def read(folder, name):
     """The values of a file of JSON or of JSON lines."""
     text = (folder / name).read_text(encoding="utf-8")
-    return [json.loads(line) for line in text.splitlines()] if name.endswith("l") else json.loads(text)
+    return (
+        [json.loads(line) for line in text.splitlines()] if name.endswith("l") else json.loads(text)
+    )
 
 
 def assert_equal(one, eight, **tolerance):
-    """Asserts that two values of JSON are equal but for the rounding of numbers that are not whole."""
+    """Asserts that two values of JSON are equal but for the rounding of numbers that are not
+    whole.
+    """
     if isinstance(one, dict):
         assert one.keys() == eight.keys()
         one, eight = list(one.values()), list(eight.values())
@@ -107,7 +170,9 @@ def assert_equal(one, eight, **tolerance):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_commands_end_well_and_say_nothing_else(results, name):
-    """What is said on stderr begins with the same words: no warning comes of having several devices."""
+    """What is said on stderr begins with the same words: no warning comes of having several
+    devices.
+    """
     one, eight = (result.ended[name] for result in results)
     assert (one.returncode, eight.returncode) == (0, 0), eight.stderr
     labels = [{line.split(":")[0] for line in ended.stderr.splitlines()} for ended in (one, eight)]
@@ -122,7 +187,9 @@ def test_training_gives_the_same_numbers_and_captions(results):
         assert f"devices: {count} x " in ended.stdout
         lines = (ended.stdout + ended.stderr).splitlines()
         told.append([line for line in lines if line.startswith(("  ", "best", "3 held-out"))])
-    assert told[0] == told[1] and len(told[0]) == 3 * 3 + 1 + 3 + 1  # photos an epoch, and what the run ends with
+    assert (
+        told[0] == told[1] and len(told[0]) == 3 * 3 + 1 + 3 + 1
+    )  # photos an epoch, and what the run ends with
     one, eight = (read(result.folder / "new", "metrics.jsonl") for result in results)
     assert [record["split"] for record in one].count("val") == 3 and "reward" in one[-2]
     assert_equal(one, eight, rel=1e-5)

@@ -16,7 +16,11 @@ import pytest
         ("lambda: None", 0, ""),
         ("lambda: 2", 2, ""),
         ("lambda: fail(UserError('two\\nlines'))", 2, "error: two lines\n"),
-        ("lambda: fail(OSError(errno.ENOSPC, 'full', 'there'))", 2, "error: no space left on disk while writing there"),
+        (
+            "lambda: fail(OSError(errno.ENOSPC, 'full', 'there'))",
+            2,
+            "error: no space left on disk while writing there",
+        ),
         (
             "lambda: fail(PermissionError(errno.EACCES, 'Permission denied', 'there'))",
             2,
@@ -42,7 +46,9 @@ def test_ctrl_c_while_a_command_starts_shows_no_traceback(seconds):
         "--workdir",
         "/dev/null/x",
     ]
-    process = subprocess.Popen(command, cwd=Path(__file__).parents[1], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, cwd=Path(__file__).parents[1], stderr=subprocess.PIPE, text=True
+    )
     time.sleep(seconds)
     process.send_signal(signal.SIGINT)
     assert "Traceback" not in process.communicate()[1]
@@ -68,17 +74,25 @@ def test_captions_can_be_printed_where_the_locale_knows_ascii_alone():
     main = "lambda: print('un caf\\xe9', os.fsdecode('caf\\xe9'.encode()))"
     command = [sys.executable, "-c", "import os;" + program(main)]
     ran = subprocess.run(command, capture_output=True, env=os.environ | locale)
-    assert (ran.stdout.decode("utf-8"), ran.stderr, ran.returncode) == ("un caf\xe9 caf\xe9\n", b"", 0)
+    assert (ran.stdout.decode("utf-8"), ran.stderr, ran.returncode) == (
+        "un caf\xe9 caf\xe9\n",
+        b"",
+        0,
+    )
 
 
 def test_a_letter_that_the_terminal_lacks_and_a_librarys_warning_end_nothing():
     main = "lambda: (__import__('warnings').warn('two\\nlines'), print('caf\\xe9'))[1]"
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}
-    ended = subprocess.run([sys.executable, "-c", program(main)], capture_output=True, text=True, env=environment)
+    ended = subprocess.run(
+        [sys.executable, "-c", program(main)], capture_output=True, text=True, env=environment
+    )
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "caf\\xe9\n", "")
 
 
 def program(main: str) -> str:
     """A command whose main is the expression `main`."""
     fail = "fail = lambda error: (_ for _ in ()).throw(error)"
-    return f"import errno; from jaxcap.errors import UserError, exit_with; {fail}; exit_with({main})"
+    return (
+        f"import errno; from jaxcap.errors import UserError, exit_with; {fail}; exit_with({main})"
+    )

@@ -1,4 +1,6 @@
-"""The command evaluate, and taking up a run: what it restores, writes and prints, and what it refuses."""
+"""The command evaluate, and taking up a run: what it restores, writes and prints, and what it
+refuses.
+"""
 
 import csv
 import json
@@ -13,12 +15,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxcap import caption, compare, evaluate, experiment, flags, meteor, plain, scores, search
-from jaxcap import config as configs
-from jaxcap import evaluation as evaluations
+from jaxcap import caption, compare, decoding, evaluate, flags, scores
 from jaxcap.errors import UserError
-from jaxcap.evaluation import blind, scoring, splits, tables
-from jaxcap.run import restore_best
+from jaxcap.evaluation import baselines, meteor, scoring, splits, tables
+from jaxcap.evaluation import evaluate as evaluations
+from jaxcap.experiment import build as experiment
+from jaxcap.experiment import config as configs
+from jaxcap.experiment.restore import restore_best
+from jaxcap.io import plain
 from tests import small_run
 
 ROOT = Path(__file__).parents[1]
@@ -58,8 +62,12 @@ def read(folder, name="scores.json"):
 
 
 def evaluation_of(workdir, folder, how="test-beam2"):
-    """The folder of the only evaluation of the photos in `folder`, whose name ends in a digest of them."""
-    (found,) = (workdir / "evaluation").glob(f"{how}-{re.sub(r'[^a-z]', '_', folder.name)}-????????")
+    """The folder of the only evaluation of the photos in `folder`, whose name ends in a digest of
+    them.
+    """
+    (found,) = (workdir / "evaluation").glob(
+        f"{how}-{re.sub(r'[^a-z]', '_', folder.name)}-????????"
+    )
     return found
 
 
@@ -73,7 +81,9 @@ def test_the_average_of_the_best_checkpoint_is_restored(kind, request):
     assert any(jax.tree.leaves(run.frozen)) == (kind == "frozen_run")
 
 
-def test_a_run_is_restored_without_its_data_and_the_file_of_its_weights(frozen_run, tmp_path, monkeypatch):
+def test_a_run_is_restored_without_its_data_and_the_file_of_its_weights(
+    frozen_run, tmp_path, monkeypatch
+):
     folder = tmp_path / "moved"
     shutil.copytree(frozen_run, folder)
     config = read(folder, "config.json")
@@ -81,7 +91,9 @@ def test_a_run_is_restored_without_its_data_and_the_file_of_its_weights(frozen_r
     config["data"] |= {"name": "flickr8k", "dir": "/nowhere"}
     (folder / "config.json").write_text(json.dumps(config))
     monkeypatch.setenv("JAXCAP_CACHE", str(tmp_path / "empty"))
-    jax.tree.map(np.testing.assert_array_equal, restore_best(frozen_run).params, restore_best(folder).params)
+    jax.tree.map(
+        np.testing.assert_array_equal, restore_best(frozen_run).params, restore_best(folder).params
+    )
     assert not (tmp_path / "empty").exists()
 
 
@@ -102,7 +114,9 @@ def test_a_run_that_cannot_be_taken_up_says_why(made_run, tmp_path):
 
 
 def test_the_files_agree_with_the_library_and_with_each_other(made_run, scored):
-    """Scoring captions.json against the split's captions, and summing images.jsonl, both give scores.json."""
+    """Scoring captions.json against the split's captions, and summing images.jsonl, both give
+    scores.json.
+    """
     result, written = read(scored), read(scored, "captions.json")
     _, split = splits.load_scored(restore_best(made_run).config, "val")
     assert [pair["image_id"] for pair in written] == list(split.ids)
@@ -124,18 +138,28 @@ def test_the_result_says_what_was_run(made_run, scored):
     assert result["search"] | {"beam": 2, "max_length": 12, "unk": False} == result["search"]
     assert (result["run"]["step"], result["run"]["val_loss"]) == (small_run.BEST, 3.0)
     assert result["run"]["config"] == read(made_run, "config.json")
-    assert [baseline["name"] for baseline in result["baselines"]] == ["most common", "shuffled", "nearest"]
-    assert all(baseline["scores"].keys() == result["scores"].keys() for baseline in result["baselines"])
+    assert [baseline["name"] for baseline in result["baselines"]] == [
+        "most common",
+        "shuffled",
+        "nearest",
+    ]
+    assert all(
+        baseline["scores"].keys() == result["scores"].keys() for baseline in result["baselines"]
+    )
     assert "data:scenes|split:val|images:3|" in result["signature"]
     assert "|beam:2|length:alpha0,min0,max12|" in result["signature"]
-    assert {"entropy", "change", "centre_bias", "pointing", "mass_centre"} <= result["attention"].keys()
+    assert {"entropy", "change", "centre_bias", "pointing", "mass_centre"} <= result[
+        "attention"
+    ].keys()
     assert 0 <= result["scenes"]["right"] <= result["scenes"]["total"] > 0
     assert 0 <= result["health"]["captions"]["novel"] <= 1
     assert "NaN" not in (scored / "scores.json").read_text()
 
 
 def test_json_is_all_there_is_on_stdout_and_batches_change_nothing(made_run, scored, capsys):
-    """Captions and scores are equal; attention is equal but for the rounding of another batch's arithmetic."""
+    """Captions and scores are equal; attention is equal but for the rounding of another batch's
+    arithmetic.
+    """
     before, captions = read(scored), read(scored, "captions.json")
     assert run_command(made_run, "--split", "val", "--batch-size", "2", "--json") == 0
     after = json.loads(capsys.readouterr().out)
@@ -169,8 +193,15 @@ def test_another_folder_is_scored_and_its_images_named(made_run, tmp_path):
     run_command(made_run, "--split", "test", "--data-dir", str(folder))
     scored = evaluation_of(made_run, folder)
     result = read(scored)
-    assert result["data"] | {"name": "folder", "dir": str(folder), "images": 3, "references": 6} == result["data"]
-    assert [pair["image_id"] for pair in read(scored, "captions.json")] == ["0.png", "1.png", "2.png"]
+    assert (
+        result["data"] | {"name": "folder", "dir": str(folder), "images": 3, "references": 6}
+        == result["data"]
+    )
+    assert [pair["image_id"] for pair in read(scored, "captions.json")] == [
+        "0.png",
+        "1.png",
+        "2.png",
+    ]
     assert result["scenes"] is None and "pointing" not in result["attention"]
     assert "most common" in [baseline["name"] for baseline in result["baselines"]]
 
@@ -199,15 +230,21 @@ def train_on(workdir, folder, **overrides):
     return small_run.make(workdir, data__name="folder", data__dir=folder, **overrides)
 
 
-def test_scored_photos_that_were_trained_on_are_said_whatever_they_are_called_and_where_the_data_went(tmp_path):
-    """The training folder is gone, and its photos have other names: they are known by their bytes."""
+def test_scored_photos_that_were_trained_on_are_said_whatever_they_are_called_and_where_the_data_went(
+    tmp_path,
+):
+    """The training folder is gone, and its photos have other names: they are known by their
+    bytes.
+    """
     photos = photo_folder(tmp_path / "photos", ["train"] * 3 + ["val"])
     run = train_on(tmp_path / "run", photos)
     again = photo_folder(tmp_path / "again", ["val"] * 5)
     for number in range(5):
         (again / "images" / f"{number}.png").rename(again / "images" / f"{9 - number}.png")
     text = (again / "captions.csv").read_text(encoding="utf-8")
-    (again / "captions.csv").write_text(re.sub(r"(?m)^\d", lambda m: str(9 - int(m[0])), text), encoding="utf-8")
+    (again / "captions.csv").write_text(
+        re.sub(r"(?m)^\d", lambda m: str(9 - int(m[0])), text), encoding="utf-8"
+    )
     shutil.rmtree(photos)
     run_command(run, "--split", "val", "--data-dir", str(again))
     result = read(evaluation_of(run, again, "val-beam2"))
@@ -230,7 +267,9 @@ def test_other_photos_under_the_names_of_training_photos_are_no_overlap(made_run
 
 
 def test_photos_of_another_folder_are_scored_on_their_own_features(tmp_path):
-    """Two folders with the same names and sizes of photos: each has its own features, captions and evaluation."""
+    """Two folders with the same names and sizes of photos: each has its own features, captions and
+    evaluation.
+    """
     photos = photo_folder(tmp_path / "photos", ["train"] * 3 + ["val"] * 3)
     run = train_on(tmp_path / "run", photos, encoder__trainable=False)
     other = tmp_path / "more" / "photos"
@@ -242,7 +281,10 @@ def test_photos_of_another_folder_are_scored_on_their_own_features(tmp_path):
         run_command(run, "--split", "val", "--data-dir", str(folder))
     first, second = (run / "evaluation").glob("val-beam2-photos-????????")
     log_probs = [
-        [json.loads(line)["log_prob"] for line in (folder / "images.jsonl").read_text(encoding="utf-8").splitlines()]
+        [
+            json.loads(line)["log_prob"]
+            for line in (folder / "images.jsonl").read_text(encoding="utf-8").splitlines()
+        ]
         for folder in (first, second)
     ]
     assert log_probs[0] != log_probs[1]
@@ -250,7 +292,9 @@ def test_photos_of_another_folder_are_scored_on_their_own_features(tmp_path):
 
 
 def test_the_runs_own_splits_are_scored_where_its_data_moved(tmp_path):
-    """A run on random splits of a file of another name: the moved folder is read and split as it was in training."""
+    """A run on random splits of a file of another name: the moved folder is read and split as it
+    was in training.
+    """
     photos = photo_folder(tmp_path / "photos", [""] * 12)
     (photos / "captions.csv").rename(photos / "texts.csv")
     run = train_on(tmp_path / "run", photos, data__captions="texts.csv", data__splits="random")
@@ -272,11 +316,16 @@ def test_a_grown_folder_moves_photos_between_splits_and_that_is_said(tmp_path):
     result = read(run / "evaluation" / "test-beam2")
     assert result["data"]["trained_on"] > 0
     assert any("among the training photos" in note for note in result["notes"])
-    assert any("the data have changed since the run was trained: test: " in note for note in result["notes"])
+    assert any(
+        "the data have changed since the run was trained: test: " in note
+        for note in result["notes"]
+    )
 
 
 def test_a_split_that_is_not_there_is_said_with_those_that_are(made_run, tmp_path):
-    workdir = of_a_folder(made_run, tmp_path / "run", photo_folder(tmp_path / "photos", ["train"] * 3 + ["val"]))
+    workdir = of_a_folder(
+        made_run, tmp_path / "run", photo_folder(tmp_path / "photos", ["train"] * 3 + ["val"])
+    )
     with pytest.raises(UserError, match="no split 'test': the files at hand make train and val"):
         run_command(workdir, "--split", "test")
     assert not (workdir / "evaluation").exists()
@@ -286,7 +335,9 @@ def listed(folder):
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
 
 
-def test_out_is_written_instead_of_the_workdir_and_can_be_compared(made_run, scored, tmp_path, capsys):
+def test_out_is_written_instead_of_the_workdir_and_can_be_compared(
+    made_run, scored, tmp_path, capsys
+):
     before = listed(made_run)
     run_command(made_run, "--split", "val", "--out", str(tmp_path / "made" / "out"))
     assert listed(made_run) == before
@@ -303,17 +354,21 @@ def test_a_place_that_cannot_be_written_is_said_before_the_work(made_run, monkey
     def refused(dir):
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr("jaxcap.files.tempfile.TemporaryFile", refused)
-    with pytest.raises(UserError, match=r"evaluation \(Read-only file system\): name another folder with --out"):
+    monkeypatch.setattr("jaxcap.io.files.tempfile.TemporaryFile", refused)
+    with pytest.raises(
+        UserError, match=r"evaluation \(Read-only file system\): name another folder with --out"
+    ):
         run_command(made_run, "--split", "val")
 
 
 @pytest.mark.parametrize("flags", [[], ["--json"]], ids=["table", "json"])
-def test_a_place_that_is_lost_on_the_way_costs_no_score(made_run, tmp_path, monkeypatch, capsys, flags):
+def test_a_place_that_is_lost_on_the_way_costs_no_score(
+    made_run, tmp_path, monkeypatch, capsys, flags
+):
     def refused(**options):
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr("jaxcap.files.tempfile.mkstemp", refused)
+    monkeypatch.setattr("jaxcap.io.files.tempfile.mkstemp", refused)
     with pytest.raises(UserError, match="Read-only file system.*--out"):
         run_command(made_run, "--split", "val", "--out", str(tmp_path / "out"), *flags)
     out = capsys.readouterr().out
@@ -322,7 +377,9 @@ def test_a_place_that_is_lost_on_the_way_costs_no_score(made_run, tmp_path, monk
 
 
 @pytest.mark.parametrize("flags", [[], ["--json"]], ids=["table", "json"])
-def test_captions_and_scores_are_kept_and_printed_before_the_baselines(made_run, tmp_path, monkeypatch, capsys, flags):
+def test_captions_and_scores_are_kept_and_printed_before_the_baselines(
+    made_run, tmp_path, monkeypatch, capsys, flags
+):
     def stopped(*arguments):
         raise KeyboardInterrupt
 
@@ -339,12 +396,14 @@ def test_captions_and_scores_are_kept_and_printed_before_the_baselines(made_run,
     assert json.loads(out) == read(tmp_path) if flags else "BLEU-4" in out
 
 
-@pytest.mark.parametrize("error", [UserError("photo 3 is damaged"), OSError(5, "Input/output error")], ids=repr)
+@pytest.mark.parametrize(
+    "error", [UserError("photo 3 is damaged"), OSError(5, "Input/output error")], ids=repr
+)
 def test_a_baseline_that_fails_is_a_note(made_run, tmp_path, monkeypatch, capsys, error):
     def failing(*arguments):
         raise error
 
-    monkeypatch.setattr(blind, "_mean_features", failing)
+    monkeypatch.setattr(baselines, "_mean_features", failing)
     assert run_command(made_run, "--split", "val", "--out", str(tmp_path)) == 0
     result = read(tmp_path)
     assert [baseline["name"] for baseline in result["baselines"]] == ["most common", "shuffled"]
@@ -362,10 +421,14 @@ def test_training_data_that_cannot_be_read_are_a_note(made_run, tmp_path, monkey
     assert any("Permission denied" in note for note in read(tmp_path)["notes"])
 
 
-def test_nearest_is_computed_where_it_costs_little_or_is_asked_for(frozen_run, tmp_path, monkeypatch):
-    """Not for many training photos, unless their features are cached or all baselines are wanted."""
+def test_nearest_is_computed_where_it_costs_little_or_is_asked_for(
+    frozen_run, tmp_path, monkeypatch
+):
+    """Not for many training photos, unless their features are cached or all baselines are
+    wanted.
+    """
     monkeypatch.setenv("JAXCAP_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(blind, "FEW", 23)  # there are 24 training photos
+    monkeypatch.setattr(baselines, "FEW", 23)  # there are 24 training photos
 
     def names(*flags):
         run_command(frozen_run, "--split", "val", "--out", str(tmp_path / "out"), *flags)
@@ -373,14 +436,21 @@ def test_nearest_is_computed_where_it_costs_little_or_is_asked_for(frozen_run, t
 
     assert names("--baselines", "none") == []
     assert names() == ["most common", "shuffled"]
-    assert any("24 training photos" in note and "--baselines all" in note for note in read(tmp_path / "out")["notes"])
+    assert any(
+        "24 training photos" in note and "--baselines all" in note
+        for note in read(tmp_path / "out")["notes"]
+    )
     assert names("--baselines", "all") == ["most common", "shuffled", "nearest"]
     assert names("--baselines", "cheap") == ["most common", "shuffled", "nearest"]
 
 
-def test_one_photo_is_scored_without_shuffling_and_without_a_warning(made_run, tmp_path, recwarn, capsys):
+def test_one_photo_is_scored_without_shuffling_and_without_a_warning(
+    made_run, tmp_path, recwarn, capsys
+):
     folder = photo_folder(tmp_path / "photos", ["val"])
-    run_command(made_run, "--split", "val", "--data-dir", str(folder), "--out", str(tmp_path / "out"))
+    run_command(
+        made_run, "--split", "val", "--data-dir", str(folder), "--out", str(tmp_path / "out")
+    )
     result = read(tmp_path / "out")
     assert [baseline["name"] for baseline in result["baselines"]] == ["most common", "nearest"]
     assert any("'shuffled' is left out" in note for note in result["notes"])
@@ -432,11 +502,16 @@ def test_the_gallery_runs_from_the_best_to_the_worst(made_run, scored):
     caption = evaluate.samples.Caption(["a"], np.ones((1, 16)) / 16, np.ones(1), 0.0)
     ids, captions = split.ids[:1] * count, split.captions[:1] * count
     many = type(split)("val", ids, captions, [split.records[0]] * count)
-    found = evaluate.Evaluation(result, many, [caption] * count, {"CIDEr-D": np.stack([rows, np.ones(count)], 1)})
+    found = evaluate.Evaluation(
+        result, many, [caption] * count, {"CIDEr-D": np.stack([rows, np.ones(count)], 1)}
+    )
     shown = [photo.score for photo in evaluate.gallery(found)]
     assert shown == sorted(shown, reverse=True)
     assert len(set(shown)) == 3 * evaluate.GALLERY
-    assert (shown[: evaluate.GALLERY], shown[-1]) == (list(range(count - 1, count - 1 - evaluate.GALLERY, -1)), 0)
+    assert (shown[: evaluate.GALLERY], shown[-1]) == (
+        list(range(count - 1, count - 1 - evaluate.GALLERY, -1)),
+        0,
+    )
 
 
 def test_coco_images_have_their_number_in_the_result_format():
@@ -446,23 +521,45 @@ def test_coco_images_have_their_number_in_the_result_format():
 
 
 def test_a_rule_that_is_not_the_runs_makes_another_folder():
-    usual = {"beam": 5, "min_length": 4, "length_normalisation": 1.0, "no_repeat_ngram": 0}
-    how = {"beam": 3, "min_length": 4, "length_normalisation": 0.0, "no_repeat_ngram": 2, "unk": True}
-    result = {"data": {"split": "test", "dir": ""}, "search": how, "run": {"config": {"search": usual}}}
+    usual = {"beam": 5, "min_length": 4, "length_normalization": 1.0, "no_repeat_ngram": 0}
+    how = {
+        "beam": 3,
+        "min_length": 4,
+        "length_normalization": 0.0,
+        "no_repeat_ngram": 2,
+        "unk": True,
+    }
+    result = {
+        "data": {"split": "test", "dir": ""},
+        "search": how,
+        "run": {"config": {"search": usual}},
+    }
     assert evaluate.folder_name(result) == "test-beam3-alpha0-ngram2-unk"
     assert evaluate.folder_name(result | {"search": usual | {"unk": False}}) == "test-beam5"
 
 
 def test_the_rules_are_the_runs_where_the_flags_say_nothing():
     config = configs.load(
-        str(small_run.QUICKSTART), ["--config.search.length_normalisation=0.7", "--config.search.beam=4"]
+        str(small_run.QUICKSTART),
+        ["--config.search.length_normalization=0.7", "--config.search.beam=4"],
     )
     typed = evaluate.parse(["--workdir", "DIR", "--split", "val"])
-    assert flags.rules(typed, config) == (search.Rules(length_normalisation=0.7), 4)
+    assert flags.rules(typed, config) == (decoding.Rules(length_normalization=0.7), 4)
     typed = evaluate.parse(
-        ["--workdir", "DIR", "--split", "val", "--beam", "2", "--length-normalisation", "0", "--min-length", "3"]
+        [
+            "--workdir",
+            "DIR",
+            "--split",
+            "val",
+            "--beam",
+            "2",
+            "--length-normalization",
+            "0",
+            "--min-length",
+            "3",
+        ]
     )
-    assert flags.rules(typed, config) == (search.Rules(min_length=3), 2)
+    assert flags.rules(typed, config) == (decoding.Rules(min_length=3), 2)
 
 
 @pytest.mark.parametrize(
@@ -479,7 +576,7 @@ def test_the_rules_are_the_runs_where_the_flags_say_nothing():
         (["--split", "val", "--data-dir", "/nowhere"], "/nowhere"),
         (["--split", "val", "--data-dir", str(ROOT / "experiments")], "no known layout"),
         (["--split", "val", "--min-length", "11"], "min_length is 11"),
-        (["--split", "val", "--length-normalisation", "-1"], "--length-normalisation: -1: must be"),
+        (["--split", "val", "--length-normalization", "-1"], "--length-normalization: -1: must be"),
         (["--split", "val", "--no-repeat-ngram", "-1"], "--no-repeat-ngram: -1: must be"),
     ],
     ids=lambda value: " ".join(value[2:] or value) if isinstance(value, list) else "",
@@ -492,14 +589,24 @@ def test_a_mistake_is_one_line(made_run, arguments, said):
 
 
 def test_a_mistake_ends_with_code_2_and_nothing_on_stdout(tmp_path):
-    command = [sys.executable, "-m", "jaxcap.evaluate", "--workdir", str(tmp_path / "none"), "--split", "val"]
+    command = [
+        sys.executable,
+        "-m",
+        "jaxcap.evaluate",
+        "--workdir",
+        str(tmp_path / "none"),
+        "--split",
+        "val",
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
     assert len(done.stderr.splitlines()) == 1 and "no run in" in done.stderr
 
 
 def test_numbers_that_are_none_are_null(made_run, tmp_path, monkeypatch, capsys):
-    """As of a run whose parameters are not finite: no file and no output holds NaN, which is no JSON."""
+    """As of a run whose parameters are not finite: no file and no output holds NaN, which is no
+    JSON.
+    """
     folder = tmp_path / "run"
     shutil.copytree(made_run, folder, ignore=shutil.ignore_patterns("evaluation"))
 
@@ -507,7 +614,7 @@ def test_numbers_that_are_none_are_null(made_run, tmp_path, monkeypatch, capsys)
         run = restore_best(path)
         return run._replace(params=jax.tree.map(lambda x: x * np.nan, run.params))
 
-    monkeypatch.setattr("jaxcap.run.restore_best", spoilt)
+    monkeypatch.setattr("jaxcap.experiment.restore.restore_best", spoilt)
     photo = tmp_path / "photo.png"
     Image.new("RGB", (40, 40)).save(photo)
     assert run_command(folder, "--split", "val", "--json") == 0

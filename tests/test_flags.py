@@ -1,4 +1,6 @@
-"""What the command lines share: values in their ranges, paths, one-line complaints, and help whose examples run."""
+"""What the command lines share: values in their ranges, paths, one-line complaints, and help whose
+examples run.
+"""
 
 import shlex
 import shutil
@@ -11,10 +13,12 @@ import pytest
 from PIL import Image
 
 from jaxcap import cache as cache_command
-from jaxcap import caption, compare, errors, evaluate, experiment, ranges, train
+from jaxcap import caption, compare, errors, evaluate, train
 from jaxcap.errors import UserError
-from jaxcap.ranges import KEYS
-from tests.test_ranges import inside, typed_outside
+from jaxcap.experiment import build as experiment
+from jaxcap.experiment import ranges
+from jaxcap.experiment.ranges import KEYS
+from tests.experiment.test_ranges import inside, typed_outside
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = (train, evaluate, caption, compare, cache_command)
@@ -24,7 +28,7 @@ CAPTION = ["--workdir", "DIR", "photo.jpg"]
 SEARCH = {
     "--beam": KEYS["search.beam"],
     "--min-length": KEYS["search.min_length"],
-    "--length-normalisation": KEYS["search.length_normalisation"],
+    "--length-normalization": KEYS["search.length_normalization"],
     "--no-repeat-ngram": KEYS["search.no_repeat_ngram"],
     "--batch-size": ranges.BATCH,
 }
@@ -47,7 +51,9 @@ def label(command):
 
 
 @pytest.mark.parametrize(
-    ("command", "needed", "flag", "allowed"), FLAGS, ids=[f"{label(flag[0])} {flag[2]}" for flag in FLAGS]
+    ("command", "needed", "flag", "allowed"),
+    FLAGS,
+    ids=[f"{label(flag[0])} {flag[2]}" for flag in FLAGS],
 )
 def test_a_flag_takes_its_range_and_nothing_else(command, needed, flag, allowed):
     for value in inside(allowed):
@@ -73,7 +79,11 @@ def test_a_shell_leaves_the_home_folder_to_the_flags(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(
     ("path", "said"),
-    [("", "the path is empty"), ("~no-such-user/x", "must be a path"), ("x" * 256, "must be a path")],
+    [
+        ("", "the path is empty"),
+        ("~no-such-user/x", "must be a path"),
+        ("x" * 256, "must be a path"),
+    ],
     ids=["empty", "of nobody", "too long"],
 )
 def test_a_path_that_cannot_be_is_named(path, said):
@@ -93,7 +103,16 @@ def test_a_run_without_a_workdir_has_the_experiments_name():
 
 def test_a_key_is_overridden_with_an_equals_sign_or_a_space():
     config, folder = train.parse(
-        ["--config.seed", "1", "--config", QUICKSTART, "--config.train.epochs=3", "--config.seed=2", "--workdir", "x"]
+        [
+            "--config.seed",
+            "1",
+            "--config",
+            QUICKSTART,
+            "--config.train.epochs=3",
+            "--config.seed=2",
+            "--workdir",
+            "x",
+        ]
     )
     assert (config.seed, config.train.epochs, folder) == (2, 3, Path("x"))
 
@@ -108,10 +127,19 @@ def test_a_key_is_overridden_with_an_equals_sign_or_a_space():
         (["--config", "nowhere.py"], "no experiment file at nowhere.py"),
         (["--config", "experiments"], "experiments is a folder"),
         (["--config", QUICKSTART, "--workdr", "x"], "unrecognized arguments: --workdr x"),
-        (["--config", QUICKSTART, "--config.seed"], "--config.seed has no value: it must be a whole number"),
+        (
+            ["--config", QUICKSTART, "--config.seed"],
+            "--config.seed has no value: it must be a whole number",
+        ),
         (["--config", QUICKSTART, "--config.seed", "--workdir", "x"], "--config.seed has no value"),
-        (["--config", QUICKSTART, "--config.sed", "3"], "unknown config key 'sed': did you mean 'seed'?"),
-        (["--config", QUICKSTART, "--config.train=3"], "unknown config key 'train': did you mean 'train."),
+        (
+            ["--config", QUICKSTART, "--config.sed", "3"],
+            "unknown config key 'sed': did you mean 'seed'?",
+        ),
+        (
+            ["--config", QUICKSTART, "--config.train=3"],
+            "unknown config key 'train': did you mean 'train.",
+        ),
     ],
     ids=lambda value: " ".join(value)[-40:] if isinstance(value, list) else "",
 )
@@ -135,7 +163,9 @@ def test_help_is_printed_with_every_example(command, capsys):
 def examples(command):
     """The arguments of each example in a command's help."""
     start = f"  python -m {command.__name__} "
-    lines = [line.removeprefix(start) for line in command.EXAMPLE.splitlines() if line.startswith(start)]
+    lines = [
+        line.removeprefix(start) for line in command.EXAMPLE.splitlines() if line.startswith(start)
+    ]
     assert lines
     return [shlex.split(line) for line in lines]
 
@@ -147,7 +177,10 @@ def test_the_examples_of_training_name_an_experiment_that_can_run(monkeypatch):
         config, folder = train.parse(arguments)
         experiment.check(config)
         folders.append(str(folder))
-    assert folders == ["checkpoints/quickstart", "checkpoints/short"]  # what the examples of the others go on with
+    assert folders == [
+        "checkpoints/quickstart",
+        "checkpoints/short",
+    ]  # what the examples of the others go on with
 
 
 def test_the_examples_of_the_other_commands_run(made_run, cache, tmp_path, monkeypatch, capsys):
@@ -166,7 +199,16 @@ def test_the_examples_of_the_other_commands_run(made_run, cache, tmp_path, monke
 
 
 def test_a_flag_outside_its_range_is_one_line_on_stderr_and_code_2(tmp_path):
-    command = [sys.executable, "-m", "jaxcap.caption", "--workdir", str(tmp_path), "x.jpg", "--sample", "--seed=-1"]
+    command = [
+        sys.executable,
+        "-m",
+        "jaxcap.caption",
+        "--workdir",
+        str(tmp_path),
+        "x.jpg",
+        "--sample",
+        "--seed=-1",
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (

@@ -8,7 +8,7 @@ import time
 import orbax.checkpoint as ocp
 import pytest
 
-from jaxcap import checkpoint
+from jaxcap.training import checkpoint
 from tests import kills, small_run
 
 OPTIONS = small_run.SMALL | {
@@ -66,7 +66,10 @@ def left(folder):
         progress = {name: value for name, value in saved.progress.items() if name != "checksum"}
         assert checkpoint.checksum(saved.arrays, progress) == saved.progress["checksum"]
         metrics = path / "metrics" / "metrics"
-        found[f"step {path.name}"] = saved.progress, json.loads(metrics.read_text()) if metrics.exists() else None
+        found[f"step {path.name}"] = (
+            saved.progress,
+            json.loads(metrics.read_text()) if metrics.exists() else None,
+        )
     return found
 
 
@@ -88,7 +91,9 @@ def test_kills_at_chosen_moments_change_nothing(whole, session_cache, tmp_path):
 def test_kills_at_random_moments_change_nothing(whole, session_cache, tmp_path):
     folder, rng = tmp_path / "run", random.Random(0)
     for _ in range(2):
-        kills.run(arguments(folder), session_cache, ("file", rng.randrange(1, 80), rng.random() < 0.5))
+        kills.run(
+            arguments(folder), session_cache, ("file", rng.randrange(1, 80), rng.random() < 0.5)
+        )
         kills.run(arguments(folder), session_cache, seconds=rng.uniform(0.3, 1) * whole[1])
     assert kills.run(arguments(folder), session_cache) == 0
     assert_same(left(folder), whole[0])

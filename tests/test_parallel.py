@@ -1,4 +1,6 @@
-"""Which dtype the devices multiply fastest, told from what they say of themselves, and where a run keeps it."""
+"""Which dtype the devices multiply fastest, told from what they say of themselves, and where a run
+keeps it.
+"""
 
 import json
 from types import SimpleNamespace
@@ -6,8 +8,9 @@ from types import SimpleNamespace
 import jax
 import pytest
 
-from jaxcap import parallel, train, workdir
-from jaxcap import run as runs
+from jaxcap import parallel, train
+from jaxcap.experiment import restore as runs
+from jaxcap.experiment import workdir
 from jaxcap.models import layers
 from tests import small_run
 
@@ -16,7 +19,10 @@ PROCESSORS = {
     "Zen 3": (f"flags\t\t: {COMMON} sha_ni vaes\n", "float32"),
     "Zen 4": (f"flags\t\t: {COMMON} avx512f avx512_vnni avx512_bf16\n", "float32"),
     "Ice Lake": (f"flags\t\t: {COMMON} avx512f avx512_vnni\n", "float32"),
-    "Sapphire Rapids": (f"flags\t\t: {COMMON} avx512f avx512_bf16 amx_bf16 amx_tile amx_int8\n", "bfloat16"),
+    "Sapphire Rapids": (
+        f"flags\t\t: {COMMON} avx512f avx512_bf16 amx_bf16 amx_tile amx_int8\n",
+        "bfloat16",
+    ),
     "AMX of integers only": (f"flags\t\t: {COMMON} amx_tile amx_int8\n", "float32"),
     "a name like a flag": (f"model name\t: amx_bf16\nflags\t\t: {COMMON}\n", "float32"),
     "Graviton 3": ("processor\t: 0\nFeatures\t: fp asimd sve i8mm bf16\n", "float32"),
@@ -56,11 +62,16 @@ def test_a_processor_that_tells_nothing_takes_float32(monkeypatch, tmp_path):
         ("gpu", {"device_kind": "NVIDIA B200", "compute_capability": "10.0"}, "bfloat16"),
         ("gpu", {"device_kind": "AMD Instinct MI250X", "compute_capability": "gfx90a"}, "float32"),
         ("gpu", {"device_kind": "unknown"}, "float32"),
-        *(("tpu", {"device_kind": f"TPU {name}"}, "bfloat16") for name in ("v2", "v3", "v4", "v5 lite", "v5p")),
+        *(
+            ("tpu", {"device_kind": f"TPU {name}"}, "bfloat16")
+            for name in ("v2", "v3", "v4", "v5 lite", "v5p")
+        ),
         ("METAL", {"device_kind": "Metal"}, "float32"),
     ],
 )
-def test_an_accelerator_takes_bfloat16_where_it_has_units_for_it(monkeypatch, platform, attributes, expected):
+def test_an_accelerator_takes_bfloat16_where_it_has_units_for_it(
+    monkeypatch, platform, attributes, expected
+):
     use(monkeypatch, platform, **attributes)
     assert parallel.fastest_dtype() == expected
 
@@ -76,7 +87,9 @@ def test_a_jaxlib_that_cannot_multiply_bfloat16_takes_float32(monkeypatch, tmp_p
 
 @pytest.fixture
 def decoded(tmp_path, monkeypatch):
-    """A run of decoder.dtype=auto on a machine that takes bfloat16, then carried to one that takes float32."""
+    """A run of decoder.dtype=auto on a machine that takes bfloat16, then carried to one that takes
+    float32.
+    """
     monkeypatch.setenv("JAXCAP_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(parallel, "fastest_dtype", lambda: "bfloat16")
     folder = small_run.make(tmp_path / "run", decoder__dtype="auto")
@@ -87,10 +100,14 @@ def decoded(tmp_path, monkeypatch):
 def test_what_auto_meant_stays_with_the_run(decoded, monkeypatch, capsys):
     assert runs.restore_best(decoded).model.decoder.dtype == "bfloat16"
     resumed = []
-    monkeypatch.setattr(train, "train", lambda run, folder, resuming: resumed.append((run, resuming)) or 0)
+    monkeypatch.setattr(
+        train, "train", lambda run, folder, resuming: resumed.append((run, resuming)) or 0
+    )
     values = small_run.SMALL | {"decoder.dtype": "auto"}
     command = ["--config", str(small_run.QUICKSTART), "--workdir", str(decoded)]
-    assert train.main([*command, *(f"--config.{key}={value}" for key, value in values.items())]) == 0
+    assert (
+        train.main([*command, *(f"--config.{key}={value}" for key, value in values.items())]) == 0
+    )
     run, resuming = resumed[0]
     assert resuming
     assert run.model.decoder.dtype == "bfloat16"

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
-# Random weights and small sizes in the place of a download and an hour: nothing that the lines themselves say.
+# Random weights and small sizes in the place of a download and an hour: nothing that the lines
+# themselves say.
 SMALL = {
     "encoder.weights": "random",
     "encoder.stage_sizes": "(1,1)",
@@ -53,8 +54,14 @@ def test_ones_own_photos_in_five_lines(tmp_path, names):
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
     }
     ran = subprocess.run(
-        ["bash", "-e", "-c", "\n".join(lines)], cwd=tmp_path, env=environment, capture_output=True, text=True
+        ["bash", "-e", "-c", "\n".join(lines)],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert ran.returncode == 0, ran.stderr[-3000:]
-    captioned = [line.partition(":")[0] for line in ran.stdout.splitlines() if line.startswith("mine/")]
+    captioned = [
+        line.partition(":")[0] for line in ran.stdout.splitlines() if line.startswith("mine/")
+    ]
     assert captioned == sorted(f"mine/{name}.jpg" for name in names)

@@ -15,28 +15,38 @@ CAPTIONS = ["A dog runs .", "A dog and a cat .", "The cat sleeps ."]
 
 @pytest.fixture
 def vocabulary():
-    return Vocabulary.build(text.count_words(map(text.tokenise, CAPTIONS)))
+    return Vocabulary.build(text.count_words(map(text.split_words, CAPTIONS)))
 
 
 @pytest.mark.parametrize(
     ("caption", "plain", "kept"),
     [
         ("A man , smiling .", ["a", "man", "smiling"], ["a", "man", ",", "smiling", "."]),
-        ('"Go!" (he) [said];', ["go", "he", "said"], ['"', "go", "!", '"', "(", "he", ")", "[", "said", "]", ";"]),
-        ("a t-shirt , o.k. ...", ["a", "t-shirt", "o.k"], ["a", "t-shirt", ",", "o.k", ".", ".", ".", "."]),
+        (
+            '"Go!" (he) [said];',
+            ["go", "he", "said"],
+            ['"', "go", "!", '"', "(", "he", ")", "[", "said", "]", ";"],
+        ),
+        (
+            "a t-shirt , o.k. ...",
+            ["a", "t-shirt", "o.k"],
+            ["a", "t-shirt", ",", "o.k", ".", ".", ".", "."],
+        ),
         ("  two\tgirls\u00a0run \n", ["two", "girls", "run"], ["two", "girls", "run"]),
         (". ,", [], [".", ","]),
         ("", [], []),
     ],
 )
 def test_tokenise_strips_or_keeps_the_marks_around_words(caption, plain, kept):
-    assert text.tokenise(caption) == plain
-    assert text.tokenise(caption, keep_punctuation=True) == kept
+    assert text.split_words(caption) == plain
+    assert text.split_words(caption, keep_punctuation=True) == kept
 
 
-def test_vocabulary_is_ordered_by_count_then_alphabet_whatever_the_order_of_the_captions(vocabulary):
+def test_vocabulary_is_ordered_by_count_then_alphabet_whatever_the_order_of_the_captions(
+    vocabulary,
+):
     assert vocabulary.words == (*text.SPECIALS, "a", "cat", "dog", "and", "runs", "sleeps", "the")
-    assert Vocabulary.build(text.count_words(map(text.tokenise, CAPTIONS[::-1]))) == vocabulary
+    assert Vocabulary.build(text.count_words(map(text.split_words, CAPTIONS[::-1]))) == vocabulary
 
 
 def test_minimum_count_drops_exactly_the_rarer_words():
@@ -65,7 +75,7 @@ def test_every_caption_has_one_start_and_one_end_and_truncation_is_counted(vocab
 
 
 def test_encode_all_encodes_each_caption_as_encode_does(vocabulary):
-    captions = [text.tokenise(caption) for caption in CAPTIONS] + [[], ["zebra"] * 9]
+    captions = [text.split_words(caption) for caption in CAPTIONS] + [[], ["zebra"] * 9]
     tokens, truncated = vocabulary.encode_all(captions, 6)
     np.testing.assert_array_equal(tokens, [vocabulary.encode(words, 6) for words in captions])
     assert truncated == 2
@@ -77,7 +87,7 @@ def test_a_caption_word_spelled_like_a_special_is_an_unknown_word():
     vocabulary = Vocabulary.build(counts)
     assert vocabulary.words == (*text.SPECIALS, "dog")
     assert [vocabulary.index(special) for special in text.SPECIALS] == [UNK] * 4
-    words = text.tokenise("<start> <END> <pad> dog")
+    words = text.split_words("<start> <END> <pad> dog")
     assert vocabulary.encode(words, 6).tolist() == [START, UNK, UNK, UNK, 4, END]
 
 
@@ -132,7 +142,7 @@ def test_flickr30k_has_the_20273_words_of_the_original_systems():
         pytest.skip("JAXCAP_DATA is not set")
     table = Path(os.environ["JAXCAP_DATA"], "flickr30k", "results.csv").read_text(encoding="utf-8")
     rows = [line.split("|") for line in table.rstrip("\n").split("\n")[1:]]
-    captions = [text.tokenise(row[2]) for row in rows if len(row) == 3]
+    captions = [text.split_words(row[2]) for row in rows if len(row) == 3]
     assert len(captions) == 158_914
     vocabulary = Vocabulary.build(text.count_words(captions))
     assert len(vocabulary) == 20_273
@@ -142,4 +152,4 @@ def test_flickr30k_has_the_20273_words_of_the_original_systems():
         assert vocabulary.decode(row) == words[:18]
     malformed = [row for row in rows if len(row) != 3]
     assert [row[0] for row in malformed] == ["2199200615.jpg"]
-    assert UNK not in vocabulary.encode(text.tokenise("A dog runs across the grass ."), 20)
+    assert UNK not in vocabulary.encode(text.split_words("A dog runs across the grass ."), 20)

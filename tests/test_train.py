@@ -1,4 +1,6 @@
-"""The training command from end to end on a few small scenes: what it leaves behind, resuming, and wrong input."""
+"""The training command from end to end on a few small scenes: what it leaves behind, resuming, and
+wrong input.
+"""
 
 import dataclasses
 import errno
@@ -17,10 +19,15 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from jaxcap import evaluate, experiment, files, locks, samples, train, workdir, writers
-from jaxcap.checkpoint import Checkpoints
+from jaxcap import evaluate, train
+from jaxcap.decoding import captions
 from jaxcap.errors import UserError
-from jaxcap.loop import Loop, Progress, cost
+from jaxcap.experiment import build as experiment
+from jaxcap.experiment import workdir
+from jaxcap.io import files, locks
+from jaxcap.training import writers
+from jaxcap.training.checkpoint import Checkpoints
+from jaxcap.training.loop import Loop, Progress, cost
 from tests import small_run
 
 ROOT = Path(__file__).parents[1]
@@ -54,7 +61,9 @@ def arguments(workdir, **overrides):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """The workdir of a run that nothing disturbed: 24 photos in batches of 8, two epochs, six steps."""
+    """The workdir of a run that nothing disturbed: 24 photos in batches of 8, two epochs, six
+    steps.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAXCAP_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
         folder = tmp_path_factory.mktemp("whole") / "run"
@@ -66,7 +75,9 @@ def arrays(folder, step):
     """The bytes that the checksum of a step stands for, by the checksum that was saved with it."""
     manager = Checkpoints(folder / "checkpoints")
     assert step in manager.steps()
-    progress = json.loads((folder / "checkpoints" / "steps" / str(step) / "progress" / "metadata").read_text())
+    progress = json.loads(
+        (folder / "checkpoints" / "steps" / str(step) / "progress" / "metadata").read_text()
+    )
     return progress
 
 
@@ -86,16 +97,28 @@ def test_a_workdir_holds_everything(whole):
         "curves.png",
         "scenes.png",
     }
-    assert sorted(path.name for path in (whole / "samples").iterdir()) == ["epoch_001.png", "epoch_002.png"]
+    assert sorted(path.name for path in (whole / "samples").iterdir()) == [
+        "epoch_001.png",
+        "epoch_002.png",
+    ]
     assert list((whole / "tensorboard").glob("events*"))
     records = numbers(whole)
-    assert [record["step"] for record in records if record["split"] == "train"] == [1, 2, 3, 4, 5, 6]
+    assert [record["step"] for record in records if record["split"] == "train"] == [
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+    ]
     assert [record["epoch"] for record in records if record["split"] == "val"] == [1, 2]
     assert all(np.isfinite(record["loss"]) for record in records)
 
 
 def test_a_run_cut_off_in_an_epoch_resumes_bit_for_bit(whole, tmp_path, monkeypatch):
-    """Killed in step 5 after the save of step 4 is lost to damage, it goes on from the one before, to equal numbers."""
+    """Killed in step 5 after the save of step 4 is lost to damage, it goes on from the one before,
+    to equal numbers.
+    """
     folder = tmp_path / "run"
     take = Loop._take
 
@@ -130,8 +153,15 @@ def test_another_config_on_the_same_workdir_is_refused(whole):
 
 @pytest.mark.slow
 def test_sigterm_saves_and_the_same_command_finishes(whole, tmp_path):
-    """A run asked to stop leaves with 128 + 15, having saved its last step, and ends as if nothing had been."""
-    command = [sys.executable, "-m", "jaxcap.train", *arguments(tmp_path / "run", train__checkpoint_every=1000)]
+    """A run asked to stop leaves with 128 + 15, having saved its last step, and ends as if nothing
+    had been.
+    """
+    command = [
+        sys.executable,
+        "-m",
+        "jaxcap.train",
+        *arguments(tmp_path / "run", train__checkpoint_every=1000),
+    ]
     process = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"JAX_PLATFORMS": "cpu"})
     metrics = tmp_path / "run" / "metrics.jsonl"
     deadline = time.monotonic() + 240
@@ -159,7 +189,9 @@ def test_the_best_epoch_is_chosen_by_loss_or_by_score(tmp_path):
         {"split": "train", "loss": 1.0},
         {"split": "val", "loss": 2.5, "CIDEr-D": 0.4},
     ]
-    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps({"step": 1} | record) + "\n" for record in records))
+    (tmp_path / "metrics.jsonl").write_text(
+        "".join(json.dumps({"step": 1} | record) + "\n" for record in records)
+    )
     assert [cost(records[0], select) for select in ("loss", "CIDEr-D")] == [2.0, -0.3]
     assert workdir.validation_loss(tmp_path, "loss") == 2.0
     assert workdir.validation_loss(tmp_path, "CIDEr-D") == 2.5
@@ -211,18 +243,31 @@ def test_a_mistake_is_one_line_and_leaves_no_workdir(tmp_path, overrides, said):
 
 
 def test_a_mistake_on_the_command_line_ends_with_code_2_and_one_line(tmp_path):
-    command = [sys.executable, "-m", "jaxcap.train", "--config", str(QUICKSTART), "--workdir", str(tmp_path / "run")]
-    done = subprocess.run([*command, "--config.train.epoch=3"], cwd=ROOT, capture_output=True, text=True)
+    command = [
+        sys.executable,
+        "-m",
+        "jaxcap.train",
+        "--config",
+        str(QUICKSTART),
+        "--workdir",
+        str(tmp_path / "run"),
+    ]
+    done = subprocess.run(
+        [*command, "--config.train.epoch=3"], cwd=ROOT, capture_output=True, text=True
+    )
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
-        "error: unknown config key 'train.epoch': did you mean 'train.epochs'? (experiments/base.py lists every key)"
+        "error: unknown config key 'train.epoch': did you mean 'train.epochs'? "
+        "(experiments/base.py lists every key)"
     ]
     assert not (tmp_path / "run").exists()
 
 
-def poisoned(run, optimiser, *, at, params, metric, seen, compile_step=train.compile_step):
-    """The training step, but for what comes of step `at`: not-a-number in a metric, or in the parameters."""
-    step = compile_step(run, optimiser)
+def poisoned(run, optimizer, *, at, params, metric, seen, compile_step=train.compile_step):
+    """The training step, but for what comes of step `at`: not-a-number in a metric, or in the
+    parameters.
+    """
+    step = compile_step(run, optimizer)
 
     def call(state, batch, rng):
         state, metrics = step(state, batch, rng)
@@ -251,7 +296,9 @@ def poisoned(run, optimiser, *, at, params, metric, seen, compile_step=train.com
 def test_what_is_not_finite_stops_the_run_and_is_not_saved(
     whole, tmp_path, monkeypatch, at, params, metric, said, good, last
 ):
-    """The line names the step and its photos; `good` is the last checkpoint, `last` the step of the last record."""
+    """The line names the step and its photos; `good` is the last checkpoint, `last` the step of the
+    last record.
+    """
     folder, seen = tmp_path / "run", []
     with monkeypatch.context() as patch:
         poison = functools.partial(poisoned, at=at, params=params, metric=metric, seen=seen)
@@ -268,7 +315,9 @@ def test_what_is_not_finite_stops_the_run_and_is_not_saved(
     written = numbers(folder)
     assert max((record["step"] for record in written), default=0) == last
     assert all(value is not None for record in written for value in record.values())
-    assert [record["epoch"] for record in written if record["split"] == "val"] == ([1] if last > 3 or good == 3 else [])
+    assert [record["epoch"] for record in written if record["split"] == "val"] == (
+        [1] if last > 3 or good == 3 else []
+    )
     assert train.main(arguments(folder)) == 0
     assert numbers(folder) == numbers(whole)
     assert arrays(folder, 6) == arrays(whole, 6)
@@ -281,7 +330,7 @@ def tree(folder):
 def test_a_second_training_on_a_workdir_is_refused(whole):
     before = tree(whole)
     code = (
-        "import time; from jaxcap import locks\n"
+        "import time; from jaxcap.io import locks\n"
         f"with locks.hold_folder({str(whole)!r}): print(flush=True); time.sleep(60)"
     )
     holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=ROOT)
@@ -325,7 +374,9 @@ def test_where_locks_are_unknown_training_goes_on(tmp_path, monkeypatch):
 
 def test_a_workdir_that_is_a_file_is_one_line(tmp_path):
     (tmp_path / "run").touch()
-    with pytest.raises(UserError, match=r"cannot write to .*run .File exists.: choose another folder"):
+    with pytest.raises(
+        UserError, match=r"cannot write to .*run .File exists.: choose another folder"
+    ):
         train.main(arguments(tmp_path / "run"))
 
 
@@ -352,11 +403,18 @@ def test_captions_of_any_text_are_drawn_and_printed(tmp_path, monkeypatch, capfd
 
     monkeypatch.setattr(experiment, "load_data", hostile)
     folder = tmp_path / "run"
-    assert train.main(arguments(folder, data__scenes=100, train__epochs=1, show__captions=len(HOSTILE))) == 0
+    assert (
+        train.main(
+            arguments(folder, data__scenes=100, train__epochs=1, show__captions=len(HOSTILE))
+        )
+        == 0
+    )
     assert (folder / "samples" / "epoch_001.png").is_file()
     said = [line for line in capfd.readouterr().err.splitlines() if line.startswith("  ")]
     assert len(said) == len(HOSTILE)
-    assert all(character.isprintable() or character == "\u202e" for line in said for character in line)
+    assert all(
+        character.isprintable() or character == "\u202e" for line in said for character in line
+    )
     assert said[0].endswith("[two lines and three]")
 
 
@@ -366,7 +424,9 @@ def with_one_val_photo(monkeypatch):
     def few(config):
         splits = load(config)
         val = splits["val"]
-        val = dataclasses.replace(val, ids=val.ids[:1], captions=val.captions[:1], records=[val.records[0]])
+        val = dataclasses.replace(
+            val, ids=val.ids[:1], captions=val.captions[:1], records=[val.records[0]]
+        )
         return splits | {"val": val}
 
     monkeypatch.setattr(experiment, "load_data", few)
@@ -384,10 +444,15 @@ def test_with_one_validation_photo_the_loss_chooses(tmp_path, monkeypatch, capsy
     assert f"best validation loss: {best['loss']:.4f} nats/word after epoch {best['epoch']}" in out
     assert Checkpoints(folder / "checkpoints").best_step() == best["step"]
     assert workdir.validation_loss(folder, "CIDEr-D") == best["loss"]
-    assert workdir.load_config(folder).train.select == "CIDEr-D"  # as it was typed, so that it can be resumed
+    assert (
+        workdir.load_config(folder).train.select == "CIDEr-D"
+    )  # as it was typed, so that it can be resumed
     assert train.main(arguments(folder)) == 0
     assert evaluate.main(["--workdir", str(folder), "--split", "val", "--beam", "1", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out.split("\n{", 1)[-1].join(["{", ""]))["run"]["val_loss"] == best["loss"]
+    assert (
+        json.loads(capsys.readouterr().out.split("\n{", 1)[-1].join(["{", ""]))["run"]["val_loss"]
+        == best["loss"]
+    )
 
 
 def test_one_validation_photo_is_too_few_for_self_critical_training(tmp_path, monkeypatch, capsys):
@@ -406,7 +471,7 @@ def test_a_full_disk_ends_in_one_line_and_loses_nothing(whole, tmp_path, monkeyp
     owner, name, first = {
         "checkpoint": (ocp.CheckpointManager, "save", 3),
         "metrics": (writers.JsonLines, "__call__", 6),
-        "picture": (samples.figures, "sample_sheet", 2),
+        "picture": (captions.figures, "sample_sheet", 2),
         "tensorboard": (writers.TensorBoard, "_write", 30),
     }[where]
     original = getattr(owner, name)

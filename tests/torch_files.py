@@ -1,4 +1,6 @@
-"""PyTorch's files made by hand, opcode by opcode: without PyTorch, and with what it would never write."""
+"""PyTorch's files made by hand, opcode by opcode: without PyTorch, and with what it would never
+write.
+"""
 
 import io
 import pickle
@@ -8,8 +10,17 @@ import zipfile
 import numpy as np
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
-SYSTEM = {"protocol_version": PROTOCOL, "little_endian": True, "type_sizes": {"short": 2, "int": 4, "long": 4}}
-STORAGES = {"float32": "FloatStorage", "float16": "HalfStorage", "float64": "DoubleStorage", "int64": "LongStorage"}
+SYSTEM = {
+    "protocol_version": PROTOCOL,
+    "little_endian": True,
+    "type_sizes": {"short": 2, "int": 4, "long": 4},
+}
+STORAGES = {
+    "float32": "FloatStorage",
+    "float16": "HalfStorage",
+    "float64": "DoubleStorage",
+    "int64": "LongStorage",
+}
 
 
 def text(value):
@@ -59,7 +70,9 @@ def ordered(items):
 
 
 def state_dict(arrays, *more):
-    return ordered({name: tensor(str(key), array, *more) for key, (name, array) in enumerate(arrays.items())})
+    return ordered(
+        {name: tensor(str(key), array, *more) for key, (name, array) in enumerate(arrays.items())}
+    )
 
 
 def whole(pickled):
@@ -83,7 +96,9 @@ def legacy_file(pickled, arrays, system=None, keys=None):
     parts = [pickle.dumps(value, 2) for value in (MAGIC, PROTOCOL)]
     parts.append(pickle.dumps(SYSTEM, 2) if system is None else whole(system))
     parts.append(whole(pickled))
-    parts.append(pickle.dumps([str(key) for key in range(len(arrays))], 2) if keys is None else whole(keys))
+    parts.append(
+        pickle.dumps([str(key) for key in range(len(arrays))], 2) if keys is None else whole(keys)
+    )
     parts.extend(struct.pack("<q", array.size) + array.tobytes() for array in arrays.values())
     return b"".join(parts)
 

@@ -8,8 +8,8 @@ import tensorflow_datasets as tfds
 
 from jaxcap.data.source import Example
 from jaxcap.data.split import Split
-from jaxcap.digests import digest_bytes
 from jaxcap.errors import UserError
+from jaxcap.io.digests import digest_bytes
 
 # Raise it whenever prepared sets are to be written otherwise than before: they are then made anew.
 VERSION = "2.0.0"
@@ -23,22 +23,28 @@ class _Info(tfds.core.DatasetInfo):
     """What TFDS knows of a set, without a look into its bucket, where none of ours can lie."""
 
     def initialize_from_bucket(self) -> None:
-        """Does nothing; TFDS would leave an empty temporary folder behind for every set that is not there yet."""
+        """Does nothing; TFDS would leave an empty temporary folder behind for every set that is not
+        there yet.
+        """
 
 
 class Captions(tfds.core.ShardBasedBuilder, skip_registration=True):
     """Writes and reads the prepared photos and captions of one split.
 
-    A builder of shards, because the more usual generator needs TensorFlow for a split of more than 1 GB. Ids, captions
-    and digests also go into the metadata, so that no record need be parsed to have them.
+    A builder of shards, because the more usual generator needs TensorFlow for a split of more than
+    1 GB. Ids, captions and digests also go into the metadata, so that no record need be parsed to
+    have them.
     """
 
     VERSION = tfds.core.Version(VERSION)
-    code_path = None  # else TFDS looks for checksums beside this file, by a package that it forgets to install
+    # else TFDS looks for checksums beside this file, by a package that it forgets to install
+    code_path = None
 
     @property
     def is_complete(self) -> bool:
-        """Tells whether the set is there: TFDS renames its folder into place when all is written."""
+        """Tells whether the set is there: TFDS renames its folder into place when all is
+        written.
+        """
         return self.data_path.exists()
 
     def open(self, name: str, notes: Sequence[str], folder: Path) -> Split:
@@ -54,7 +60,9 @@ class Captions(tfds.core.ShardBasedBuilder, skip_registration=True):
             folder=folder,
         )
 
-    def write(self, examples: Sequence[Example], digests: Sequence[str], update: Callable[[int], None]) -> None:
+    def write(
+        self, examples: Sequence[Example], digests: Sequence[str], update: Callable[[int], None]
+    ) -> None:
         """Writes the set.
 
         Args:
@@ -90,20 +98,38 @@ class Captions(tfds.core.ShardBasedBuilder, skip_registration=True):
             metadata=tfds.core.MetadataDict(),
         )
 
-    def _shard_iterators_per_split(self, dl_manager: tfds.download.DownloadManager) -> dict[str, list[Callable]]:
+    def _shard_iterators_per_split(
+        self, dl_manager: tfds.download.DownloadManager
+    ) -> dict[str, list[Callable]]:
         self.info.metadata["ids"] = [example.id for example in self._examples]
         self.info.metadata["captions"] = [example.captions for example in self._examples]
         self.info.metadata["photos"] = list(self._digests)
-        return {_SPLIT: [partial(self._records, rows) for rows in shard_rows(photo_sizes(self._examples))]}
+        return {
+            _SPLIT: [
+                partial(self._records, rows) for rows in shard_rows(photo_sizes(self._examples))
+            ]
+        }
 
     def _records(self, rows: range) -> Iterator[tuple[str, dict]]:
         for row in rows:
             example = self._examples[row]
             photo = read_photo(example)
             if digest_bytes(photo) != self._digests[row]:
-                raise UserError(f"{example.photo}: changed while it was being read: run the command again")
-            objects = [{**thing, "box": tfds.features.BBox(*thing["box"])} for thing in example.objects]
-            yield example.id, {"id": example.id, "photo": photo, "captions": example.captions, "objects": objects}
+                raise UserError(
+                    f"{example.photo}: changed while it was being read: run the command again"
+                )
+            objects = [
+                {**thing, "box": tfds.features.BBox(*thing["box"])} for thing in example.objects
+            ]
+            yield (
+                example.id,
+                {
+                    "id": example.id,
+                    "photo": photo,
+                    "captions": example.captions,
+                    "objects": objects,
+                },
+            )
             self._update(1)
 
     def _log_download_bytes(self) -> None:
@@ -114,7 +140,8 @@ class Captions(tfds.core.ShardBasedBuilder, skip_registration=True):
 
 
 def shard_rows(sizes: Sequence[int]) -> list[range]:
-    """Cuts rows into runs that each fit a file: at most a thousand photos, and 32 MiB where no photo is larger.
+    """Cuts rows into runs that each fit a file: at most a thousand photos, and 32 MiB where no
+    photo is larger.
 
     Args:
       sizes: of the photos, in bytes.
@@ -135,7 +162,9 @@ def shard_rows(sizes: Sequence[int]) -> list[range]:
 
 
 def photo_sizes(examples: Sequence[Example]) -> list[int]:
-    """Returns the size of each example's photo, in bytes; 0 for one that is gone, which reading it will say."""
+    """Returns the size of each example's photo, in bytes; 0 for one that is gone, which reading it
+    will say.
+    """
     sizes = []
     for example in examples:
         if isinstance(example.photo, bytes):

@@ -1,9 +1,10 @@
-"""COCO captions (Chen et al. 2015, arXiv:1504.00325): 123,287 photos with five captions or a few more each.
+"""COCO captions (Chen et al. 2015, arXiv:1504.00325): 123,287 photos with five captions or a few
+more each.
 
-Splits "published" are Karpathy's, which papers report (113,287/5,000/5,000, his restval counting as train), wherever
-his dataset_coco.json lies beside the data; the files of 2017 hold the same photos and are split by it as well. Without
-it they are COCO's own: val is cut off the training photos, the same for everybody, and COCO's validation photos are the
-test split.
+Splits "published" are Karpathy's, which papers report (113,287/5,000/5,000, his restval counting as
+train), wherever his dataset_coco.json lies beside the data; the files of 2017 hold the same photos
+and are split by it as well. Without it they are COCO's own: val is cut off the training photos, the
+same for everybody, and COCO's validation photos are the test split.
 """
 
 import re
@@ -11,12 +12,12 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from jaxcap.data import places
-from jaxcap.data.archives import fetched
-from jaxcap.data.captions_files import KarpathyImage, coco_annotations, read_karpathy
+from jaxcap.data import locations
+from jaxcap.data.parsers import KarpathyImage, coco_annotations, read_karpathy
 from jaxcap.data.source import Reading, Source, chosen
-from jaxcap.data.splitting import cut, karpathy_splits, random_note, random_splits
+from jaxcap.data.splits import cut, karpathy_splits, random_note, random_splits
 from jaxcap.errors import UserError
+from jaxcap.io.archives import fetched
 
 URL = "http://images.cocodataset.org"
 KARPATHY_URL = "https://cs.stanford.edu/people/karpathy/deepimagesent/caption_datasets.zip"
@@ -35,20 +36,22 @@ NAMES = {
     2014: re.compile(r"COCO_(train|val)2014_\d{12}\.jpg"),
     2017: re.compile(r"\d{12}\.jpg"),
 }
-_VAL = 5000  # photos cut off the training part for COCO's own splits, or a tenth of it where that is less
+# photos cut off the training part for COCO's own splits, or a tenth of it where that is less
+_VAL = 5000
 _GET = "download it with data.download=True (20 GB), or name the folder that holds annotations/ with data.dir"
 
 
 def locate(dir: str, splits: str, year: int, seed: int, download: bool) -> Source:
-    """Finds captions_{train,val}YEAR.json or Karpathy's file, and the folders trainYEAR and valYEAR.
+    """Finds captions_{train,val}YEAR.json or Karpathy's file, and the folders trainYEAR and
+    valYEAR.
 
     Args:
       dir: the folder that holds them, at most two folders deep; empty for the usual places.
       splits: published (see above) or random.
       year: 2014 or 2017: whose files and photo names.
       seed: of random splits.
-      download: fetch what is not there: photos, and Karpathy's file for the published splits of 2014, else COCO's
-        annotations.
+      download: fetch what is not there: photos, and Karpathy's file for the published splits of
+        2014, else COCO's annotations.
 
     Returns:
       The data set, ready to be read.
@@ -60,20 +63,31 @@ def locate(dir: str, splits: str, year: int, seed: int, download: bool) -> Sourc
         raise UserError(f"data.year={year}: COCO's captions are of 2014 or 2017")
     if download:
         _download(dir, splits, year)
-    roots = places.roots("coco", dir)
-    parts = {part: places.find(roots, f"captions_{part}{year}.json") for part in ("train", "val")}
+    roots = locations.roots("coco", dir)
+    parts = {
+        part: locations.find(roots, f"captions_{part}{year}.json") for part in ("train", "val")
+    }
     annotations = {part: path for part, path in parts.items() if path}
-    karpathy = places.find(roots, KARPATHY) if splits == "published" or not annotations else None
+    karpathy = locations.find(roots, KARPATHY) if splits == "published" or not annotations else None
     files = [karpathy] if karpathy else list(annotations.values())
     if not files:
-        raise places.not_found("coco", f"captions_train{year}.json, captions_val{year}.json or {KARPATHY}", dir, _GET)
-    near = places.root_of(files[0], roots)
-    folders = _photo_folders(roots, year) or [places.photo_folder(near, NAMES[year].fullmatch) or files[0].parent]
+        raise locations.not_found(
+            "coco", f"captions_train{year}.json, captions_val{year}.json or {KARPATHY}", dir, _GET
+        )
+    near = locations.root_of(files[0], roots)
+    folders = _photo_folders(roots, year) or [
+        locations.photo_folder(near, NAMES[year].fullmatch) or files[0].parent
+    ]
     return Source("coco", partial(read, annotations, karpathy, folders, splits, year, seed))
 
 
 def read(
-    annotations: Mapping[str, Path], karpathy: Path | None, folders: Sequence[Path], splits: str, year: int, seed: int
+    annotations: Mapping[str, Path],
+    karpathy: Path | None,
+    folders: Sequence[Path],
+    splits: str,
+    year: int,
+    seed: int,
 ) -> Reading:
     """Reads the captions and splits their images.
 
@@ -101,14 +115,23 @@ def read(
     return chosen(divided, captions, partial(_photo, folders), notes)
 
 
-def _own_splits(parts: Mapping[str, list[str]], year: int) -> tuple[dict[str, list[str]], list[str]]:
-    """Splits by COCO's own parts, whose val becomes test, so that test photos choose nothing in training."""
+def _own_splits(
+    parts: Mapping[str, list[str]], year: int
+) -> tuple[dict[str, list[str]], list[str]]:
+    """Splits by COCO's own parts, whose val becomes test, so that test photos choose nothing in
+    training.
+    """
     splits: dict[str, list[str]] = {}
-    notes = [f"splits: COCO's own of {year}, for want of {KARPATHY}: scores do not compare with those on Karpathy's"]
+    notes = [
+        f"splits: COCO's own of {year}, for want of {KARPATHY}: scores do not compare with those "
+        "on Karpathy's"
+    ]
     if "train" in parts:
         count = min(_VAL, max(1, len(parts["train"]) // 10))
         splits["train"], splits["val"] = cut(parts["train"], count, "coco")
-        notes.append(f"splits: val is {count:,} photos cut off train{year}, the same whatever the seed")
+        notes.append(
+            f"splits: val is {count:,} photos cut off train{year}, the same whatever the seed"
+        )
     else:
         notes.append(f"splits: no captions_train{year}.json, so no train and no val")
     if "val" in parts:
@@ -120,9 +143,13 @@ def _own_splits(parts: Mapping[str, list[str]], year: int) -> tuple[dict[str, li
 
 
 def _named(image: KarpathyImage, year: int, path: Path) -> KarpathyImage:
-    """Gives an image the name that its photo has in the files of `year`; Karpathy names those of 2014."""
+    """Gives an image the name that its photo has in the files of `year`; Karpathy names those of
+    2014.
+    """
     if image.cocoid is None:
-        raise UserError(f"{path}: not COCO's splits, since {image.filename} has no cocoid: get it again")
+        raise UserError(
+            f"{path}: not COCO's splits, since {image.filename} has no cocoid: get it again"
+        )
     return image if year == 2014 else image._replace(filename=f"{image.cocoid:012d}.jpg")
 
 
@@ -138,17 +165,25 @@ def _photo_folders(roots: Sequence[Path], year: int) -> list[Path]:
 
 
 def _photos_of(roots: Sequence[Path], part: str, year: int) -> Path | None:
-    """Returns the folder of this name that holds COCO's photos: other data sets have a train2017 as well."""
-    return places.find(roots, part, accept=partial(places.holds, belongs=NAMES[year].fullmatch))
+    """Returns the folder of this name that holds COCO's photos: other data sets have a train2017 as
+    well.
+    """
+    return locations.find(
+        roots, part, accept=partial(locations.holds, belongs=NAMES[year].fullmatch)
+    )
 
 
 def _download(dir: str, splits: str, year: int) -> None:
-    """Fetches what is not there yet; the archives' sums are those that TensorFlow Datasets records."""
-    into, roots = places.downloads("coco", dir), places.roots("coco", dir)
+    """Fetches what is not there yet; the archives' sums are those that TensorFlow Datasets
+    records.
+    """
+    into, roots = locations.downloads("coco", dir), locations.roots("coco", dir)
     if splits == "published" and year == 2014:
-        if not places.find(roots, KARPATHY):
-            fetched(KARPATHY_URL, into, sha256=SHA256["caption_datasets.zip"], members="dataset_coco")
-    elif not places.find(roots, f"captions_train{year}.json"):
+        if not locations.find(roots, KARPATHY):
+            fetched(
+                KARPATHY_URL, into, sha256=SHA256["caption_datasets.zip"], members="dataset_coco"
+            )
+    elif not locations.find(roots, f"captions_train{year}.json"):
         archive = f"annotations_trainval{year}.zip"
         fetched(f"{URL}/annotations/{archive}", into, sha256=SHA256[archive], members="captions_")
     for archive in (f"train{year}.zip", f"val{year}.zip"):

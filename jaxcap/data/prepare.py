@@ -1,8 +1,10 @@
-"""Prepared sets: a data set's photos and captions, checked, written once for each split, found again by content.
+"""Prepared sets: a data set's photos and captions, checked, written once for each split, found
+again by content.
 
-A set lies in ROOT/NAME/KEY, whose key is a digest of every photo and caption in it: the same photos are never written
-twice, whatever folder they were read from, and other photos never pass for them. A note in ROOT/NAME/seen, found by
-the sizes and times of the files, spares reading photos that have been digested before.
+A set lies in ROOT/NAME/KEY, whose key is a digest of every photo and caption in it: the same photos
+are never written twice, whatever folder they were read from, and other photos never pass for them.
+A note in ROOT/NAME/seen, found by the sizes and times of the files, spares reading photos that have
+been digested before.
 """
 
 import contextlib
@@ -16,16 +18,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from jaxcap import locks
 from jaxcap.data.builder import VERSION, Captions, photo_sizes, read_photo
-from jaxcap.data.places import listed
+from jaxcap.data.locations import listed
 from jaxcap.data.source import Example, Reading, Source
 from jaxcap.data.split import Split, summary
-from jaxcap.data.splitting import check_leaks
-from jaxcap.digests import digest_bytes, digest_json
+from jaxcap.data.splits import check_leaks
 from jaxcap.errors import UserError, out_of_space
-from jaxcap.files import space_checked, write_atomically
-from jaxcap.progress import Progress
+from jaxcap.io import locks
+from jaxcap.io.digests import digest_bytes, digest_json
+from jaxcap.io.files import space_checked, write_atomically
+from jaxcap.io.progress import Progress
 
 SEEN = "seen"  # the folder of notes beside the sets
 _LOOKING = 16  # threads that look at files: on network disks each look waits for an answer
@@ -41,14 +43,17 @@ class _Note:
 
     Attributes:
       keys: of each split's set.
-      notes: what is worth knowing, beside the notes of a reading from files, which is read each time.
+      notes: what is worth knowing, beside the notes of a reading from files, which is read each
+        time.
     """
 
     keys: dict[str, str]
     notes: list[str]
 
 
-def prepare_splits(source: Source, root: Path, *, allow_missing: bool, only: Sequence[str] | None) -> dict[str, Split]:
+def prepare_splits(
+    source: Source, root: Path, *, allow_missing: bool, only: Sequence[str] | None
+) -> dict[str, Split]:
     """Opens the prepared sets of a data set, and makes those that are not there.
 
     Args:
@@ -61,7 +66,8 @@ def prepare_splits(source: Source, root: Path, *, allow_missing: bool, only: Seq
       The wanted splits by name.
 
     Raises:
-      UserError: something is wrong with the raw files, or the disk is full; then no set is half-written.
+      UserError: something is wrong with the raw files, or the disk is full; then no set is
+        half-written.
     """
     folder = root / source.name
     reading = None
@@ -76,16 +82,25 @@ def prepare_splits(source: Source, root: Path, *, allow_missing: bool, only: Seq
             note = _read_note(folder, listing)  # whoever was waited for may have made it
             if note is None:
                 if reading is None:
-                    reading = check_reading(source.name, source.read(), allow_missing=False, only=None)
+                    reading = check_reading(
+                        source.name, source.read(), allow_missing=False, only=None
+                    )
                 note = _make(source, reading, folder)
-                write_atomically(folder / SEEN / f"{listing}.json", json.dumps(asdict(note), indent=1) + "\n")
+                write_atomically(
+                    folder / SEEN / f"{listing}.json", json.dumps(asdict(note), indent=1) + "\n"
+                )
     wanted = select_splits(source.name, note.keys, only)
     notes = note.notes if source.key else [*reading.notes, *note.notes]
-    return {name: _set_in(folder / key).open(name, notes, folder / key) for name, key in wanted.items()}
+    return {
+        name: _set_in(folder / key).open(name, notes, folder / key) for name, key in wanted.items()
+    }
 
 
-def check_reading(name: str, reading: Reading, *, allow_missing: bool, only: Sequence[str] | None) -> Reading:
-    """Makes sure that a reading can be written: no image in two splits, the wanted splits there, no photo missing.
+def check_reading(
+    name: str, reading: Reading, *, allow_missing: bool, only: Sequence[str] | None
+) -> Reading:
+    """Makes sure that a reading can be written: no image in two splits, the wanted splits there, no
+    photo missing.
 
     Args:
       name: the data set, for the messages.
@@ -99,7 +114,9 @@ def check_reading(name: str, reading: Reading, *, allow_missing: bool, only: Seq
     Raises:
       UserError: one of the checks failed.
     """
-    check_leaks({split: [example.id for example in examples] for split, examples in reading.splits.items()})
+    check_leaks(
+        {split: [example.id for example in examples] for split, examples in reading.splits.items()}
+    )
     wanted = select_splits(name, reading.splits, only)
     examples = [example for part in wanted.values() for example in part]
     with ThreadPoolExecutor(_LOOKING) as pool:
@@ -110,9 +127,13 @@ def check_reading(name: str, reading: Reading, *, allow_missing: bool, only: Seq
     first = listed([str(missing[0].photo), *(example.id for example in missing[1:])], 3)
     said = f"{len(missing):,} of {len(examples):,} photos are missing, such as {first}"
     if len(missing) == len(examples):
-        raise UserError(f"{name}: {said}: add them, or name the folder that holds them with data.dir")
+        raise UserError(
+            f"{name}: {said}: add them, or name the folder that holds them with data.dir"
+        )
     if not allow_missing:
-        raise UserError(f"{name}: {said}: add them, or go on without them with data.allow_missing=True")
+        raise UserError(
+            f"{name}: {said}: add them, or go on without them with data.allow_missing=True"
+        )
     return _without(missing, wanted, [*reading.notes, f"{said}: left out"])
 
 
@@ -124,15 +145,27 @@ def select_splits(name: str, splits: Mapping[str, object], only: Sequence[str] |
     """
     absent = [split for split in only or () if split not in splits]
     if absent:
-        raise UserError(f"{name}: there is no split {absent[0]!r}: the files at hand make {' and '.join(splits)}")
+        raise UserError(
+            f"{name}: there is no split {absent[0]!r}: the files at hand make "
+            f"{' and '.join(splits)}"
+        )
     return {split: splits[split] for split in only or splits}
 
 
 def _without(missing: Sequence[Example], splits: Splits, notes: Sequence[str]) -> Reading:
     gone = {example.id for example in missing}
-    left = {split: [example for example in examples if example.id not in gone] for split, examples in splits.items()}
-    empty = [f"splits: no photo of {split} is there, so no such split" for split in left if not left[split]]
-    return Reading({split: examples for split, examples in left.items() if examples}, [*notes, *empty])
+    left = {
+        split: [example for example in examples if example.id not in gone]
+        for split, examples in splits.items()
+    }
+    empty = [
+        f"splits: no photo of {split} is there, so no such split"
+        for split in left
+        if not left[split]
+    ]
+    return Reading(
+        {split: examples for split, examples in left.items() if examples}, [*notes, *empty]
+    )
 
 
 def _is_there(example: Example) -> bool:
@@ -142,8 +175,8 @@ def _is_there(example: Example) -> bool:
 def _digest_listing(reading: Reading) -> str:
     """Returns a digest of all captions and of each photo's place, size and times.
 
-    The time of the last change of the file's record counts too: a program that overwrites a photo can put back the
-    time of its content, but not that one.
+    The time of the last change of the file's record counts too: a program that overwrites a photo
+    can put back the time of its content, but not that one.
     """
 
     def describe(example: Example) -> list:
@@ -158,7 +191,9 @@ def _digest_listing(reading: Reading) -> str:
         ]
 
     with ThreadPoolExecutor(_LOOKING) as pool:
-        rows = {split: list(pool.map(describe, examples)) for split, examples in reading.splits.items()}
+        rows = {
+            split: list(pool.map(describe, examples)) for split, examples in reading.splits.items()
+        }
     return digest_json([VERSION, rows])
 
 
@@ -176,13 +211,18 @@ def _make(source: Source, reading: Reading, folder: Path) -> _Note:
     """Digests all photos and writes the sets that are not there yet."""
     name = source.name
     digests = _digest_photos(name, reading)
-    keys = {split: _content_key(examples, digests[split]) for split, examples in reading.splits.items()}
+    keys = {
+        split: _content_key(examples, digests[split]) for split, examples in reading.splits.items()
+    }
     twins = _note_twins(reading, digests)
     notes = [*reading.notes, *twins]
     absent = {split: key for split, key in keys.items() if not _set_in(folder / key).is_complete}
     if absent:
         _write(name, {split: reading.splits[split] for split in absent}, digests, absent, folder)
-        splits = {split: _set_in(folder / key).open(split, notes, folder / key) for split, key in keys.items()}
+        splits = {
+            split: _set_in(folder / key).open(split, notes, folder / key)
+            for split, key in keys.items()
+        }
         for line in (*notes, summary(splits)):
             print(f"{name}: {line}", file=sys.stderr, flush=True)
     return _Note(keys, notes if source.key else twins)
@@ -192,7 +232,11 @@ def _digest_photos(name: str, reading: Reading) -> dict[str, list[str]]:
     """Reads every photo of every split and returns its digest."""
     examples = [example for part in reading.splits.values() for example in part]
     if sum(photo_sizes(examples)) > _LONG_READ:
-        print(f"{name}: reading {len(examples):,} photos to tell what they are", file=sys.stderr, flush=True)
+        print(
+            f"{name}: reading {len(examples):,} photos to tell what they are",
+            file=sys.stderr,
+            flush=True,
+        )
     with ThreadPoolExecutor(_READING) as pool:
         return {
             split: list(pool.map(lambda example: digest_bytes(read_photo(example)), part))
@@ -235,11 +279,17 @@ def _lock_folder(folder: Path) -> Iterator[None]:
         with locks.hold_path(folder, f"another process prepares {folder}: waiting for it"):
             yield
     except (PermissionError, FileExistsError, NotADirectoryError) as error:
-        raise UserError(f"{folder}: cannot be written ({error.strerror}): set data.prepared_dir") from error
+        raise UserError(
+            f"{folder}: cannot be written ({error.strerror}): set data.prepared_dir"
+        ) from error
 
 
 def _write(
-    name: str, splits: Splits, digests: Mapping[str, Sequence[str]], keys: Mapping[str, str], folder: Path
+    name: str,
+    splits: Splits,
+    digests: Mapping[str, Sequence[str]],
+    keys: Mapping[str, str],
+    folder: Path,
 ) -> None:
     """Writes the sets of some splits; one that is not whole in the end is removed."""
     _check_space(splits, folder)
@@ -251,8 +301,12 @@ def _write(
             shutil.rmtree(place, ignore_errors=True)  # what a killed process left unfinished
             try:
                 _set_in(place).write(examples, digests[split], progress.update)
-                shutil.rmtree(place / "downloads", ignore_errors=True)  # TFDS makes one even if it downloads nothing
-            except RuntimeError as error:  # the record writer's own kind of error, whatever happened
+                shutil.rmtree(
+                    place / "downloads", ignore_errors=True
+                )  # TFDS makes one even if it downloads nothing
+            except (
+                RuntimeError
+            ) as error:  # the record writer's own kind of error, whatever happened
                 shutil.rmtree(place, ignore_errors=True)
                 for code in (errno.ENOSPC, errno.EDQUOT):
                     if os.strerror(code) in str(error):

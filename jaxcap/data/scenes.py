@@ -1,8 +1,10 @@
-"""A set of pictures that we draw ourselves: one to three shapes a picture, five captions, the box of every shape.
+"""A set of pictures that we draw ourselves: one to three shapes a picture, five captions, the box
+of every shape.
 
-Everything runs and can be proved with it, with no download. A picture is a function of (seed, index) alone. What is in
-it (the sizes, colours and shapes, wherever they stand) decides its split, so what is shown in a test picture together
-never stood together in a training picture: to caption it, a model must have learnt shapes and colours one by one.
+Everything runs and can be proved with it, with no download. A picture is a function of (seed,
+index) alone. What is in it (the sizes, colours and shapes, wherever they stand) decides its split,
+so what is shown in a test picture together never stood together in a training picture: to caption
+it, a model must have learnt shapes and colours one by one.
 """
 
 import io
@@ -14,10 +16,10 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from jaxcap.data.phrases import describe
+from jaxcap.data.scene_captions import describe
 from jaxcap.data.source import Example
 from jaxcap.errors import UserError
-from jaxcap.grounding import COLOURS, SHAPES
+from jaxcap.scores.grounding import COLOURS, SHAPES
 
 _PAINT = dict(
     zip(
@@ -35,7 +37,8 @@ Outline = list[tuple[float, float]]  # the corners (x, y) of a shape
 
 
 def read(count: int, size: int, seed: int) -> tuple[dict[str, list[Example]], list[str]]:
-    """Draws the set: of every ten pictures eight are for training, one for validation, one for the test.
+    """Draws the set: of every ten pictures eight are for training, one for validation, one for the
+    test.
 
     Args:
       count: pictures in all.
@@ -49,7 +52,10 @@ def read(count: int, size: int, seed: int) -> tuple[dict[str, list[Example]], li
       UserError: `count` or `size` is too small to make anything of.
     """
     if count < 10:
-        raise UserError(f"data.scenes is {count}: at least 10 are needed to have pictures in train, val and test")
+        raise UserError(
+            f"data.scenes is {count}: at least 10 are needed to have pictures in train, val and "
+            "test"
+        )
     if size < 32:
         raise UserError(f"data.scene_size is {size}: shapes cannot be told apart below 32 pixels")
     splits: dict[str, list[Example]] = {"train": [], "val": [], "test": []}
@@ -73,7 +79,9 @@ def scene(index: int, size: int, seed: int) -> Example:
         for (extent, colour, shape), outline in zip(kinds, outlines, strict=True)
     )
     file = io.BytesIO()
-    picture = _draw(outlines, [colour for _, colour, _ in kinds], size, np.random.default_rng([seed, index]))
+    picture = _draw(
+        outlines, [colour for _, colour, _ in kinds], size, np.random.default_rng([seed, index])
+    )
     picture.save(file, "JPEG", quality=95, subsampling=0)
     return Example(f"scene-{seed}-{index:06}", file.getvalue(), describe(objects, rng), objects)
 
@@ -83,10 +91,19 @@ def _split(number: int) -> str:
 
 
 def _combination(rng: random.Random, split: str) -> list[tuple[str, str, str]]:
-    """Draws one to three (size, colour, shape) that differ in each of the three and belong to `split`."""
-    count = rng.choices((1, 2, 3), (3, 2, 1))[0]  # a thing on its own is what its name is learnt from
+    """Draws one to three (size, colour, shape) that differ in each of the three and belong to
+    `split`.
+    """
+    count = rng.choices((1, 2, 3), (3, 2, 1))[
+        0
+    ]  # a thing on its own is what its name is learnt from
     while True:
-        kinds = list(zip(*(rng.sample(names, count) for names in (tuple(_SPANS), COLOURS, SHAPES)), strict=True))
+        kinds = list(
+            zip(
+                *(rng.sample(names, count) for names in (tuple(_SPANS), COLOURS, SHAPES)),
+                strict=True,
+            )
+        )
         if _split(zlib.crc32(repr(sorted(kinds)).encode())) == split:
             return kinds
 
@@ -119,12 +136,18 @@ def _apart(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
     return any(a[axis] > b[axis + 2] + _GAP or b[axis] > a[axis + 2] + _GAP for axis in (0, 1))
 
 
-def _draw(outlines: Sequence[Outline], colours: Sequence[str], size: int, noise: np.random.Generator) -> Image.Image:
-    """Paints the shapes, each with a soft shadow, on a pale uneven ground, and adds a grain to all of it."""
+def _draw(
+    outlines: Sequence[Outline], colours: Sequence[str], size: int, noise: np.random.Generator
+) -> Image.Image:
+    """Paints the shapes, each with a soft shadow, on a pale uneven ground, and adds a grain to all
+    of it.
+    """
     picture = _ground(size, noise)
     for outline, colour in zip(outlines, colours, strict=True):
         mask = Image.new("L", (size * _SHARPNESS, size * _SHARPNESS))
-        ImageDraw.Draw(mask).polygon([(x * size * _SHARPNESS, y * size * _SHARPNESS) for x, y in outline], fill=255)
+        ImageDraw.Draw(mask).polygon(
+            [(x * size * _SHARPNESS, y * size * _SHARPNESS) for x, y in outline], fill=255
+        )
         mask = mask.reduce(_SHARPNESS)
         shadow = mask.filter(ImageFilter.GaussianBlur(size / 70)).point(lambda value: value // 3)
         picture.paste((30, 30, 40), (size // 80, size // 55), shadow)
@@ -138,7 +161,9 @@ def _ground(size: int, noise: np.random.Generator) -> Image.Image:
     """Returns a pale ground of a colour near grey, whose light and hue drift over the picture."""
     hue = noise.uniform(175, 230) + noise.uniform(-16, 16, 3)
     pale = hue + noise.normal(0, 7, (4, 4, 1)) + noise.normal(0, 3, (4, 4, 3))
-    return Image.fromarray(np.clip(pale, 0, 255).astype(np.uint8)).resize((size, size), Image.Resampling.BICUBIC)
+    return Image.fromarray(np.clip(pale, 0, 255).astype(np.uint8)).resize(
+        (size, size), Image.Resampling.BICUBIC
+    )
 
 
 def _ring(radii: Sequence[float]) -> list[tuple[float, float]]:

@@ -1,10 +1,12 @@
-"""What a data set is before it is prepared: its files, how to read them, and the examples that come out."""
+"""What a data set is before it is prepared: its files, how to read them, and the examples that come
+out.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jaxcap.data.places import listed
+from jaxcap.data.locations import listed
 from jaxcap.errors import UserError
 
 
@@ -16,8 +18,8 @@ class Example:
       id: the image's name, unique in the data set.
       photo: the file, or its encoded bytes (JPEG, PNG, ...).
       captions: the captions as their authors wrote them.
-      objects: what is in the picture, when it is known: dicts of shape, colour and size (strings) and
-        box (y0, x0, y1, x1), each in 0..1.
+      objects: what is in the picture, when it is known: dicts of shape, colour and size (strings)
+        and box (y0, x0, y1, x1), each in 0..1.
     """
 
     id: str
@@ -48,8 +50,8 @@ class Source:
     Attributes:
       name: the data set.
       read: reads the captions and says where each photo lies.
-      key: of a set that is drawn and not read: what decides its content, so that it need not be drawn to be found
-        again. Empty for sets that are read from files.
+      key: of a set that is drawn and not read: what decides its content, so that it need not be
+        drawn to be found again. Empty for sets that are read from files.
     """
 
     name: str
@@ -80,7 +82,8 @@ def chosen(
     for split, names in splits.items():
         if bare := [name for name in names if not captions.get(name)]:
             raise UserError(
-                f"{len(bare):,} of the {len(names):,} images of {split} have no captions ({listed(bare)}): "
+                f"{len(bare):,} of the {len(names):,} images of {split} have no captions "
+                f"({listed(bare)}): "
                 "the list of images and the file of captions do not belong together"
             )
     named = {name for names in splits.values() for name in names}

@@ -1,4 +1,6 @@
-"""A split of a prepared data set: names and captions at hand, photos and objects read from the records when asked."""
+"""A split of a prepared data set: names and captions at hand, photos and objects read from the
+records when asked.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +19,7 @@ class Split:
       ids: the image ids, all different.
       captions: each image's captions, as their authors wrote them.
       records: the TFDS records, photos undecoded.
-      photos: each photo's digest (see `jaxcap.digests`), by which it is known under any name.
+      photos: each photo's digest (see `jaxcap.io.digests`), by which it is known under any name.
       notes: what is worth knowing of the raw files.
       folder: of the prepared set; None for a split that lies in none.
     """
@@ -41,7 +43,8 @@ class Split:
         """Returns what is in the picture, where that is known.
 
         Returns:
-          For each object a dict of shape, colour and size (strings) and box (y0, x0, y1, x1), each in 0..1.
+          For each object a dict of shape, colour and size (strings) and box (y0, x0, y1, x1), each
+          in 0..1.
         """
         things = self.records[index]["objects"]
         boxes = [tuple(map(float, box)) for box in things["box"]]
@@ -55,5 +58,6 @@ class Split:
 def summary(splits: Mapping[str, Split]) -> str:
     """Returns one line with the images and captions of every split."""
     return "; ".join(
-        f"{name} {len(split):,} images, {sum(map(len, split.captions)):,} captions" for name, split in splits.items()
+        f"{name} {len(split):,} images, {sum(map(len, split.captions)):,} captions"
+        for name, split in splits.items()
     )

@@ -1,14 +1,16 @@
-"""Scores of several systems' captions of the same images: tokenised once, with what each image adds to a score."""
+"""Scores of several systems' captions of the same images: tokenised once, with what each image adds
+to a score.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxcap import meteor
 from jaxcap.errors import UserError
+from jaxcap.evaluation import meteor
 from jaxcap.scores import bleu, cider, rouge, with_intervals
-from jaxcap.scores.tokenizer import tokenize
+from jaxcap.scores.tokenizer import ptb_tokenize
 
 LEVEL = 0.95
 METRICS = {"BLEU": bleu, "ROUGE-L": rouge, "CIDEr-D": cider, "METEOR": meteor}
@@ -39,8 +41,8 @@ def score(
     Returns:
       Each system's scores, and notes on how to read them or what is left out.
     """
-    theirs = [[tokenize(caption) for caption in captions] for captions in references]
-    ours = {name: [tokenize(caption) for caption in captions] for name, captions in systems.items()}
+    theirs = [[ptb_tokenize(caption) for caption in captions] for captions in references]
+    ours = {name: [ptb_tokenize(caption) for caption in captions] for name, captions in systems.items()}
     rows = {
         metric: {name: METRICS[metric].statistics(words, theirs) for name, words in ours.items()}
         for metric in ("BLEU", "ROUGE-L", "CIDEr-D")

@@ -26,7 +26,9 @@ def lines(result: Mapping[str, Any]) -> list[str]:
     tables = [_scores(result), _health(result["health"]), _attention(result)]
     worn = result["health"]["overused"]
     if worn:
-        tables.append(["phrases used far more often than in the references:", *map(_phrase, worn[:5])])
+        tables.append(
+            ["phrases used far more often than in the references:", *map(_phrase, worn[:5])]
+        )
     tables.append([*_abouts(result), *result["notes"]])
     return [*(line for table in tables for line in [*table, ""]), result["signature"]]
 
@@ -55,12 +57,17 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Lays rows out as a table, the first column to the left and the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
-        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))]).rstrip()
+        "  ".join(
+            [
+                row[0].ljust(widths[0]),
+                *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)),
+            ]
+        ).rstrip()
         for row in rows
     ]
 
 
-def hundredfold(number: float | None) -> str:
+def percent(number: float | None) -> str:
     """Returns a score times 100 with one decimal, or a dash where there is none."""
     return "-" if number is None else f"{round(100 * number, 1) + 0.0:.1f}"  # never -0.0
 
@@ -69,17 +76,24 @@ def interval(score: Mapping[str, float | None]) -> str:
     """Returns a score's interval times 100, or a dash where there is none."""
     if score["low"] is None or score["high"] is None:
         return "-"
-    return f"{hundredfold(score['low'])} to {hundredfold(score['high'])}"
+    return f"{percent(score['low'])} to {percent(score['high'])}"
 
 
 def _scores(result: Mapping[str, Any]) -> list[str]:
     data, run, blind = result["data"], result["run"], result["baselines"]
     head = f"{run['workdir']} on {data['name']} {data['split']}: {data['images']:,} images, "
     head += f"{data['references']:,} references, beam {result['search']['beam']}"
-    rows = [["x 100", "score", f"{result['level']:.0%} interval", *(baseline["name"] for baseline in blind)]]
+    rows = [
+        [
+            "x 100",
+            "score",
+            f"{result['level']:.0%} interval",
+            *(baseline["name"] for baseline in blind),
+        ]
+    ]
     for name, score in result["scores"].items():
         others = [baseline["scores"].get(name, {}).get("value") for baseline in blind]
-        rows.append([name, hundredfold(score["value"]), interval(score), *map(hundredfold, others)])
+        rows.append([name, percent(score["value"]), interval(score), *map(percent, others)])
     return [head, *aligned(rows)]
 
 
@@ -90,7 +104,9 @@ def _health(health: Mapping[str, Any]) -> list[str]:
     rows.append(["words in the mean", f"{ours['mean_length']:.1f}", f"{theirs['mean_length']:.1f}"])
     for key, said in _HEALTH.items():
         if key in ours:
-            rows.append([said, *(f"{part[key]:.1%}" if key in part else "-" for part in (ours, theirs))])
+            rows.append(
+                [said, *(f"{part[key]:.1%}" if key in part else "-" for part in (ours, theirs))]
+            )
     return aligned(rows)
 
 
@@ -98,16 +114,21 @@ def _attention(result: Mapping[str, Any]) -> list[str]:
     table, scenes = result["attention"], result["scenes"]
     rows = [["attention (x 100)", "mean", f"{result['level']:.0%} interval", "even", "centre"]]
     for name, said in _ATTENTION.items():
-        rows.append([said, hundredfold(table[name]["value"]), interval(table[name]), "", ""])
+        rows.append([said, percent(table[name]["value"]), interval(table[name]), "", ""])
     for name, said in _GROUNDING.items() if scenes else ():
-        blind = (hundredfold(table[f"{name}_{how}"]["value"]) for how in ("uniform", "centre"))
-        rows.append([said, hundredfold(table[name]["value"]), interval(table[name]), *blind])
+        blind = (percent(table[f"{name}_{how}"]["value"]) for how in ("uniform", "centre"))
+        rows.append([said, percent(table[name]["value"]), interval(table[name]), *blind])
     if not scenes:
         return aligned([row[:3] for row in rows])
     right, total = scenes["right"], scenes["total"]
-    return [*aligned(rows), f"objects named with the right shape and colour: {right:,} of {total:,}"]
+    return [
+        *aligned(rows),
+        f"objects named with the right shape and colour: {right:,} of {total:,}",
+    ]
 
 
 def _phrase(phrase: Mapping[str, Any]) -> str:
-    rates = f"{phrase['rate']:.1%} of the captions, {phrase['reference_rate']:.1%} of the references"
+    rates = (
+        f"{phrase['rate']:.1%} of the captions, {phrase['reference_rate']:.1%} of the references"
+    )
     return f"  {phrase['words']}: {rates}"

@@ -12,7 +12,8 @@ ACTIVATIONS = {"relu": nn.relu, "tanh": jnp.tanh}
 
 
 class AdditiveAttention(nn.Module):
-    """score = v . f(W_features a + W_hidden h), softmax over the regions (Bahdanau et al. 2015; Xu et al. 2015, 4-5).
+    """score = v . f(W_features a + W_hidden h), softmax over the regions (Bahdanau et al. 2015; Xu
+    et al. 2015, 4-5).
 
     Attributes:
       width: A, the space in which regions and hidden state meet.
@@ -27,13 +28,17 @@ class AdditiveAttention(nn.Module):
     def setup(self) -> None:
         self.features = dense(self.width, dtype=self.dtype)
         self.hidden = dense(self.width, dtype=self.dtype)
-        self.score = self.param("score", uniform_fan_in, (self.width, 1))  # a bias would cancel in the softmax
+        self.score = self.param(
+            "score", uniform_fan_in, (self.width, 1)
+        )  # a bias would cancel in the softmax
 
     def project(self, features: jax.Array) -> jax.Array:
         """Projects the regions once a photo, outside the recurrence: [B, L, D] -> [B, L, A]."""
         return self.features(features)
 
-    def __call__(self, hidden: jax.Array, projected: jax.Array, features: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def __call__(
+        self, hidden: jax.Array, projected: jax.Array, features: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
         """Looks at the photo once.
 
         Args:
@@ -52,8 +57,9 @@ class AdditiveAttention(nn.Module):
         """Scores [B, C, L] of the regions for queries [B, C, A]."""
         activation, score = ACTIVATIONS[self.activation], self.score
 
-        # One caption after another and computed again for the gradient: [B, C, L, A] for all of them outgrows the
-        # caches, and kept for every word of the scan it outgrows the memory. On two CPU cores this is 3 times as fast.
+        # One caption after another and computed again for the gradient: [B, C, L, A] for all of
+        # them outgrows the caches, and kept for every word of the scan it outgrows the memory. On
+        # two CPU cores this is 3 times as fast.
         @functools.partial(jax.checkpoint, prevent_cse=False)
         def scores_of(query: jax.Array) -> jax.Array:
             return (activation(projected + query[:, None]) @ score)[..., 0]  # [B, L]

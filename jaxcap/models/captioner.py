@@ -1,4 +1,6 @@
-"""The captioner: an encoder that turns a photo into a grid of regions, and a decoder that writes from it."""
+"""The captioner: an encoder that turns a photo into a grid of regions, and a decoder that writes
+from it.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxcap.images import normalise
+from jaxcap.inputs.images import normalize
 from jaxcap.models.decoder import Decoder, Memory
 from jaxcap.models.resnet import ResNet
 
@@ -18,7 +20,7 @@ class Captioner(nn.Module):
     Attributes:
       encoder: any module from normalised photos [B, S, S, 3] to a grid [B, h, w, D].
       decoder: reads regions [B, L, D].
-      convention: how the encoder's weights want their input normalised, see `images.normalise`.
+      convention: how the encoder's weights want their input normalised, see `images.normalize`.
     """
 
     encoder: nn.Module
@@ -27,16 +29,20 @@ class Captioner(nn.Module):
 
     def encode(self, images: jax.Array) -> jax.Array:
         """Returns the regions [B, L, D], row by row of the grid, of photos [B, S, S, 3] uint8."""
-        grid = self.encoder(normalise(images, self.convention))  # [B, h, w, D]
+        grid = self.encoder(normalize(images, self.convention))  # [B, h, w, D]
         return grid.reshape(grid.shape[0], -1, grid.shape[-1])
 
     def regions(self, batch: Mapping[str, jax.Array]) -> jax.Array:
-        """Returns the regions [B, L, D] float32 of a batch that holds "features" [B, L, D] or "images"."""
+        """Returns the regions [B, L, D] float32 of a batch that holds "features" [B, L, D] or
+        "images".
+        """
         if "features" in batch:
             return batch["features"].astype(jnp.float32)
         return self.encode(batch["images"])
 
-    def __call__(self, batch: Mapping[str, jax.Array], keys: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
+    def __call__(
+        self, batch: Mapping[str, jax.Array], keys: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array]:
         """Teacher forcing over the batch's captions.
 
         Args:
@@ -61,7 +67,9 @@ class Captioner(nn.Module):
         return self.decoder.step(carry, memory, tokens, table)
 
 
-def build(config: Mapping[str, Any], vocabulary_size: int, *, pool: str, convention: str, dtype: str) -> Captioner:
+def build(
+    config: Mapping[str, Any], vocabulary_size: int, *, pool: str, convention: str, dtype: str
+) -> Captioner:
     """Builds the captioner that a config describes.
 
     Args:
@@ -81,7 +89,7 @@ def build(config: Mapping[str, Any], vocabulary_size: int, *, pool: str, convent
         encoder=resnet,
         decoder=Decoder(
             vocabulary_size,
-            level_sizes=resnet.level_sizes,
+            level_channels=resnet.level_channels,
             embedding=config["embedding"]["dim"],
             **{**decoder, "dtype": dtype},
         ),

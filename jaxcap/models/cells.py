@@ -1,4 +1,6 @@
-"""Recurrent cells. The decoder asks a cell for its initial state's size and for one step, and knows no more of it."""
+"""Recurrent cells. The decoder asks a cell for its initial state's size and for one step, and knows
+no more of it.
+"""
 
 import flax.linen as nn
 import jax
@@ -10,7 +12,8 @@ Carry = tuple[jax.Array, jax.Array]
 
 
 class LSTMCell(nn.Module):
-    """An LSTM whose gates see [word, previous hidden, context], one matrix for all four (Xu et al. 2015, eq. 1-3).
+    """An LSTM whose gates see [word, previous hidden, context], one matrix for all four (Xu et al.
+    2015, eq. 1-3).
 
     Attributes:
       hidden: H.
@@ -28,7 +31,9 @@ class LSTMCell(nn.Module):
         """The words' share of the gates, for all positions at once: [..., E] -> [..., 4H]."""
         return self.word(words)
 
-    def __call__(self, carry: Carry, projected: jax.Array, context: jax.Array) -> tuple[Carry, jax.Array]:
+    def __call__(
+        self, carry: Carry, projected: jax.Array, context: jax.Array
+    ) -> tuple[Carry, jax.Array]:
         """One step.
 
         Args:

@@ -1,4 +1,6 @@
-"""The decoder: an attention LSTM that reads a photo's regions and writes its captions, one word a step."""
+"""The decoder: an attention LSTM that reads a photo's regions and writes its captions, one word a
+step.
+"""
 
 import functools
 from typing import NamedTuple
@@ -21,10 +23,11 @@ class Memory(NamedTuple):
 
 
 class Decoder(nn.Module):
-    """Show, Attend and Tell (Xu et al. 2015) with soft attention; each option is off in the faithful configs.
+    """Show, Attend and Tell (Xu et al. 2015) with soft attention; each option is off in the
+    faithful configs.
 
-    The C captions of a photo are decoded side by side, [B, C, ...], over one copy of its regions. In search the same
-    axis holds the K beams.
+    The C captions of a photo are decoded side by side, [B, C, ...], over one copy of its regions.
+    In search the same axis holds the K beams.
 
     Attributes:
       vocabulary_size: V.
@@ -32,18 +35,22 @@ class Decoder(nn.Module):
       hidden: H.
       attention: A.
       activation: of the attention, "relu" or "tanh".
-      feature_norm: every region is normalised over its channels first (Ba et al. 2016), each level of the encoder
-        by itself.
-      level_sizes: how many of a region's D channels come from each level of the encoder; empty: it has one level.
-      feature_embedding: width of a linear layer and ReLU that every region passes next, as in Rennie et al. 2017; D is
-        then this width. 0: none, the decoder reads the encoder's regions.
-      feature_layers: how many such layers; one after the first adds to what it reads (He et al. 2015).
+      feature_norm: every region is normalised over its channels first (Ba et al. 2016), each level
+        of the encoder by itself.
+      level_channels: how many of a region's D channels come from each level of the encoder; empty: it
+        has one level.
+      feature_embedding: width of a linear layer and ReLU that every region passes next, as in
+        Rennie et al. 2017; D is then this width. 0: none, the decoder reads the encoder's regions.
+      feature_layers: how many such layers; one after the first adds to what it reads (He et al.
+        2015).
       init_from_mean: h0 and c0 are linear in the mean region (section 3.1.2); otherwise zeros.
-      context_gate: the context passes a sigmoid gate of the previous hidden state (section 4.2.1, one gate a channel).
-      deep_output: word, state and context join in E dimensions before the vocabulary (equation 7, with a tanh).
+      context_gate: the context passes a sigmoid gate of the previous hidden state (section 4.2.1,
+        one gate a channel).
+      deep_output: word, state and context join in E dimensions before the vocabulary (equation 7,
+        with a tanh).
       tie_weights: the output layer is the word embedding itself (Press and Wolf 2017).
-      word_dropout, hidden_dropout, feature_dropout: of the embedded words, of the vector that predicts the word, and
-        of the regions' channels, each in all regions at once.
+      word_dropout, hidden_dropout, feature_dropout: of the embedded words, of the vector that
+        predicts the word, and of the regions' channels, each in all regions at once.
     """
 
     vocabulary_size: int
@@ -52,7 +59,7 @@ class Decoder(nn.Module):
     attention: int = 512
     activation: str = "relu"
     feature_norm: bool = False
-    level_sizes: tuple[int, ...] = ()
+    level_channels: tuple[int, ...] = ()
     feature_embedding: int = 0
     feature_layers: int = 1
     init_from_mean: bool = False
@@ -66,13 +73,17 @@ class Decoder(nn.Module):
 
     def setup(self) -> None:
         linear = functools.partial(dense, dtype=self.dtype)
-        self.words = nn.Embed(self.vocabulary_size, self.embedding, embedding_init=nn.initializers.normal(0.1))
+        self.words = nn.Embed(
+            self.vocabulary_size, self.embedding, embedding_init=nn.initializers.normal(0.1)
+        )
         self.attend = AdditiveAttention(self.attention, self.activation, self.dtype)
         self.cell = LSTMCell(self.hidden, self.dtype)
         if self.feature_norm:
-            self.norm_features = [nn.LayerNorm() for _ in (self.level_sizes or (None,))]
+            self.norm_features = [nn.LayerNorm() for _ in (self.level_channels or (None,))]
         if self.feature_embedding:
-            self.embed_features = [linear(self.feature_embedding) for _ in range(self.feature_layers)]
+            self.embed_features = [
+                linear(self.feature_embedding) for _ in range(self.feature_layers)
+            ]
         if self.init_from_mean:
             self.init_h = linear(self.hidden)
             self.init_c = linear(self.hidden)
@@ -83,7 +94,9 @@ class Decoder(nn.Module):
         if self.deep_output or self.tie_weights:
             self.output_hidden = linear(self.embedding)
         if self.tie_weights:
-            self.output_bias = self.param("output_bias", nn.initializers.zeros, (self.vocabulary_size,))
+            self.output_bias = self.param(
+                "output_bias", nn.initializers.zeros, (self.vocabulary_size,)
+            )
         else:
             self.output = linear(self.vocabulary_size)
 
@@ -114,7 +127,9 @@ class Decoder(nn.Module):
         _, (hidden, context, attention) = scan(self, carry, memory, self.cell.project(words))
         return self._predict(words, hidden, context, hidden_keys), attention
 
-    def start(self, features: jax.Array, captions: int, keys: jax.Array | None = None) -> tuple[Memory, Carry]:
+    def start(
+        self, features: jax.Array, captions: int, keys: jax.Array | None = None
+    ) -> tuple[Memory, Carry]:
         """Prepares a photo for decoding.
 
         Args:
@@ -129,17 +144,23 @@ class Decoder(nn.Module):
         shape = (features.shape[0], captions, self.hidden)
         if self.init_from_mean:
             mean = features.mean(axis=1)  # [B, D]
-            carry = tuple(jnp.broadcast_to(layer(mean)[:, None], shape) for layer in (self.init_h, self.init_c))
+            carry = tuple(
+                jnp.broadcast_to(layer(mean)[:, None], shape)
+                for layer in (self.init_h, self.init_c)
+            )
         else:
             carry = (jnp.zeros(shape), jnp.zeros(shape))
         return Memory(features, self.attend.project(features)), carry
 
     def _regions(self, features: jax.Array, keys: jax.Array | None) -> jax.Array:
-        """Normalises and embeds the encoder's regions: [B, L, D] in, and out with a D of its own."""
-        # Whole channels (Tompson et al. 2015): a mean over 49 regions would outlive the loss of single values unharmed.
+        """Normalises and embeds the encoder's regions: [B, L, D] in, and out with a D of its
+        own.
+        """
+        # Whole channels (Tompson et al. 2015): a mean over 49 regions would outlive the loss of
+        # single values unharmed.
         drop = functools.partial(dropout, keys, rate=self.feature_dropout, shared=1)
         if self.feature_norm:
-            levels = jnp.split(features, np.cumsum(self.level_sizes[:-1]), axis=-1)
+            levels = jnp.split(features, np.cumsum(self.level_channels[:-1]), axis=-1)
             pairs = zip(self.norm_features, levels, strict=True)
             features = jnp.concatenate([norm(level) for norm, level in pairs], axis=-1)
         if not self.feature_embedding:
@@ -147,11 +168,15 @@ class Decoder(nn.Module):
         first, *others = self.embed_features
         features = drop(nn.relu(first(features)))
         for layer in others:
-            features += drop(nn.relu(layer(features)))  # keys and shape are the same, and so are the channels
+            features += drop(
+                nn.relu(layer(features))
+            )  # keys and shape are the same, and so are the channels
         return features
 
     def table(self) -> jax.Array:
-        """What the cell hears of each word, [V, 4H]: reading a row spares a long search the word's product."""
+        """What the cell hears of each word, [V, 4H]: reading a row spares a long search the word's
+        product.
+        """
         return self.cell.project(self.words.embedding)
 
     def step(
@@ -174,7 +199,9 @@ class Decoder(nn.Module):
         return carry, self._predict(words, hidden, context, None), attention
 
     def _recur(self, carry: Carry, memory: Memory, projected: jax.Array):
-        """What happens inside the scan: look, then one step of the cell. `projected` is [B, C, 4H]."""
+        """What happens inside the scan: look, then one step of the cell. `projected` is [B, C,
+        4H].
+        """
         context, attention = self.attend(carry[0], memory.projected, memory.features)
         if self.context_gate:
             context = self.gate(carry[0], context)
@@ -185,7 +212,9 @@ class Decoder(nn.Module):
     def _predict(
         self, words: jax.Array, hidden: jax.Array, context: jax.Array | None, keys: jax.Array | None
     ) -> jax.Array:
-        """Vocabulary logits [B, C, ..., V] from words [.., E], hidden [.., H] and context [.., D]."""
+        """Vocabulary logits [B, C, ..., V] from words [.., E], hidden [.., H] and context [..,
+        D].
+        """
         x = hidden
         if self.deep_output or self.tie_weights:
             x = self.output_hidden(hidden)

@@ -10,27 +10,35 @@ import numpy as np
 
 DTYPES = ("float32", "bfloat16")
 
-# Uniform in plus or minus 1 / sqrt(fan_in), as PyTorch's Linear, which the original systems trained with.
+# Uniform in plus or minus 1 / sqrt(fan_in), as PyTorch's Linear, which the original systems trained
+# with.
 uniform_fan_in = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
-def dense(features: int, *, use_bias: bool = True, dtype: str = "float32", name: str | None = None) -> nn.Dense:
+def dense(
+    features: int, *, use_bias: bool = True, dtype: str = "float32", name: str | None = None
+) -> nn.Dense:
     """A linear layer over the last axis, [..., X] -> [..., features]; `dtype` as in `product`."""
 
     def dot_general(x: jax.Array, kernel: jax.Array, *_: Any, **__: Any) -> jax.Array:
         return product(x, kernel, dtype)
 
-    return nn.Dense(features, use_bias=use_bias, kernel_init=uniform_fan_in, dot_general=dot_general, name=name)
+    return nn.Dense(
+        features, use_bias=use_bias, kernel_init=uniform_fan_in, dot_general=dot_general, name=name
+    )
 
 
-def product(x: jax.Array, kernel: jax.Array, dtype: str = "float32", *, transposed: bool = False) -> jax.Array:
+def product(
+    x: jax.Array, kernel: jax.Array, dtype: str = "float32", *, transposed: bool = False
+) -> jax.Array:
     """Multiplies [..., X] by [X, Y], summing in float32.
 
     Args:
       x: float32 [..., X].
       kernel: float32 [X, Y].
-      dtype: "float32", or "bfloat16" to round both factors first, here and in the gradient (Micikevicius et al. 2018;
-        the range is float32's, so no loss scaling). Processors with matrix units multiply those several times as fast.
+      dtype: "float32", or "bfloat16" to round both factors first, here and in the gradient
+        (Micikevicius et al. 2018; the range is float32's, so no loss scaling). Processors with
+        matrix units multiply those several times as fast.
       transposed: the kernel comes as [Y, X].
 
     Returns:
@@ -56,8 +64,9 @@ def _rounded_product_forward(
 def _rounded_product_backward(
     transposed: bool, factors: tuple[jax.Array, jax.Array], grad: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    # By hand, for JAX's own rule would multiply the float32 gradient as it is. The kernel's gradient comes of two axes
-    # a factor, in the kernel's own order: of more, or turned, XLA's CPU compiler makes products that it cannot run.
+    # By hand, for JAX's own rule would multiply the float32 gradient as it is. The kernel's
+    # gradient comes of two axes a factor, in the kernel's own order: of more, or turned, XLA's CPU
+    # compiler makes products that it cannot run.
     (x, kernel), grad = factors, grad.astype(jnp.bfloat16)
     rows, grads = x.reshape(-1, x.shape[-1]), grad.reshape(-1, grad.shape[-1])
     if transposed:
@@ -71,18 +80,23 @@ _rounded_product.defvjp(_rounded_product_forward, _rounded_product_backward)
 def _sum_in_float32(x: jax.Array, y: jax.Array) -> jax.Array:
     """Multiplies [..., X] by [X, Y], both bfloat16."""
     if not multiplies_bfloat16():
-        # The same, only slower. Said in so many bits, for XLA may drop a rounding that is taken back at once.
+        # The same, only slower. Said in so many bits, for XLA may drop a rounding that is taken
+        # back at once.
         x, y = (jax.lax.reduce_precision(a.astype(jnp.float32), 8, 7) for a in (x, y))
     return jnp.matmul(x, y, preferred_element_type=jnp.float32)
 
 
 @functools.cache
 def multiplies_bfloat16() -> bool:
-    """Whether the devices take products of bfloat16 that are summed in float32; those of jax 0.7 on CPUs do not."""
+    """Whether the devices take products of bfloat16 that are summed in float32; those of jax 0.7 on
+    CPUs do not.
+    """
     x, y = np.ones((2, 30, 40), np.float32), np.ones((70, 40), np.float32)
 
     def multiply(x: jax.Array, y: jax.Array) -> jax.Array:
-        return jnp.matmul(x.astype(jnp.bfloat16), y.astype(jnp.bfloat16).T, preferred_element_type=jnp.float32)
+        return jnp.matmul(
+            x.astype(jnp.bfloat16), y.astype(jnp.bfloat16).T, preferred_element_type=jnp.float32
+        )
 
     try:
         with jax.ensure_compile_time_eval():
@@ -92,7 +106,9 @@ def multiplies_bfloat16() -> bool:
     return True
 
 
-def dropout(keys: jax.Array | None, x: jax.Array, rate: float, *, shared: int | None = None) -> jax.Array:
+def dropout(
+    keys: jax.Array | None, x: jax.Array, rate: float, *, shared: int | None = None
+) -> jax.Array:
     """Inverted dropout whose mask belongs to the image, not to its place among the devices.
 
     Args:

@@ -1,8 +1,9 @@
 """ResNet with bottleneck blocks as an encoder: normalised images in, a grid of features out.
 
-He et al., "Deep Residual Learning for Image Recognition" (2015). The modules bear torchvision's names, so that one
-short table reads its weights. Each BatchNorm of a trained network is a fixed scale and shift, so it can be folded into
-the convolution before it; the folded network is what runs, and what a small encoder is trained as from scratch.
+He et al., "Deep Residual Learning for Image Recognition" (2015). The modules bear torchvision's
+names, so that one short table reads its weights. Each BatchNorm of a trained network is a fixed
+scale and shift, so it can be folded into the convolution before it; the folded network is what
+runs, and what a small encoder is trained as from scratch.
 """
 
 import functools
@@ -24,15 +25,19 @@ class ResNet(nn.Module):
     """The convolutional part of a ResNet; the defaults are torchvision's ResNet50.
 
     Attributes:
-      stage_sizes: blocks a stage; every stage after the first halves the grid and doubles the channels.
+      stage_sizes: blocks a stage; every stage after the first halves the grid and doubles the
+        channels.
       width: channels of the stem.
-      layout: where a block has its stride: "v1.5" in the 3x3 convolution, "v1" (the paper's) in the first 1x1.
-      pool: how the 3x3 max-pool with stride 2 meets the border: "padded" by one on every side, or "ceil": no padding,
-        and the last window overhangs.
-      levels: how many stages, counted back from the last, make up a region: the grids of earlier ones are averaged over
-        the last one's cells. They still know what the last has forgotten, such as colours (Hariharan et al.,
-        "Hypercolumns for Object Segmentation and Fine-grained Localization", 2015).
-      folded: BatchNorms are folded into the convolutions; False keeps them, with their statistics in "batch_stats".
+      layout: where a block has its stride: "v1.5" in the 3x3 convolution, "v1" (the paper's) in the
+        first 1x1.
+      pool: how the 3x3 max-pool with stride 2 meets the border: "padded" by one on every side, or
+        "ceil": no padding, and the last window overhangs.
+      levels: how many stages, counted back from the last, make up a region: the grids of earlier
+        ones are averaged over the last one's cells. They still know what the last has forgotten,
+        such as colours (Hariharan et al., "Hypercolumns for Object Segmentation and Fine-grained
+        Localization", 2015).
+      folded: BatchNorms are folded into the convolutions; False keeps them, with their statistics
+        in "batch_stats".
       eps: of the BatchNorms that are not folded: 1e-5 in torchvision, 1.001e-5 in Keras.
       conv_bias: convolutions that are not folded have a bias beside their BatchNorm, as Keras's do.
       dtype: of the computation.
@@ -56,25 +61,35 @@ class ResNet(nn.Module):
           images: float [B, S, S, 3], already normalised as the weights want it.
 
         Returns:
-          The grid [B, h, w, D] with h = w = S / 2**(stages + 1) and the channels of `level_sizes`, one level after the
-          other.
+          The grid [B, h, w, D] with h = w = S / 2**(stages + 1) and the channels of `level_channels`,
+          one level after the other.
         """
         conv = functools.partial(
-            _conv, folded=self.folded, eps=self.eps, conv_bias=self.conv_bias, dtype=jnp.dtype(self.dtype)
+            _conv,
+            folded=self.folded,
+            eps=self.eps,
+            conv_bias=self.conv_bias,
+            dtype=jnp.dtype(self.dtype),
         )
-        x = nn.relu(conv(images.astype(self.dtype), self.width, 7, 2, name="conv1"))  # [B, S/2, S/2, width]
+        x = nn.relu(
+            conv(images.astype(self.dtype), self.width, 7, 2, name="conv1")
+        )  # [B, S/2, S/2, width]
         x = max_pool(x, self.pool)  # [B, S/4, S/4, width]
         grids = []
         for stage, blocks in enumerate(self.stage_sizes):
             for block in range(blocks):
                 stride = 2 if stage > 0 and block == 0 else 1
                 strides = (stride, 1) if self.layout == "v1" else (1, stride)
-                x = Bottleneck(self.width * 2**stage, strides, conv, name=f"layer{stage + 1}_{block}")(x)
+                x = Bottleneck(
+                    self.width * 2**stage, strides, conv, name=f"layer{stage + 1}_{block}"
+                )(x)
             grids.append(x)
-        return jnp.concatenate([_averaged(grid, x.shape[1]) for grid in grids[-self.levels :]], axis=-1)
+        return jnp.concatenate(
+            [_averaged(grid, x.shape[1]) for grid in grids[-self.levels :]], axis=-1
+        )
 
     @property
-    def level_sizes(self) -> tuple[int, ...]:
+    def level_channels(self) -> tuple[int, ...]:
         """The channels that each level gives a region, from the earliest level to the last."""
         stages = len(self.stage_sizes)
         return tuple(4 * self.width * 2**stage for stage in range(stages - self.levels, stages))
@@ -86,7 +101,8 @@ class Bottleneck(nn.Module):
     Attributes:
       channels: of the 3x3 convolution; the output has four times as many.
       strides: of the first 1x1 and of the 3x3 convolution.
-      conv: makes one convolution with its BatchNorm: (x, channels, size, stride, *, name, kernel_init).
+      conv: makes one convolution with its BatchNorm: (x, channels, size, stride, *, name,
+        kernel_init).
     """
 
     channels: int
@@ -99,8 +115,9 @@ class Bottleneck(nn.Module):
         wide, stride = 4 * self.channels, max(self.strides)
         y = nn.relu(self.conv(x, self.channels, 1, self.strides[0], name="conv1"))
         y = nn.relu(self.conv(y, self.channels, 3, self.strides[1], name="conv2"))
-        # A branch that starts at zero leaves the signal's size alone at any depth, which is what lets the folded
-        # network learn without a norm (Zhang et al., Fixup, 2019; De and Smith, SkipInit, 2020).
+        # A branch that starts at zero leaves the signal's size alone at any depth, which is what
+        # lets the folded network learn without a norm (Zhang et al., Fixup, 2019; De and Smith,
+        # SkipInit, 2020).
         y = self.conv(y, wide, 1, 1, name="conv3", kernel_init=nn.initializers.zeros)
         if stride > 1 or x.shape[-1] != wide:
             x = self.conv(x, wide, 1, stride, name="downsample_conv")
@@ -117,7 +134,9 @@ def max_pool(x: jax.Array, pool: str) -> jax.Array:
     Returns:
       [B, m, m, D] with m = n / 2, rounded up when padded and down in ceil mode.
     """
-    padding = (1, 1) if pool == "padded" else (0, 1)  # of minus infinity; an odd n leaves the (0, 1) unused
+    padding = (
+        (1, 1) if pool == "padded" else (0, 1)
+    )  # of minus infinity; an odd n leaves the (0, 1) unused
     return nn.max_pool(x, (3, 3), strides=(2, 2), padding=(padding, padding))
 
 
@@ -137,7 +156,8 @@ def fold(variables: dict, eps: float = 1e-5) -> dict:
       eps: the BatchNorms' epsilon.
 
     Returns:
-      The "params" of the same network with folded=True, float32 arrays on the host, computed in float64.
+      The "params" of the same network with folded=True, float32 arrays on the host, computed in
+      float64.
     """
     params, statistics = flatten_dict(variables["params"]), flatten_dict(variables["batch_stats"])
     folded = {}
@@ -165,8 +185,12 @@ def _conv(
     dtype: jnp.dtype,
     kernel_init: Callable[..., jax.Array] = HE_NORMAL,
 ) -> jax.Array:
-    """Applies a convolution, and its BatchNorm where that is not folded into it, inside the calling module."""
-    margin = (size - 1) // 2  # explicit: "SAME" pads strided convolutions on the wrong side for imported weights
+    """Applies a convolution, and its BatchNorm where that is not folded into it, inside the calling
+    module.
+    """
+    margin = (
+        size - 1
+    ) // 2  # explicit: "SAME" pads strided convolutions on the wrong side for imported weights
     x = nn.Conv(
         channels,
         (size, size),
@@ -180,11 +204,17 @@ def _conv(
     )(x)
     if folded:
         return x
-    return nn.BatchNorm(use_running_average=True, epsilon=eps, dtype=dtype, name=_norm_name(name))(x)
+    return nn.BatchNorm(use_running_average=True, epsilon=eps, dtype=dtype, name=_norm_name(name))(
+        x
+    )
 
 
-def _matrix_product(x: jax.Array, kernel: jax.Array, strides: Sequence[int], *_: Any, **__: Any) -> jax.Array:
-    """Applies a 1x1 convolution as the matrix product it is: on CPUs a fifth faster, and backwards by a third."""
+def _matrix_product(
+    x: jax.Array, kernel: jax.Array, strides: Sequence[int], *_: Any, **__: Any
+) -> jax.Array:
+    """Applies a 1x1 convolution as the matrix product it is: on CPUs a fifth faster, and backwards
+    by a third.
+    """
     return x[:, :: strides[0], :: strides[1]] @ kernel[0, 0]
 
 

@@ -1,4 +1,6 @@
-"""The curves of a training run as SVG: losses in nats per word against epochs, the lowest validation marked."""
+"""The curves of a training run as SVG: losses in nats per word against epochs, the lowest
+validation marked.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,10 +15,12 @@ _MOST_POINTS = 400  # more than a screen can tell apart
 
 
 def curves(metrics: Sequence[Mapping[str, Any]]) -> Markup | None:
-    """Draws the losses, once for wide and once for narrow screens, so that the lettering keeps its size.
+    """Draws the losses, once for wide and once for narrow screens, so that the lettering keeps its
+    size.
 
     Args:
-      metrics: records with "split" ("train" or "val"), "epoch" and "loss"; a record without a loss is left out.
+      metrics: records with "split" ("train" or "val"), "epoch" and "loss"; a record without a loss
+        is left out.
 
     Returns:
       The figure, or None when there is no loss to draw.
@@ -25,17 +29,25 @@ def curves(metrics: Sequence[Mapping[str, Any]]) -> Markup | None:
     if not len(train) and not len(val):
         return None
     keys = [("train", "training, means of quarter epochs", train), ("val", "validation", val)]
-    legend = [element("span", text, class_=f"key {name}") for name, text, series in keys if len(series)]
+    legend = [
+        element("span", text, class_=f"key {name}") for name, text, series in keys if len(series)
+    ]
     if len(val):
         epoch, loss = val[val[:, 1].argmin()]
-        legend.append(element("span", f"lowest: {loss:.3f} after epoch {epoch:g}", class_="key best"))
+        legend.append(
+            element("span", f"lowest: {loss:.3f} after epoch {epoch:g}", class_="key best")
+        )
     drawn = [_draw(train, val, 760, 320, "wide"), _draw(train, val, 330, 260, "narrow")]
     return element("figure", element("p", *legend, class_="legend"), *drawn, class_="curves")
 
 
 def _series(metrics: Sequence[Mapping[str, Any]], split: str) -> np.ndarray:
     """Returns (epoch, loss) of the records of a split. [N, 2]"""
-    pairs = [(r["epoch"], r["loss"]) for r in metrics if r.get("split") == split and r.get("loss") is not None]
+    pairs = [
+        (r["epoch"], r["loss"])
+        for r in metrics
+        if r.get("split") == split and r.get("loss") is not None
+    ]
     return np.array(pairs, np.float64).reshape(-1, 2)
 
 
@@ -59,17 +71,33 @@ def _draw(train: np.ndarray, val: np.ndarray, width: int, height: int, name: str
     def place(points: np.ndarray) -> np.ndarray:
         return corners[0] + (points - span[0]) / (span[1] - span[0]) * (corners[1] - corners[0])
 
-    ticks_x = [tick for tick in _ticks(0, end, 8 if width > 500 else 5) if tick <= end and tick == round(tick)]
+    ticks_x = [
+        tick
+        for tick in _ticks(0, end, 8 if width > 500 else 5)
+        if tick <= end and tick == round(tick)
+    ]
     axes = [_across(place(np.array([[0, tick]]))[0, 1], tick, width) for tick in ticks_y]
     axes += [
-        _text(f"{tick:g}", *place(np.array([[tick, ticks_y[0]]]))[0] + (0, 18), text_anchor="middle")
+        _text(
+            f"{tick:g}", *place(np.array([[tick, ticks_y[0]]]))[0] + (0, 18), text_anchor="middle"
+        )
         for tick in ticks_x
     ]
     axes.append(_text("nats per word", 0, 12))
     axes.append(_text("epochs", width - _RIGHT, height - 2, text_anchor="end"))
-    frame = element("rect", x=_LEFT, y=_TOP - 4, width=width - _LEFT - _RIGHT + 8, height=height - _BOTTOM - _TOP + 8)
+    frame = element(
+        "rect",
+        x=_LEFT,
+        y=_TOP - 4,
+        width=width - _LEFT - _RIGHT + 8,
+        height=height - _BOTTOM - _TOP + 8,
+    )
     clip = element("clipPath", frame, id=f"plot-{name}")
-    lines = [_line(place(faint), "faint"), _line(place(quarters), "train"), _line(place(val), "val")]
+    lines = [
+        _line(place(faint), "faint"),
+        _line(place(quarters), "train"),
+        _line(place(val), "val"),
+    ]
     lines = element("g", *lines, clip_path=f"url(#plot-{name})")
     return element(
         "svg",
@@ -109,11 +137,19 @@ def _line(points: np.ndarray, name: str) -> Markup | None:
 
 
 def _points(val: np.ndarray, points: np.ndarray) -> Markup | None:
-    """Draws a dot for each validation, which names its number when pointed at, and a ring around the lowest."""
+    """Draws a dot for each validation, which names its number when pointed at, and a ring around
+    the lowest.
+    """
     if not len(val):
         return None
     dots = [
-        element("circle", element("title", f"epoch {epoch:g}: {loss:.3f}"), cx=f"{x:.1f}", cy=f"{y:.1f}", r=3.2)
+        element(
+            "circle",
+            element("title", f"epoch {epoch:g}: {loss:.3f}"),
+            cx=f"{x:.1f}",
+            cy=f"{y:.1f}",
+            r=3.2,
+        )
         for (epoch, loss), (x, y) in zip(val, points, strict=True)
     ]
     x, y = points[val[:, 1].argmin()]
@@ -128,5 +164,8 @@ def _said(train: np.ndarray, val: np.ndarray) -> str:
         parts.append(f"Training ends at {train[-1, 1]:.3f} after {train[-1, 0]:.3g} epochs.")
     if len(val):
         epoch, loss = val[val[:, 1].argmin()]
-        parts.append(f"Validation goes from {val[0, 1]:.3f} to its lowest, {loss:.3f}, after epoch {epoch:g}.")
+        parts.append(
+            f"Validation goes from {val[0, 1]:.3f} to its lowest, {loss:.3f}, after epoch "
+            f"{epoch:g}."
+        )
     return " ".join(parts)

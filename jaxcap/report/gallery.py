@@ -18,7 +18,11 @@ _FULL_LIGHT = 4.0  # times the even spread: the weakest peak that may be shown a
 _LEGEND = """Point at a word, tap it, or tab to a caption and use the arrow keys: the photo is lit where the captioner
 looked as it wrote that word, on one scale for the sentence. “4× even” means that the brightest region has four times
 the attention of an even spread. The line under a word is as long as the word was probable."""
-_PLACES = (("upper left", "top", "upper right"), ("left", "centre", "right"), ("lower left", "bottom", "lower right"))
+_PLACES = (
+    ("upper left", "top", "upper right"),
+    ("left", "centre", "right"),
+    ("lower left", "bottom", "lower right"),
+)
 
 
 class Photo(NamedTuple):
@@ -43,8 +47,12 @@ class Photo(NamedTuple):
     score: float
 
 
-def chosen(photos: Sequence[Photo], most: int = MOST_PHOTOS) -> tuple[list[Photo], list[Photo], list[Photo]]:
-    """Returns the best captions, some from the middle and the worst: a third each of all of them, or of `most`."""
+def chosen(
+    photos: Sequence[Photo], most: int = MOST_PHOTOS
+) -> tuple[list[Photo], list[Photo], list[Photo]]:
+    """Returns the best captions, some from the middle and the worst: a third each of all of them,
+    or of `most`.
+    """
     ordered = sorted(photos, key=lambda photo: (-photo.score, photo.id))
     count = min(len(ordered), most)
     best = math.ceil(count / 3)
@@ -56,14 +64,22 @@ def chosen(photos: Sequence[Photo], most: int = MOST_PHOTOS) -> tuple[list[Photo
 
 def gallery(photos: Sequence[Photo], most: int = MOST_PHOTOS) -> Markup | None:
     """Draws the photos, good ones first; None when there are none."""
-    titles = ("The best", "highest CIDEr-D first"), ("From the middle", None), ("The worst", "lowest CIDEr-D first")
-    rows = [_row(*title, part) for title, part in zip(titles, chosen(photos, most), strict=True) if part]
+    titles = (
+        ("The best", "highest CIDEr-D first"),
+        ("From the middle", None),
+        ("The worst", "lowest CIDEr-D first"),
+    )
+    rows = [
+        _row(*title, part) for title, part in zip(titles, chosen(photos, most), strict=True) if part
+    ]
     return join(element("p", _LEGEND, class_="lead"), *rows) if rows else None
 
 
 def _row(title: str, about: str | None, photos: Sequence[Photo]) -> Markup:
     about = element("span", about, class_="note") if about else None
-    return join(element("h3", title, " ", about), element("div", *map(card, photos), class_="cards"))
+    return join(
+        element("h3", title, " ", about), element("div", *map(card, photos), class_="cards")
+    )
 
 
 def card(photo: Photo) -> Markup:
@@ -74,16 +90,35 @@ def card(photo: Photo) -> Markup:
     """
     attention = np.asarray(photo.attention, np.float64)
     side = math.isqrt(attention.shape[-1])
-    if attention.ndim != 2 or side * side != attention.shape[1] or len(attention) < len(photo.words):
-        raise ValueError(f"{photo.id}: attention of shape {attention.shape} for {len(photo.words)} words")
+    if (
+        attention.ndim != 2
+        or side * side != attention.shape[1]
+        or len(attention) < len(photo.words)
+    ):
+        raise ValueError(
+            f"{photo.id}: attention of shape {attention.shape} for {len(photo.words)} words"
+        )
     attention = attention[: len(photo.words)]
     height, width = photo.image.shape[:2]
-    picture = element("img", src=_jpeg(photo.image), width=width, height=height, alt=" ".join(photo.words) or photo.id)
+    picture = element(
+        "img",
+        src=_jpeg(photo.image),
+        width=width,
+        height=height,
+        alt=" ".join(photo.words) or photo.id,
+    )
     return element(
         "figure",
-        element("div", picture, element("canvas", width=112, height=112, aria_hidden="true"), class_="photo"),
+        element(
+            "div",
+            picture,
+            element("canvas", width=112, height=112, aria_hidden="true"),
+            class_="photo",
+        ),
         element("p", "Point at a word" if photo.words else None, class_="said", aria_hidden="true"),
-        element("figcaption", _words(photo, attention), _about(photo), _references(photo.references)),
+        element(
+            "figcaption", _words(photo, attention), _about(photo), _references(photo.references)
+        ),
         class_="card",
     )
 
@@ -102,8 +137,11 @@ def _words(photo: Photo, attention: np.ndarray) -> Markup:
     if not photo.words:
         return element("p", "(no words)", class_="caption empty")
     regions = attention.shape[1]
-    # One scale for the sentence, so that a word written under scattered attention looks dim beside a sharp one.
-    light = np.round(255 * attention / max(attention.max(), _FULL_LIGHT / regions)).astype(np.uint8)  # [T, L]
+    # One scale for the sentence, so that a word written under scattered attention looks dim beside
+    # a sharp one.
+    light = np.round(255 * attention / max(attention.max(), _FULL_LIGHT / regions)).astype(
+        np.uint8
+    )  # [T, L]
     buttons = [
         element(
             "button",
@@ -117,20 +155,31 @@ def _words(photo: Photo, attention: np.ndarray) -> Markup:
         for t, word in enumerate(photo.words)
     ]
     spaced = [part for button in buttons for part in (button, " ")]
-    return element("div", *spaced, class_="caption", role="toolbar", aria_label="Words of the caption")
+    return element(
+        "div", *spaced, class_="caption", role="toolbar", aria_label="Words of the caption"
+    )
 
 
 def _said(probability: float, weights: np.ndarray) -> str:
     """Says a word's probability and where its attention lies."""
     side = math.isqrt(len(weights))
-    row, column = (min(2, (2 * int(i) + 1) * 3 // (2 * side)) for i in divmod(int(weights.argmax()), side))
+    row, column = (
+        min(2, (2 * int(i) + 1) * 3 // (2 * side)) for i in divmod(int(weights.argmax()), side)
+    )
     peak = len(weights) * float(weights.max())
-    return f"{number(float(probability), '.0f', 100)} % sure, {_PLACES[row][column]}, {peak:.1f}× even"
+    return (
+        f"{number(float(probability), '.0f', 100)} % sure, {_PLACES[row][column]}, {peak:.1f}× even"
+    )
 
 
 def _about(photo: Photo) -> Markup:
     name = element("span", photo.id, class_="id")
-    return element("p", name, element("span", "CIDEr-D ", number(float(photo.score), ".0f", 100)), class_="about")
+    return element(
+        "p",
+        name,
+        element("span", "CIDEr-D ", number(float(photo.score), ".0f", 100)),
+        class_="about",
+    )
 
 
 def _references(references: Sequence[str]) -> Markup | None:

@@ -1,4 +1,6 @@
-"""HTML as nested calls. Text is escaped unless it is markup already, so that no caption can become part of the page."""
+"""HTML as nested calls. Text is escaped unless it is markup already, so that no caption can become
+part of the page.
+"""
 
 import html
 import math
@@ -17,13 +19,15 @@ def element(name: str, *children: Any, **attributes: Any) -> Markup:
     Args:
       name: of the element.
       *children: markup, or text to escape; None is left out.
-      **attributes: "class_" stands for class and "aria_label" for aria-label; None and False are left out, True stands
-        without a value.
+      **attributes: "class_" stands for class and "aria_label" for aria-label; None and False are
+        left out, True stands without a value.
 
     Returns:
       The element.
     """
-    written = "".join(_attribute(key, value) for key, value in attributes.items() if value is not None)
+    written = "".join(
+        _attribute(key, value) for key, value in attributes.items() if value is not None
+    )
     return Markup(f"<{name}{written}>" + ("" if name in _VOID else f"{join(*children)}</{name}>"))
 
 

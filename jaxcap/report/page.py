@@ -8,7 +8,7 @@ from importlib import resources
 from string import Template
 from typing import Any
 
-from jaxcap.files import write_atomically
+from jaxcap.io.files import write_atomically
 from jaxcap.report import tables
 from jaxcap.report.curves import curves
 from jaxcap.report.gallery import MOST_PHOTOS, Photo, gallery
@@ -19,13 +19,17 @@ _HEADLINE = ("CIDEr-D", "BLEU-4", "ROUGE-L", "METEOR")
 
 
 def write(
-    path: os.PathLike | str, result: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]], photos: Sequence[Photo]
+    path: os.PathLike | str,
+    result: Mapping[str, Any],
+    metrics: Sequence[Mapping[str, Any]],
+    photos: Sequence[Photo],
 ) -> None:
     """Writes a run's report as one HTML file that needs nothing beside it.
 
     Args:
       path: the file to write.
-      result: what `jaxcap.evaluation` documents; sections that are not there are left out of the page.
+      result: what `jaxcap.evaluation` documents; sections that are not there are left out of the
+        page.
       metrics: the records of metrics.jsonl.
       photos: some captioned photos; of very many, the best and the worst are shown.
 
@@ -42,7 +46,10 @@ def write(
 
 
 def render(
-    result: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]], photos: Sequence[Photo], most: int = MOST_PHOTOS
+    result: Mapping[str, Any],
+    metrics: Sequence[Mapping[str, Any]],
+    photos: Sequence[Photo],
+    most: int = MOST_PHOTOS,
 ) -> bytes:
     """Returns the page with at most `most` photos in it; see `write`."""
     style, script = _file("page.css"), _file("page.js")
@@ -51,7 +58,11 @@ def render(
         ("scores", "Scores", join(tables.scores(result), _notes(result))),
         ("photos", "Photos", gallery(photos, most)),
         ("captions", "Captions", _captions(health)),
-        ("attention", "Attention", tables.attention_health(result.get("attention") or {}, result.get("scenes"))),
+        (
+            "attention",
+            "Attention",
+            tables.attention_health(result.get("attention") or {}, result.get("scenes")),
+        ),
         ("training", "Training", curves(metrics)),
         ("run", "How it was made", _run(result, run)),
     ]
@@ -104,7 +115,11 @@ def _header(result: Mapping[str, Any]) -> Markup:
 def _what(result: Mapping[str, Any]) -> str:
     """Says in a sentence what was captioned, and how."""
     data, search, run = (result.get(key) or {} for key in ("data", "search", "run"))
-    parts = [f"{data['images']:,} photos of {data.get('name', 'a data set')}" if "images" in data else None]
+    parts = [
+        f"{data['images']:,} photos of {data.get('name', 'a data set')}"
+        if "images" in data
+        else None
+    ]
     parts.append(f"{data['references']:,} references" if "references" in data else None)
     beam = search.get("beam")
     parts.append({None: None, 1: "greedy search"}.get(beam, f"beam search with {beam} beams"))
@@ -121,14 +136,25 @@ def _figure(name: str, score: Mapping[str, Any]) -> Markup:
 
 
 def _notes(result: Mapping[str, Any]) -> Markup | None:
-    """Writes the notes under the table, and the signature that tells which tables may be compared."""
-    notes = ["All scores are times 100, as papers print them. Each bar starts at 0 and has its row's own scale."]
+    """Writes the notes under the table, and the signature that tells which tables may be
+    compared.
+    """
+    notes = [
+        "All scores are times 100, as papers print them. Each bar starts at 0 and has its row's "
+        "own scale."
+    ]
     notes += result.get("notes") or []
     signature = result.get("signature")
-    signature = element("p", "Signature ", element("code", signature), class_="signature") if signature else None
+    signature = (
+        element("p", "Signature ", element("code", signature), class_="signature")
+        if signature
+        else None
+    )
     has_scores = bool(result.get("scores"))
     return (
-        join(element("ul", *(element("li", note) for note in notes), class_="notes"), signature) if has_scores else None
+        join(element("ul", *(element("li", note) for note in notes), class_="notes"), signature)
+        if has_scores
+        else None
     )
 
 
@@ -142,21 +168,31 @@ def _run(result: Mapping[str, Any], run: Mapping[str, Any]) -> Markup | None:
     parameters = run.get("parameters") or {}
     facts = {
         "Workdir": run.get("workdir"),
-        "Checkpoint": f"step {run['step']:,}, epoch {number(run.get('epoch'), '.3g')}" if run.get("step") else None,
-        "Validation loss": f"{number(run['val_loss'], '.3f')} nats per word" if run.get("val_loss") else None,
+        "Checkpoint": f"step {run['step']:,}, epoch {number(run.get('epoch'), '.3g')}"
+        if run.get("step")
+        else None,
+        "Validation loss": f"{number(run['val_loss'], '.3f')} nats per word"
+        if run.get("val_loss")
+        else None,
         "Vocabulary": f"{run['vocabulary_size']:,} words" if run.get("vocabulary_size") else None,
         "Encoder": run.get("encoder"),
         "Parameters": ", ".join(f"{count:,} {name}" for name, count in parameters.items()) or None,
         "Search": _settings(result.get("search") or {}) or None,
         "jaxcap": result.get("jaxcap"),
     }
-    rows = [element("div", element("dt", name), element("dd", value)) for name, value in facts.items() if value]
+    rows = [
+        element("div", element("dt", name), element("dd", value))
+        for name, value in facts.items()
+        if value
+    ]
     facts = element("dl", *rows, class_="facts") if rows else None
     return join(facts, _config(run.get("config") or {})) or None
 
 
 def _settings(settings: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {_value(value)}" for name, value in settings.items())
+    return ", ".join(
+        f"{name.replace('_', ' ')} {_value(value)}" for name, value in settings.items()
+    )
 
 
 def _config(config: Mapping[str, Any]) -> Markup | None:
@@ -164,7 +200,9 @@ def _config(config: Mapping[str, Any]) -> Markup | None:
     if not config:
         return None
     plain = {key: value for key, value in config.items() if not isinstance(value, Mapping)}
-    sections = {"": plain} | {key: value for key, value in config.items() if isinstance(value, Mapping)}
+    sections = {"": plain} | {
+        key: value for key, value in config.items() if isinstance(value, Mapping)
+    }
     drawn = [_config_table(name, values) for name, values in sections.items() if values]
     summary = element("summary", "The whole config")
     return element("details", summary, element("div", *drawn, class_="config"), class_="folded")
@@ -172,7 +210,8 @@ def _config(config: Mapping[str, Any]) -> Markup | None:
 
 def _config_table(name: str, values: Mapping[str, Any]) -> Markup:
     rows = [
-        element("tr", element("th", key, scope="row"), element("td", _value(value))) for key, value in values.items()
+        element("tr", element("th", key, scope="row"), element("td", _value(value)))
+        for key, value in values.items()
     ]
     return element("table", element("caption", name or "run"), element("tbody", *rows))
 

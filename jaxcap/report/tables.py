@@ -1,4 +1,6 @@
-"""The tables of a report: scores beside their baselines, the health of captions and attention, worn-out phrases."""
+"""The tables of a report: scores beside their baselines, the health of captions and attention,
+worn-out phrases.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,7 +8,12 @@ from typing import Any
 from jaxcap.report.markup import Markup, element, join, number
 
 _CAPTIONS = {  # key of the health summary: title, how to read it, format, factor
-    "distinct_words": ("Distinct words", "in all captions; references are more, so they have more", ",d", 1),
+    "distinct_words": (
+        "Distinct words",
+        "in all captions; references are more, so they have more",
+        ",d",
+        1,
+    ),
     "mean_length": ("Mean length", "words", ".1f", 1),
     "unique": ("Unique", "different captions over all captions", ".1f", 100),
     "novel": ("Novel", "not a caption of the training set", ".1f", 100),
@@ -14,42 +21,75 @@ _CAPTIONS = {  # key of the health summary: title, how to read it, format, facto
     "repeats_3": ("Repeat three words", "inside one caption", ".1f", 100),
     "repeats_4": ("Repeat four words", "inside one caption", ".1f", 100),
     "stutters": ("Stutter", "the same word twice in a row", ".1f", 100),
-    "ends_in_function_word": ("End in a function word", "such as “a” or “with”: cut off", ".1f", 100),
+    "ends_in_function_word": (
+        "End in a function word",
+        "such as “a” or “with”: cut off",
+        ".1f",
+        100,
+    ),
     "empty": ("Empty", "no word at all", ".1f", 100),
 }
 _ATTENTION = {
     "entropy": ("Entropy", "0: one region alone; 100: spread evenly over the photo"),
     "change": ("Change", "the part of the attention that moves from one word to the next"),
-    "centre_bias": ("Centre bias", "100: all on the centre; 0: as even attention; below: on the border"),
+    "centre_bias": (
+        "Centre bias",
+        "100: all on the centre; 0: as even attention; below: on the border",
+    ),
 }
 _GROUNDING = {
-    "pointing": ("Pointing game", "how often a shape word's brightest region touches the object it names"),
+    "pointing": (
+        "Pointing game",
+        "how often a shape word's brightest region touches the object it names",
+    ),
     "mass": ("Mass in the box", "the part of a shape word's attention inside its object's box"),
 }
 
 
 def scores(result: Mapping[str, Any]) -> Markup | None:
-    """Draws the scores with their intervals, and the baselines' beside them, all times 100 as papers print them."""
+    """Draws the scores with their intervals, and the baselines' beside them, all times 100 as
+    papers print them.
+    """
     ours = result.get("scores") or {}
-    baselines = [(baseline["name"], baseline.get("scores") or {}) for baseline in result.get("baselines") or []]
+    baselines = [
+        (baseline["name"], baseline.get("scores") or {})
+        for baseline in result.get("baselines") or []
+    ]
     if not ours:
         return None
     level = number(result.get("level") or 0.95, ".0%")
     heads = [_head(name, "number", f"mark b{i}") for i, (name, _) in enumerate(baselines)]
-    heads = [_head("Score"), _head("Captions", "number"), _head(f"{level} interval", "wide"), *heads]
+    heads = [
+        _head("Score"),
+        _head("Captions", "number"),
+        _head(f"{level} interval", "wide"),
+        *heads,
+    ]
     rows = []
     for name, value in ours.items():
         others = [(title, table.get(name) or {}) for title, table in baselines]
-        cells = [_cell(number(other.get("value"), times=100), "number", label=title) for title, other in others]
+        cells = [
+            _cell(number(other.get("value"), times=100), "number", label=title)
+            for title, other in others
+        ]
         bar = _bar(value, [other for _, other in others])
-        rows.append(_row(_row_head(name), _cell(_estimate(value), "number ours"), _cell(bar, "wide"), *cells))
+        rows.append(
+            _row(
+                _row_head(name), _cell(_estimate(value), "number ours"), _cell(bar, "wide"), *cells
+            )
+        )
     return join(_table(heads, rows, "scores", "Scores"), _abouts(result.get("baselines") or []))
 
 
 def _abouts(baselines: Sequence[Mapping[str, Any]]) -> Markup | None:
     """Says what each baseline is."""
     terms = [
-        element("li", element("strong", baseline["name"], class_=f"mark b{i}"), " ", baseline.get("about"))
+        element(
+            "li",
+            element("strong", baseline["name"], class_=f"mark b{i}"),
+            " ",
+            baseline.get("about"),
+        )
         for i, baseline in enumerate(baselines)
     ]
     return element("ul", *terms, class_="abouts") if terms else None
@@ -64,8 +104,12 @@ def _estimate(score: Mapping[str, Any]) -> Markup:
     return join(value, " ", element("span", f"{low} – {high}", class_="interval"))
 
 
-def _bar(score: Mapping[str, Any], others: Sequence[Mapping[str, Any]] = (), most: float | None = None) -> Markup:
-    """Draws a value from 0, its interval across the bar's end, and a mark for each of the others."""
+def _bar(
+    score: Mapping[str, Any], others: Sequence[Mapping[str, Any]] = (), most: float | None = None
+) -> Markup:
+    """Draws a value from 0, its interval across the bar's end, and a mark for each of the
+    others.
+    """
     ends = [score.get("value"), score.get("high"), *(other.get("value") for other in others)]
     full = most or 1.04 * max([end for end in ends if end is not None], default=0) or 1
 
@@ -74,7 +118,9 @@ def _bar(score: Mapping[str, Any], others: Sequence[Mapping[str, Any]] = (), mos
 
     parts = [element("rect", x=0, y=8, width="100%", height=6, rx=1.5, class_="track")]
     if score.get("value") is not None:
-        parts.append(element("rect", x=0, y=8, width=at(score["value"]), height=6, rx=1.5, class_="value"))
+        parts.append(
+            element("rect", x=0, y=8, width=at(score["value"]), height=6, rx=1.5, class_="value")
+        )
     for i, other in enumerate(others):
         if other.get("value") is not None:
             x = at(other["value"])
@@ -101,7 +147,9 @@ def captions_health(health: Mapping[str, Any]) -> Markup | None:
 
 
 def phrases(overused: Sequence[Mapping[str, Any]]) -> Markup | None:
-    """Draws the phrases that captions use far more often than people do, one bar above the other."""
+    """Draws the phrases that captions use far more often than people do, one bar above the
+    other.
+    """
     most = max((phrase["rate"] for phrase in overused), default=0)
     rows = []
     for phrase in overused:
@@ -110,9 +158,18 @@ def phrases(overused: Sequence[Mapping[str, Any]]) -> Markup | None:
         bar = _bar(rates[0], rates[1:], most=1.02 * most)
         cells = _cell(shares[0], "number ours"), _cell(shares[1], "number", label="references")
         times = phrase["rate"] / phrase["reference_rate"] if phrase["reference_rate"] else None
-        often = _cell("never written" if times is None else f"{times:.1f}×", "number", label="as often")
-        rows.append(_row(_row_head(f"“{phrase['words']}”"), cells[0], _cell(bar, "wide"), cells[1], often))
-    heads = [_head("Phrase"), _head("Captions", "number"), _head("", "wide"), _head("References", "number", "mark b0")]
+        often = _cell(
+            "never written" if times is None else f"{times:.1f}×", "number", label="as often"
+        )
+        rows.append(
+            _row(_row_head(f"“{phrase['words']}”"), cells[0], _cell(bar, "wide"), cells[1], often)
+        )
+    heads = [
+        _head("Phrase"),
+        _head("Captions", "number"),
+        _head("", "wide"),
+        _head("References", "number", "mark b0"),
+    ]
     return (
         _table(
             [*heads, _head("As often", "number")],
@@ -125,8 +182,12 @@ def phrases(overused: Sequence[Mapping[str, Any]]) -> Markup | None:
     )
 
 
-def attention_health(attention: Mapping[str, Any], scenes: Mapping[str, Any] | None = None) -> Markup | None:
-    """Draws how sharp, lively and central the attention is and, on scenes, whether it finds the object it names."""
+def attention_health(
+    attention: Mapping[str, Any], scenes: Mapping[str, Any] | None = None
+) -> Markup | None:
+    """Draws how sharp, lively and central the attention is and, on scenes, whether it finds the
+    object it names.
+    """
     rows = [
         _row(
             _row_head(title, about),
@@ -136,7 +197,11 @@ def attention_health(attention: Mapping[str, Any], scenes: Mapping[str, Any] | N
         for key, (title, about) in _ATTENTION.items()
         if attention.get(key)
     ]
-    heads = [_head("Measure, times 100"), _head("Captions", "number"), _head("from 0 to 100", "wide")]
+    heads = [
+        _head("Measure, times 100"),
+        _head("Captions", "number"),
+        _head("from 0 to 100", "wide"),
+    ]
     table = _table(heads, rows, "health", "Health") if rows else None
     return join(table, _grounding(attention), _named(scenes)) or None
 
@@ -147,13 +212,22 @@ def _grounding(attention: Mapping[str, Any]) -> Markup | None:
     for key, (title, about) in _GROUNDING.items():
         if attention.get(key):
             blind = [(name, attention.get(f"{key}_{name}") or {}) for name in ("uniform", "centre")]
-            cells = [_cell(number(other.get("value"), times=100), "number", label=name) for name, other in blind]
+            cells = [
+                _cell(number(other.get("value"), times=100), "number", label=name)
+                for name, other in blind
+            ]
             bar = _bar(attention[key], [other for _, other in blind], most=1.0)
             ours = _cell(_estimate(attention[key]), "number ours")
             rows.append(_row(_row_head(title, about), ours, _cell(bar, "wide"), *cells))
     heads = [_head("Measure, in %"), _head("Captions", "number"), _head("", "wide")]
-    heads += [_head(name, "number", f"mark b{i}") for i, name in enumerate(("Even map", "Centre map"))]
-    return _table(heads, rows, "scores", "Grounding: does a word look at what it names?") if rows else None
+    heads += [
+        _head(name, "number", f"mark b{i}") for i, name in enumerate(("Even map", "Centre map"))
+    ]
+    return (
+        _table(heads, rows, "scores", "Grounding: does a word look at what it names?")
+        if rows
+        else None
+    )
 
 
 def _named(scenes: Mapping[str, Any] | None) -> Markup | None:
@@ -165,7 +239,8 @@ def _named(scenes: Mapping[str, Any] | None) -> Markup | None:
 
 
 def _table(heads: Sequence[Markup], rows: Sequence[Markup], class_: str, caption: str) -> Markup:
-    # The roles stand in words, because a narrow screen lays the cells out anew and browsers then forget them.
+    # The roles stand in words, because a narrow screen lays the cells out anew and browsers then
+    # forget them.
     head = element("thead", element("tr", *heads, role="row"), role="rowgroup")
     body = element("tbody", *rows, role="rowgroup")
     return element("table", element("caption", caption), head, body, class_=class_, role="table")

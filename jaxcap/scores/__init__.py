@@ -1,4 +1,6 @@
-"""Scores of captions in plain Python and numpy, equal to coco-caption's, each with an interval over images."""
+"""Scores of captions in plain Python and numpy, equal to coco-caption's, each with an interval over
+images.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -6,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from jaxcap.scores import bleu, bootstrap, cider, rouge
-from jaxcap.scores.tokenizer import tokenize
+from jaxcap.scores.tokenizer import ptb_tokenize
 
 _CIDER_NOTE = "CIDEr-D takes its document frequencies from the scored references; its interval keeps them fixed."
-_ONE_IMAGE_NOTE = "CIDEr-D of a single image is always 0, because no word is rarer than another there."
+_ONE_IMAGE_NOTE = (
+    "CIDEr-D of a single image is always 0, because no word is rarer than another there."
+)
 
 
 def score(
@@ -30,8 +34,8 @@ def score(
       seed: of the bootstrap.
 
     Returns:
-      "images"; "level"; "scores": name to {"value", "low", "high"} for BLEU-1 .. 4, ROUGE-L (all in 0 .. 1)
-      and CIDEr-D (in 0 .. 10); "notes": sentences to print under the table.
+      "images"; "level"; "scores": name to {"value", "low", "high"} for BLEU-1 .. 4, ROUGE-L (all in
+      0 .. 1) and CIDEr-D (in 0 .. 10); "notes": sentences to print under the table.
 
     Raises:
       ValueError: there is no hypothesis, or one without a reference.
@@ -40,7 +44,9 @@ def score(
     table = {}
     for metric in (bleu, rouge, cider):
         rows = metric.statistics(ours, theirs)
-        table |= with_intervals(metric.NAMES, rows, metric.from_statistics, resamples=resamples, level=level, seed=seed)
+        table |= with_intervals(
+            metric.NAMES, rows, metric.from_statistics, resamples=resamples, level=level, seed=seed
+        )
     notes = [_ONE_IMAGE_NOTE if len(ours) == 1 else _CIDER_NOTE]
     return {"images": len(ours), "level": level, "scores": table, "notes": notes}
 
@@ -58,9 +64,13 @@ def words_of(
     """
     bare = [name for name in hypotheses if not references.get(name)]
     if bare or not hypotheses:
-        raise ValueError(f"{len(bare)} captions without a reference, as of image {bare[0]}" if bare else "no captions")
-    ours = [tokenize(caption) for caption in hypotheses.values()]
-    return ours, [[tokenize(caption) for caption in references[name]] for name in hypotheses]
+        raise ValueError(
+            f"{len(bare)} captions without a reference, as of image {bare[0]}"
+            if bare
+            else "no captions"
+        )
+    ours = [ptb_tokenize(caption) for caption in hypotheses.values()]
+    return ours, [[ptb_tokenize(caption) for caption in references[name]] for name in hypotheses]
 
 
 def with_intervals(
@@ -86,7 +96,9 @@ def with_intervals(
       Name to {"value", "low", "high"}.
     """
     values = from_statistics(statistics.sum(0))
-    lows, highs = bootstrap.interval(statistics, from_statistics, resamples=resamples, level=level, seed=seed)
+    lows, highs = bootstrap.interval(
+        statistics, from_statistics, resamples=resamples, level=level, seed=seed
+    )
     return {
         name: {"value": float(value), "low": float(low), "high": float(high)}
         for name, value, low, high in zip(names, values, lows, highs, strict=True)

@@ -1,4 +1,6 @@
-"""Captions that no model wrote: what they score shows how much of a run's score is worth nothing."""
+"""Captions that no model wrote: what they score shows how much of a run's score is worth
+nothing.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,13 +9,17 @@ import numpy as np
 
 
 def most_common(captions: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    """Returns the words of the caption that occurs most often; of equals, the first in the alphabet."""
+    """Returns the words of the caption that occurs most often; of equals, the first in the
+    alphabet.
+    """
     counts = Counter(map(tuple, captions))
     return min(counts, key=lambda words: (-counts[words], words))
 
 
 def shuffled(images: int, seed: int = 0) -> np.ndarray:
-    """Deals the images' captions out again, so that each of two or more images gets another's. int [images]"""
+    """Deals the images' captions out again, so that each of two or more images gets another's. int
+    [images]
+    """
     order = np.random.default_rng(seed).permutation(images)
     dealt = np.empty(images, np.int64)
     dealt[order] = np.roll(order, 1)
@@ -21,7 +27,8 @@ def shuffled(images: int, seed: int = 0) -> np.ndarray:
 
 
 def nearest(features: np.ndarray, training: np.ndarray, *, block: int = 1024) -> np.ndarray:
-    """Finds the training photo that looks most like each photo, by the cosine of their mean features.
+    """Finds the training photo that looks most like each photo, by the cosine of their mean
+    features.
 
     Args:
       features: the mean over the regions of each photo's features. [N, D]
@@ -32,7 +39,10 @@ def nearest(features: np.ndarray, training: np.ndarray, *, block: int = 1024) ->
       The row of the nearest training photo. int [N]
     """
     training = _unit(training)
-    rows = [np.argmax(_unit(features[i : i + block]) @ training.T, axis=1) for i in range(0, len(features), block)]
+    rows = [
+        np.argmax(_unit(features[i : i + block]) @ training.T, axis=1)
+        for i in range(0, len(features), block)
+    ]
     return np.concatenate([np.zeros(0, np.int64), *rows])
 
 

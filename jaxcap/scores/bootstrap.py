@@ -1,4 +1,6 @@
-"""Confidence intervals by resampling images (Efron 1979; for text metrics, https://aclanthology.org/W04-3250)."""
+"""Confidence intervals by resampling images (Efron 1979; for text metrics,
+https://aclanthology.org/W04-3250).
+"""
 
 from collections.abc import Callable
 
@@ -15,8 +17,8 @@ def interval(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Computes the percentile interval of a corpus score over images.
 
-    For the interval of the difference of two runs on the same images, give both runs' statistics side by side and a
-    `score` that subtracts.
+    For the interval of the difference of two runs on the same images, give both runs' statistics
+    side by side and a `score` that subtracts.
 
     Args:
       statistics: one row an image, whose sum over images determines the score. [N, S]
@@ -29,7 +31,9 @@ def interval(
       The lower and the upper ends. [K] each
     """
     images = len(statistics)
-    drawn = np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), size=resamples)  # [R, N]
+    drawn = np.random.default_rng(seed).multinomial(
+        images, np.full(images, 1 / images), size=resamples
+    )  # [R, N]
     scores = score(drawn @ statistics)  # [R, K]
     low, high = np.quantile(scores, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return low, high

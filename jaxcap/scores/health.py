@@ -1,4 +1,6 @@
-"""The health of generated captions: how varied they are, where they stutter, which phrases they wear out."""
+"""The health of generated captions: how varied they are, where they stutter, which phrases they
+wear out.
+"""
 
 import math
 from collections import Counter
@@ -7,7 +9,8 @@ from typing import NamedTuple
 
 from jaxcap.scores.ngrams import ngram_counts
 
-# Words that a whole sentence hardly ever ends in ("on", "by" and "behind" may): fewer than 1 in 500 references does.
+# Words that a whole sentence hardly ever ends in ("on", "by" and "behind" may): fewer than 1 in 500
+# references does.
 _WORDS = """a about across after against along among an and are as at be because been before being beneath beside
     between but could does during for from had has have having his if in into is its my near next of onto or
     our over she so some than that the their these they this those through to toward towards under until upon
@@ -15,7 +18,7 @@ _WORDS = """a about across after against along among an and are as at be because
 FUNCTION_WORDS = frozenset(_WORDS.split())
 _REPEATED = (2, 3, 4)
 _PHRASES = (3, 4, 5)
-_SURELY = 3.0  # standard errors; thousands of phrases are compared, so 2 would be met by chance
+_Z_THRESHOLD = 3.0  # standard errors; thousands of phrases are compared, so 2 would be met by chance
 
 
 class Phrase(NamedTuple):
@@ -36,24 +39,32 @@ class Phrase(NamedTuple):
     z: float
 
 
-def summary(captions: Sequence[Sequence[str]], known: Collection[tuple[str, ...]] | None = None) -> dict[str, float]:
+def summary(
+    captions: Sequence[Sequence[str]], known: Collection[tuple[str, ...]] | None = None
+) -> dict[str, float]:
     """Measures a set of captions; the references' own summary tells what is usual.
 
     Args:
       captions: the words of at least one caption.
-      known: the training captions as tuples of words, cut as `captions` are; without it novelty is left out.
+      known: the training captions as tuples of words, cut as `captions` are; without it novelty is
+        left out.
 
     Returns:
-      distinct_words; mean_length in words; and parts of the captions, 0 to 1: unique (different captions over all),
-      novel (not in `known`), repeats_2, repeats_3 and repeats_4 (an n-gram stands twice in the caption), stutters (a
-      word stands twice in a row), ends_in_function_word, empty.
+      distinct_words; mean_length in words; and parts of the captions, 0 to 1: unique (different
+      captions over all), novel (not in `known`), repeats_2, repeats_3 and repeats_4 (an n-gram
+      stands twice in the caption), stutters (a word stands twice in a row), ends_in_function_word,
+      empty.
     """
     texts = [tuple(caption) for caption in captions]
     parts = {
         "unique": len(set(texts)) / len(texts),
         **{f"repeats_{n}": _part(texts, lambda text, n=n: _repeats(text, n)) for n in _REPEATED},
-        "stutters": _part(texts, lambda text: any(a == b for a, b in zip(text, text[1:], strict=False))),
-        "ends_in_function_word": _part(texts, lambda text: bool(text) and text[-1] in FUNCTION_WORDS),
+        "stutters": _part(
+            texts, lambda text: any(a == b for a, b in zip(text, text[1:], strict=False))
+        ),
+        "ends_in_function_word": _part(
+            texts, lambda text: bool(text) and text[-1] in FUNCTION_WORDS
+        ),
         "empty": _part(texts, lambda text: not text),
     }
     if known is not None:
@@ -84,10 +95,11 @@ def overused(
 ) -> list[Phrase]:
     """Finds the phrases of 3 to 5 words that captions use far more often than references do.
 
-    Counted is in how many captions a phrase stands. The order is that of the log odds ratio of the two rates over its
-    standard error, with half a caption added to each count (Monroe et al. 2008, "Fightin' Words",
-    https://doi.org/10.1093/pan/mpn018, with Jeffreys' prior). A phrase that ends in a function word is left out, and so
-    is one that stands inside one longer overused phrase in at least two thirds of its uses.
+    Counted is in how many captions a phrase stands. The order is that of the log odds ratio of the
+    two rates over its standard error, with half a caption added to each count (Monroe et al. 2008,
+    "Fightin' Words", https://doi.org/10.1093/pan/mpn018, with Jeffreys' prior). A phrase that ends
+    in a function word is left out, and so is one that stands inside one longer overused phrase in
+    at least two thirds of its uses.
 
     Args:
       captions: the words of each caption.
@@ -105,7 +117,11 @@ def overused(
         for phrase, count in ours.items()
         if count >= least and phrase[-1] not in FUNCTION_WORDS
     ]
-    worn = [phrase for phrase in found if phrase.z >= _SURELY and phrase.rate >= times * phrase.reference_rate]
+    worn = [
+        phrase
+        for phrase in found
+        if phrase.z >= _Z_THRESHOLD and phrase.rate >= times * phrase.reference_rate
+    ]
     return sorted(_whole(worn), key=lambda phrase: (-phrase.z, phrase.words))[:most]
 
 
@@ -118,7 +134,9 @@ def _phrase_counts(captions: Sequence[Sequence[str]]) -> Counter[tuple[str, ...]
     return counts
 
 
-def _compared(phrase: tuple[str, ...], ours: int, captions: int, theirs: int, references: int) -> Phrase:
+def _compared(
+    phrase: tuple[str, ...], ours: int, captions: int, theirs: int, references: int
+) -> Phrase:
     cells = [ours + 0.5, captions - ours + 0.5, theirs + 0.5, references - theirs + 0.5]
     log_odds = math.log(cells[0] / cells[1]) - math.log(cells[2] / cells[3])
     error = math.sqrt(sum(1 / cell for cell in cells))
@@ -126,7 +144,9 @@ def _compared(phrase: tuple[str, ...], ours: int, captions: int, theirs: int, re
 
 
 def _whole(phrases: Sequence[Phrase]) -> list[Phrase]:
-    """Leaves out the phrases that stand inside one longer phrase in at least two thirds of their uses."""
+    """Leaves out the phrases that stand inside one longer phrase in at least two thirds of their
+    uses.
+    """
     inside = Counter()  # the most captions of any longer phrase around each
     for phrase in phrases:
         words = phrase.words.split()

@@ -14,6 +14,9 @@ def ngram_counts(words: Sequence[str], longest: int) -> list[Counter[tuple[str, 
     Returns:
       The counts of its n-grams for n = 1 .. longest.
     """
-    # The tokeniser joins "22 3/4" by a no-break space; coco-caption's BLEU and CIDEr-D then see two words.
+    # The tokeniser joins "22 3/4" by a no-break space; coco-caption's BLEU and CIDEr-D then see two
+    # words.
     words = " ".join(words).split()
-    return [Counter(zip(*(words[i:] for i in range(n)), strict=False)) for n in range(1, longest + 1)]
+    return [
+        Counter(zip(*(words[i:] for i in range(n)), strict=False)) for n in range(1, longest + 1)
+    ]

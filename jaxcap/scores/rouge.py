@@ -8,8 +8,11 @@ NAMES = ("ROUGE-L",)
 _BETA = 1.2
 
 
-def statistics(hypotheses: Sequence[Sequence[str]], references: Sequence[Sequence[Sequence[str]]]) -> np.ndarray:
-    """Scores each image: the F-measure of the best precision and the best recall that any reference gives.
+def statistics(
+    hypotheses: Sequence[Sequence[str]], references: Sequence[Sequence[Sequence[str]]]
+) -> np.ndarray:
+    """Scores each image: the F-measure of the best precision and the best recall that any reference
+    gives.
 
     Args:
       hypotheses: the words of one caption for each of N images.
@@ -32,7 +35,10 @@ def _image(words: Sequence[str], references: Sequence[Sequence[str]]) -> float:
     if not any(common):
         return 0.0
     precision = max(common) / len(words)
-    recall = max(length / max(len(reference), 1) for length, reference in zip(common, references, strict=True))
+    recall = max(
+        length / max(len(reference), 1)
+        for length, reference in zip(common, references, strict=True)
+    )
     return (1 + _BETA**2) * precision * recall / (recall + _BETA**2 * precision)
 
 

@@ -1,4 +1,6 @@
-"""The line under every table of scores that says what was scored, and how, so that two tables can be compared."""
+"""The line under every table of scores that says what was scored, and how, so that two tables can
+be compared.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -29,7 +31,11 @@ def signature(
     Returns:
       One line of "key:value" joined by "|"; equal lines mean scores that can be compared.
     """
-    each = f"{min(references)}" if min(references) == max(references) else f"{min(references)}-{max(references)}"
+    each = (
+        f"{min(references)}"
+        if min(references) == max(references)
+        else f"{min(references)}-{max(references)}"
+    )
     fields = {
         "data": data,
         "split": split,

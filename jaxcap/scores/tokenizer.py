@@ -1,9 +1,11 @@
-"""The tokeniser of caption scores: coco-caption's, which is Java's Stanford PTB tokeniser, without Java.
+"""The tokeniser of caption scores: coco-caption's, which is Java's Stanford PTB tokeniser, without
+Java.
 
-Scores of captions can be compared only when both were cut into words in the same way. coco-caption lower-cases, runs
-Stanford's Penn Treebank tokeniser over one caption a line, and drops a list of punctuation marks. Its habits are kept
-here, odd as some are: "can't" is `ca n't`, "(" stays as `-lrb-`, "ground.A" is one word, and "22 3/4" is one word with
-a no-break space inside. A caption is read on its own: what follows in the file never decides about its last full stop.
+Scores of captions can be compared only when both were cut into words in the same way. coco-caption
+lower-cases, runs Stanford's Penn Treebank tokeniser over one caption a line, and drops a list of
+punctuation marks. Its habits are kept here, odd as some are: "can't" is `ca n't`, "(" stays as
+`-lrb-`, "ground.A" is one word, and "22 3/4" is one word with a no-break space inside. A caption is
+read on its own: what follows in the file never decides about its last full stop.
 """
 
 import html
@@ -12,7 +14,8 @@ import re
 _L = r"[^\W\d_]"  # a letter of any alphabet
 _W = r"[^\W_]"  # a letter or a digit
 
-# Words that keep their full stop: in any case of letters, only when capitalised, and only before a number.
+# Words that keep their full stop: in any case of letters, only when capitalised, and only before a
+# number.
 _ABBREVIATIONS = """adj adm adv al ala alex apr ariz assn assoc asst atty attys aug ave bancorp bhd bldg blvd brig
     bros calif capt cf cie cmdr co col colo comdr conn corp cos cpl ct dak dec dept det dr drs elec ens esq est etc ext
     feb fla fri ft ga gen gov govs hon inc ind insp intl invt jan jos jr jul jun kan kans ky lieut lt ltd maj mar md
@@ -25,7 +28,11 @@ _BEFORE_NUMBERS = "art ca fig figs no nos op pp prop"
 
 def _any_of(words: str) -> str:
     """Returns the regular expression of a list of words, the longer first."""
-    return "(?:" + "|".join(re.escape(word) for word in sorted(words.split(), key=len, reverse=True)) + ")"
+    return (
+        "(?:"
+        + "|".join(re.escape(word) for word in sorted(words.split(), key=len, reverse=True))
+        + ")"
+    )
 
 
 _NOT = rf"(?i:n't)(?!{_L})"
@@ -41,7 +48,8 @@ _RULES = (
     rf"{_W}[\w.+-]*@{_W}[\w-]*(?:\.{_W}[\w-]*)*",
     rf"@{_L}\w*|#{_L}+",
     rf"</?{_L}[\w:.-]*/?>",
-    # "U.S." and "U.S.-based"; "St."; words joined by a mark: "avrovulcan.com", "on the ground.A dog".
+    # "U.S." and "U.S.-based"; "St."; words joined by a mark: "avrovulcan.com", "on the ground.A
+    # dog".
     rf"(?:{_L}\.)+(?!-?{_W})|(?:{_L}\.)+(?=\d)",
     rf"(?:(?i:{_any_of(_ABBREVIATIONS)})|(?=[A-Z])(?i:{_any_of(_CAPITALISED)}))\.(?!-?{_W})",
     rf"(?i:{_any_of(_BEFORE_NUMBERS)})\.(?=[ ]?\d)",
@@ -50,7 +58,8 @@ _RULES = (
     r"\d{1,4}[ ]\d{1,4}/\d{1,4}(?!\d)",
     r"[-+]?\d*(?:[.,:]\d+)+",
     r"(?<!-)[-+]\d+",
-    # "is n't", "'s", and words that keep an apostrophe: "O'Brien", "d'art", "ma'am", "'n'", "'em", "'70s", "y'".
+    # "is n't", "'s", and words that keep an apostrophe: "O'Brien", "d'art", "ma'am", "'n'", "'em",
+    # "'70s", "y'".
     rf"{_L}+(?={_NOT})|{_NOT}",
     _CONTRACTION,
     rf"(?:[A-HJ-XZn]|[dlo])'(?!{_CONTRACTION[1:]}){_L}{{2,}}(?:-{_W}+)*",
@@ -85,10 +94,12 @@ _RENAMED = {
     "¢": "cents",
 }
 _ENTITY = re.compile(r"&(?:amp|lt|gt|quot|apos|nbsp);")
-_PLAIN_MARKS = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "–": "--", "—": "--", "…": "..."})
+_PLAIN_MARKS = str.maketrans(
+    {"’": "'", "‘": "'", "“": '"', "”": '"', "–": "--", "—": "--", "…": "..."}
+)
 
 
-def tokenize(caption: str) -> list[str]:
+def ptb_tokenize(caption: str) -> list[str]:
     """Cuts a caption into words as coco-caption does.
 
     Args:

@@ -1,4 +1,6 @@
-"""The matrix [V, E] of word vectors for a vocabulary: from a file, at random, or trained on the captions."""
+"""The matrix [V, E] of word vectors for a vocabulary: from a file, at random, or trained on the
+captions.
+"""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -6,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxcap.digests import digest_bytes
 from jaxcap.errors import UserError
+from jaxcap.io.digests import digest_bytes
 from jaxcap.text import END, PAD, SPECIALS, START, Vocabulary
 from jaxcap.word2vec import formats
 
@@ -35,9 +37,10 @@ class WordVectors:
 def load(path: str, vocabulary: Vocabulary, *, dim: int, seed: int) -> WordVectors:
     """Reads the vectors of a vocabulary's words from a file of any known format (see `formats`).
 
-    A word is looked for as it stands, then Capitalised, then in UPPER CASE; the first of these that the file has gives
-    the vector, wherever it stands in the file, and of a repeated word the first. A word that the file lacks gets a
-    random vector with the mean and deviation that the found ones have in each dimension.
+    A word is looked for as it stands, then Capitalised, then in UPPER CASE; the first of these that
+    the file has gives the vector, wherever it stands in the file, and of a repeated word the first.
+    A word that the file lacks gets a random vector with the mean and deviation that the found ones
+    have in each dimension.
 
     Args:
       path: the file.
@@ -49,38 +52,53 @@ def load(path: str, vocabulary: Vocabulary, *, dim: int, seed: int) -> WordVecto
       The vectors, with the words that were found.
 
     Raises:
-      UserError: the file is missing, cut off, damaged, of another E, no file of vectors, or has none of the words.
+      UserError: the file is missing, cut off, damaged, of another E, no file of vectors, or has
+        none of the words.
     """
     if not path:
-        raise UserError("no file of word vectors is given: set embedding.path, or embedding.kind=random")
+        raise UserError(
+            "no file of word vectors is given: set embedding.path, or embedding.kind=random"
+        )
     file = Path(path).expanduser()
     forms = _forms(vocabulary)
     matrix = np.zeros((len(vocabulary), dim), np.float32)  # [V, E]
-    best = np.full(len(vocabulary), 3)  # rank of the form found so far: 0 as it stands, 1 Capitalised, 2 UPPER, 3 none
+    best = np.full(
+        len(vocabulary), 3
+    )  # rank of the form found so far: 0 as it stands, 1 Capitalised, 2 UPPER, 3 none
     for form, vector in formats.rows(file, dim, forms):
         for index, rank in forms[form]:
             if rank < best[index]:
                 matrix[index], best[index] = vector, rank
     found = best < 3
     if not found.any():
-        raise UserError(f"{file} has none of the {len(vocabulary) - len(SPECIALS):,} words of the captions")
+        raise UserError(
+            f"{file} has none of the {len(vocabulary) - len(SPECIALS):,} words of the captions"
+        )
     if not np.isfinite(matrix).all():
         word = vocabulary.words[int(np.argmin(np.isfinite(matrix).all(axis=1)))]
-        raise UserError(f"the vector of {word!r} in {file} holds numbers that are not finite: fetch the file again")
+        raise UserError(
+            f"the vector of {word!r} in {file} holds numbers that are not finite: fetch the file "
+            "again"
+        )
     return WordVectors(_completed(matrix, found, seed), found, file.name)
 
 
-def train_vectors(captions: Sequence[Sequence[str]], vocabulary: Vocabulary, *, dim: int, seed: int) -> WordVectors:
-    """Trains word vectors on the captions with gensim's CBOW (Mikolov et al., 2013, arXiv:1301.3781).
+def train_vectors(
+    captions: Sequence[Sequence[str]], vocabulary: Vocabulary, *, dim: int, seed: int
+) -> WordVectors:
+    """Trains word vectors on the captions with gensim's CBOW (Mikolov et al., 2013,
+    arXiv:1301.3781).
 
-    The captions are seen as the decoder sees them: between <start> and <end>, with <unk> for unknown words, so that
-    these have vectors too. One thread and a seed: the same call gives the same bits.
+    The captions are seen as the decoder sees them: between <start> and <end>, with <unk> for
+    unknown words, so that these have vectors too. One thread and a seed: the same call gives the
+    same bits.
 
     Args:
       captions: the words of each training caption.
       vocabulary: the V words.
       dim: E.
-      seed: of gensim's initial vectors and samples, and of the vectors of words that no caption holds.
+      seed: of gensim's initial vectors and samples, and of the vectors of words that no caption
+        holds.
 
     Returns:
       The vectors, with the words that the captions hold.
@@ -98,11 +116,16 @@ def train_vectors(captions: Sequence[Sequence[str]], vocabulary: Vocabulary, *, 
     matrix = np.zeros((len(vocabulary), dim), np.float32)  # [V, E]
     found = np.array([word in trained for word in vocabulary.words])
     matrix[found] = [trained[word] for word in vocabulary.words if word in trained]
-    return WordVectors(_completed(matrix, found, seed), found, f"trained on {len(captions):,} captions")
+    return WordVectors(
+        _completed(matrix, found, seed), found, f"trained on {len(captions):,} captions"
+    )
 
 
-def coverage(found: np.ndarray, vocabulary: Vocabulary, counts: Mapping[str, int]) -> tuple[float, float]:
-    """Returns how much of the vocabulary has a vector: the fraction of its words, and of their occurrences.
+def coverage(
+    found: np.ndarray, vocabulary: Vocabulary, counts: Mapping[str, int]
+) -> tuple[float, float]:
+    """Returns how much of the vocabulary has a vector: the fraction of its words, and of their
+    occurrences.
 
     Args:
       found: bool [V].
@@ -115,17 +138,25 @@ def coverage(found: np.ndarray, vocabulary: Vocabulary, counts: Mapping[str, int
 
 
 def describe(vectors: WordVectors, vocabulary: Vocabulary, counts: Mapping[str, int]) -> str:
-    """Returns one line that says how many words and occurrences have a vector, and which frequent words have none."""
+    """Returns one line that says how many words and occurrences have a vector, and which frequent
+    words have none.
+    """
     by_word, by_occurrence = coverage(vectors.found, vocabulary, counts)
     words = np.array(vocabulary.words)[len(SPECIALS) :]
-    missing = sorted(words[~vectors.found[len(SPECIALS) :]].tolist(), key=lambda word: -counts.get(word, 0))
+    missing = sorted(
+        words[~vectors.found[len(SPECIALS) :]].tolist(), key=lambda word: -counts.get(word, 0)
+    )
     line = f"{vectors.source}: vectors for {len(words) - len(missing):,} of {len(words):,} words ({by_word:.1%})"
     line += f", {by_occurrence:.1%} of their occurrences"
-    return f"{line}; the others are random, most often {', '.join(missing[:5])}" if missing else line
+    return (
+        f"{line}; the others are random, most often {', '.join(missing[:5])}" if missing else line
+    )
 
 
 def _forms(vocabulary: Vocabulary) -> dict[bytes, list[tuple[int, int]]]:
-    """Returns the spellings to look for, each with the words it may serve: (index, rank of the spelling)."""
+    """Returns the spellings to look for, each with the words it may serve: (index, rank of the
+    spelling).
+    """
     forms: dict[bytes, list[tuple[int, int]]] = {}
     for index, word in enumerate(vocabulary.words[len(SPECIALS) :], len(SPECIALS)):
         for rank, form in enumerate((word, word.capitalize(), word.upper())):
@@ -134,9 +165,13 @@ def _forms(vocabulary: Vocabulary) -> dict[bytes, list[tuple[int, int]]]:
 
 
 def _completed(matrix: np.ndarray, found: np.ndarray, seed: int) -> np.ndarray:
-    """Fills the rows of `matrix` [V, E] where `found` [V] is False with random ones distributed as the others."""
+    """Fills the rows of `matrix` [V, E] where `found` [V] is False with random ones distributed as
+    the others.
+    """
     known = matrix[found]
-    drawn = np.random.default_rng(seed).standard_normal((int((~found).sum()), matrix.shape[1]), np.float32)
+    drawn = np.random.default_rng(seed).standard_normal(
+        (int((~found).sum()), matrix.shape[1]), np.float32
+    )
     matrix[~found] = known.mean(axis=0) + known.std(axis=0) * drawn
     matrix[PAD] = 0
     return matrix

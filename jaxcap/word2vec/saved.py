@@ -1,9 +1,10 @@
-"""Word vectors saved by gensim (`KeyedVectors.save`, `Word2Vec.save`), read without running anything in the file.
+"""Word vectors saved by gensim (`KeyedVectors.save`, `Word2Vec.save`), read without running
+anything in the file.
 
-gensim's files are pickles, and gensim's own `load` lets them call any function. The unpickler here hands every class
-and function that the file names an inert shell in its place, which keeps what it is given and does nothing; words and
-vectors are then taken out of the shells. An array that gensim stored beside the file (NAME.vectors.npy,
-NAME.wv.vectors.npy) is mapped with pickles forbidden.
+gensim's files are pickles, and gensim's own `load` lets them call any function. The unpickler here
+hands every class and function that the file names an inert shell in its place, which keeps what it
+is given and does nothing; words and vectors are then taken out of the shells. An array that gensim
+stored beside the file (NAME.vectors.npy, NAME.wv.vectors.npy) is mapped with pickles forbidden.
 """
 
 from collections.abc import Container, Iterator
@@ -12,14 +13,16 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from jaxcap import unpickling
 from jaxcap.errors import UserError
+from jaxcap.io import unpickling
 
 MAGIC = b"\x80"  # how a pickle of protocol 2 or later begins
 
 
 class _Shell:
-    """Stands for whatever the file names: called, built or filled, it only keeps its arguments and its state."""
+    """Stands for whatever the file names: called, built or filled, it only keeps its arguments and
+    its state.
+    """
 
     __slots__ = ("arguments", "state")
 
@@ -39,7 +42,9 @@ class _Shells(unpickling.Unpickler):
         return _Shell
 
 
-def rows(file: BinaryIO, path: Path, dim: int, wanted: Container[bytes]) -> Iterator[tuple[bytes, np.ndarray]]:
+def rows(
+    file: BinaryIO, path: Path, dim: int, wanted: Container[bytes]
+) -> Iterator[tuple[bytes, np.ndarray]]:
     """Yields each wanted word of a file saved by gensim 4 with its vector.
 
     Args:
@@ -61,30 +66,45 @@ def rows(file: BinaryIO, path: Path, dim: int, wanted: Container[bytes]) -> Iter
     except (EOFError, OSError, UserError):
         raise
     except Exception as error:  # a damaged pickle may raise anything
-        raise UserError(f"{path} is damaged, or not saved by gensim ({type(error).__name__}: {error})") from error
+        raise UserError(
+            f"{path} is damaged, or not saved by gensim ({type(error).__name__}: {error})"
+        ) from error
     if vectors.shape != (len(words), dim):
         found = " x ".join(map(str, vectors.shape))
-        raise UserError(f"{path} holds {found} numbers for {len(words)} words, embedding.dim is {dim}: they must agree")
+        raise UserError(
+            f"{path} holds {found} numbers for {len(words)} words, embedding.dim is {dim}: they "
+            "must agree"
+        )
     for word, vector in zip(words, vectors, strict=True):
         name = word.encode(errors="surrogatepass")
         if name in wanted:
-            with np.errstate(over="ignore"):  # the matrix is looked through for what became infinite
+            with np.errstate(
+                over="ignore"
+            ):  # the matrix is looked through for what became infinite
                 yield name, np.asarray(vector, np.float32)
 
 
 def _words_and_vectors(saved: Any, path: Path) -> tuple[list[str], np.ndarray]:
-    """Returns the V words and their vectors [V, E] of a KeyedVectors, or of the one in a Word2Vec model."""
+    """Returns the V words and their vectors [V, E] of a KeyedVectors, or of the one in a Word2Vec
+    model.
+    """
     attributes, beside = getattr(saved, "state", None), Path(f"{path}.vectors.npy")
     if isinstance(attributes, dict) and "wv" in attributes:
         attributes, beside = attributes["wv"].state, Path(f"{path}.wv.vectors.npy")
     if not isinstance(attributes, dict) or "index_to_key" not in attributes:
-        raise UserError(f"{path} is no word2vec model of gensim 4: write its vectors with save_word2vec_format")
+        raise UserError(
+            f"{path} is no word2vec model of gensim 4: write its vectors with save_word2vec_format"
+        )
     if "vectors" in attributes:
         return attributes["index_to_key"], _array(attributes["vectors"])
     if "vectors" not in attributes.get("__numpys", ()):
-        raise UserError(f"{path} stores no vectors by word (fastText?): write them with save_word2vec_format")
+        raise UserError(
+            f"{path} stores no vectors by word (fastText?): write them with save_word2vec_format"
+        )
     if not beside.exists():
-        raise UserError(f"{beside} is missing: gensim saved the vectors of {path.name} there; copy it along")
+        raise UserError(
+            f"{beside} is missing: gensim saved the vectors of {path.name} there; copy it along"
+        )
     # Neither a pickle nor an archive of arrays: numpy.load would open those as well.
     return attributes["index_to_key"], _numbers(np.lib.format.open_memmap(beside, mode="r"))
 

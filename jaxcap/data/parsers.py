@@ -1,0 +1,245 @@
+"""Reads the caption files that data sets were published in, dirt included.
+
+Every reader returns the captions by image name, in the file's order, as their authors wrote them.
+"""
+
+import contextlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, TextIO
+
+from jaxcap.errors import UserError
+
+Captions = dict[str, list[str]]
+
+_RESULTS_HEADER = ["image_name", "comment_number", "comment"]
+# Flickr30k's one malformed row: a separator is missing between the number 4 and its comment.
+_MALFORMED = re.compile(r"(?P<image>2199200615\.jpg)\|?\s*(?P<number>4)[\s|]\s*(?P<caption>.*\S)")
+_HALVES = re.compile(r"[\ud800-\udfff]")  # JSON may spell one out
+_TOKEN_ROW = re.compile(r"(?P<image>\S+)#\d+(?P<gap>[\t ])\s*(?P<caption>.*\S)")
+
+
+class KarpathyImage(NamedTuple):
+    """One image of a `dataset_NAME.json`: `split` is train, val or test (restval counts as
+    train).
+    """
+
+    filename: str
+    cocoid: int | None
+    split: str
+    captions: list[str]
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[TextIO]:
+    """Opens a text file, with or without a byte order mark, line ends kept as they are.
+
+    Raises:
+      UserError: the file cannot be read or is not UTF-8.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            yield file
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text ({error.reason}): save it as UTF-8") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yields the lines of a text file that are not blank, with their row numbers from 1, without
+    their ends.
+
+    Raises:
+      UserError: the file is not UTF-8, or a row holds a NUL byte.
+    """
+    with opened(path) as file:
+        for row, line in enumerate(file, start=1):
+            if "\0" in line:
+                raise bad_row(path, row, "a NUL byte in it (UTF-16 or binary?)")
+            if line.strip():
+                yield row, line.rstrip("\r\n")
+
+
+def sound(text: str) -> bool:
+    """Tells whether text can be written down: without NUL bytes and without halves of a character
+    (surrogates).
+    """
+    return "\0" not in text and not _HALVES.search(text)
+
+
+def bad_row(path: Path, row: int, why: str) -> UserError:
+    """Returns the one line for a row that cannot be read."""
+    return UserError(f"{path}, row {row}: {why}: correct or remove the row")
+
+
+def named_images(path: Path, separator: str) -> set[str]:
+    """Returns what stands before the first `separator` of each row: the names of the images with
+    captions.
+
+    Much faster than to read the captions, and enough to tell where the photos lie.
+    """
+    return {line.partition(separator)[0].strip() for _, line in numbered_lines(path)}
+
+
+def results_header(line: str) -> bool:
+    """Tells whether `line` is the first one of Flickr30k's results.csv, whose columns start with a
+    space.
+    """
+    return [column.strip() for column in line.split("|")] == _RESULTS_HEADER
+
+
+def flickr30k_results(path: Path) -> tuple[Captions, list[str]]:
+    """Reads Flickr30k's results.csv: `image_name| comment_number| comment`, quotes being part of
+    the comments.
+
+    Args:
+      path: the file.
+
+    Returns:
+      The captions, and a note on the one malformed row of the published file when it is met and
+      repaired.
+
+    Raises:
+      UserError: any other bad row, with its number.
+    """
+    captions: Captions = {}
+    notes = []
+    for row, line in numbered_lines(path):
+        if row == 1 and results_header(line):
+            continue
+        fields = [field.strip() for field in line.split("|", 2)]
+        if len(fields) != 3 and (repaired := _MALFORMED.fullmatch(line.strip())):
+            fields = [repaired["image"], repaired["number"], repaired["caption"]]
+            notes.append(
+                f"{path.name}: 1 malformed row repaired: {fields[0]}, comment {fields[1]} (row "
+                f"{row})"
+            )
+        if len(fields) != 3 or not fields[0] or not fields[1].isdecimal() or not fields[2]:
+            raise bad_row(
+                path, row, f"expected `image| number| comment`, found {line.strip()[:80]!r}"
+            )
+        captions.setdefault(fields[0], []).append(fields[2])
+    return captions, notes
+
+
+def flickr8k_token(path: Path) -> tuple[Captions, list[str]]:
+    """Reads Flickr8k.token.txt: `image#number`, a tab, the caption.
+
+    Args:
+      path: the file.
+
+    Returns:
+      The captions, and notes on the rows that have a space for the tab and on the rows of a photo
+      that was never published (its name ends in .jpg.1), which are left out.
+
+    Raises:
+      UserError: a row of another form, with its number.
+    """
+    captions: Captions = {}
+    ghosts: Captions = {}
+    spaced = 0
+    for row, line in numbered_lines(path):
+        found = _TOKEN_ROW.fullmatch(line)
+        if not found:
+            raise bad_row(
+                path, row, f"expected `image#number<tab>caption`, found {line.strip()[:80]!r}"
+            )
+        spaced += found["gap"] == " "
+        into = ghosts if re.search(r"\.\w+\.\d+$", found["image"]) else captions
+        into.setdefault(found["image"], []).append(found["caption"])
+    notes = [f"{path.name}: {spaced:,} rows have a space for the tab"] if spaced else []
+    for image, rows in ghosts.items():
+        notes.append(
+            f"{path.name}: {len(rows)} captions of {image} left out: there is no such photo"
+        )
+    return captions, notes
+
+
+def kaggle_captions(path: Path) -> tuple[Captions, list[str]]:
+    """Reads Kaggle's captions.txt of Flickr8k: `image,caption`, the caption in quotes where it
+    holds a comma.
+
+    Each line is a row: a quotation mark that is never closed cannot swallow the rows after it.
+
+    Raises:
+      UserError: a row without a comma, a name or a caption, with its number.
+    """
+    captions: Captions = {}
+    for row, line in numbered_lines(path):
+        image, _, caption = (field.strip() for field in line.partition(","))
+        if row == 1 and [image, caption] == ["image", "caption"]:
+            continue
+        caption = _unquoted(caption)
+        if not image or not caption:
+            raise bad_row(path, row, f"expected `image,caption`, found {line.strip()[:80]!r}")
+        captions.setdefault(image, []).append(caption)
+    return captions, []
+
+
+def coco_annotations(path: Path) -> Captions:
+    """Reads COCO's captions_*.json; images without captions do not appear.
+
+    Raises:
+      UserError: the file is cut off, or is not a COCO captions file.
+    """
+    content = _json(path)
+    try:
+        names = {image["id"]: image["file_name"] for image in content["images"]}
+        captions: Captions = {name: [] for name in names.values()}
+        for annotation in content["annotations"]:
+            captions[names[annotation["image_id"]]].append(_text(annotation["caption"]))
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise UserError(
+            f"{path}: not a file of COCO captions ({error!r}): get captions_*.json again"
+        ) from error
+    return {name: of_image for name, of_image in captions.items() if of_image}
+
+
+def read_karpathy(path: Path) -> list[KarpathyImage]:
+    """Reads a dataset_NAME.json of Karpathy and Li 2015 (arXiv:1412.2306).
+
+    Raises:
+      UserError: the file is cut off, or is not one of theirs.
+    """
+    content = _json(path)
+    try:
+        return [
+            KarpathyImage(
+                filename=image["filename"],
+                cocoid=image.get("cocoid"),
+                split="train" if image["split"] == "restval" else image["split"],
+                captions=[_text(sentence["raw"]) for sentence in image["sentences"]],
+            )
+            for image in content["images"]
+        ]
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise UserError(
+            f"{path}: not a file of Karpathy's splits ({error!r}): get it again"
+        ) from error
+
+
+def _text(caption: str) -> str:
+    if not sound(caption):
+        raise ValueError("half a character or a NUL byte in a caption")
+    return caption.strip()
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not JSON, perhaps cut off ({error}): get it again") from error
+
+
+def _unquoted(field: str) -> str:
+    """Undoes a csv writer's quoting of one field; quotation marks that are not such quoting
+    stay.
+    """
+    if len(field) > 1 and field[0] == field[-1] == '"' and '"' not in field[1:-1].replace('""', ""):
+        return field[1:-1].replace('""', '"').strip()
+    return field

@@ -1,0 +1,175 @@
+"""Search along a single hypothesis: greedy, and sampling."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxcap.decoding.rules import Hypotheses, Rules, Step
+from jaxcap.errors import UserError
+from jaxcap.text import END, PAD, START
+
+
+class _Walk(NamedTuple):
+    """The loop's state: what the decoder keeps, and the sentences so far."""
+
+    position: jax.Array  # []
+    carry: Any
+    done: jax.Array  # [B]
+    tokens: jax.Array  # [B, T]
+    word_log_probs: jax.Array  # [B, T]
+    attention: jax.Array  # [B, T, L]
+
+
+def greedy(step: Step, carry: Any, memory: Any, rules: Rules) -> Hypotheses:
+    """Takes the most probable word at every step.
+
+    Args:
+      step: the decoder, one word at a time.
+      carry: its first state, a pytree of [B, 1, ...].
+      memory: what it knows of the images, a pytree of [B, ...].
+      rules: which sentences may be returned.
+
+    Returns:
+      One sentence an image.
+    """
+    return _walk(
+        step, carry, memory, rules, lambda log_probs, position: jnp.argmax(log_probs, axis=-1)
+    )
+
+
+def sample(
+    step: Step,
+    carry: Any,
+    memory: Any,
+    keys: jax.Array,
+    rules: Rules,
+    *,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+) -> Hypotheses:
+    """Draws every word from the decoder's distribution over the allowed words.
+
+    An image's sentence depends on its own key alone, not on its place in the batch or on the
+    batch's size.
+
+    Args:
+      step: the decoder, one word at a time.
+      carry: its first state, a pytree of [B, 1, ...].
+      memory: what it knows of the images, a pytree of [B, ...].
+      keys: one random key an image, [B].
+      rules: which sentences may be returned.
+      temperature: the log-probabilities are divided by it, before the two cuts below.
+      top_k: draw among the top_k most probable words; 0 for all of them.
+      top_p: draw among the fewest most probable words that hold this much of the probability left
+        by top_k (nucleus sampling, Holtzman et al. 2020); 1 for all of them.
+
+    Returns:
+      One sentence an image.
+
+    Raises:
+      UserError: a temperature, top_k or top_p outside its range.
+    """
+    if not 0 < temperature < math.inf:
+        raise UserError(
+            f"temperature is {temperature}: it must be above 0 and finite (greedy search is its "
+            "limit at 0)"
+        )
+    if top_k < 0 or not 0 < top_p <= 1:
+        raise UserError(
+            f"top_k is {top_k} and top_p {top_p}: top_k must be 0 or more, top_p above 0 and at "
+            "most 1"
+        )
+
+    def draw(log_probs: jax.Array, position: jax.Array) -> jax.Array:
+        logits = truncate(log_probs / temperature, top_k, top_p)
+        return jax.vmap(
+            lambda key, x: jax.random.categorical(jax.random.fold_in(key, position), x)
+        )(keys, logits)
+
+    return _walk(step, carry, memory, rules, draw)
+
+
+def truncate(logits: jax.Array, top_k: int = 0, top_p: float = 1.0) -> jax.Array:
+    """Sets all but the most probable words to -inf; words that tie with the last one kept are kept
+    too.
+
+    Args:
+      logits: [..., V].
+      top_k: words kept; 0 for all.
+      top_p: of what top_k kept, the fewest words that hold this probability; 1 for all.
+
+    Returns:
+      The logits [..., V] of the words kept, -inf elsewhere.
+    """
+    if top_k and top_k < logits.shape[-1]:
+        logits = jnp.where(logits >= jax.lax.top_k(logits, top_k)[0][..., -1:], logits, -jnp.inf)
+    if top_p < 1:
+        falling = jnp.sort(logits, axis=-1, descending=True)
+        probs = jax.nn.softmax(falling, axis=-1)
+        before = jnp.cumsum(probs, axis=-1) - probs  # the probability of the words ahead of each
+        last = jnp.sum(before < top_p, axis=-1, keepdims=True) - 1
+        logits = jnp.where(logits >= jnp.take_along_axis(falling, last, axis=-1), logits, -jnp.inf)
+    return logits
+
+
+def _walk(
+    step: Step,
+    carry: Any,
+    memory: Any,
+    rules: Rules,
+    choose: Callable[[jax.Array, jax.Array], jax.Array],
+) -> Hypotheses:
+    """Writes a sentence word by word; `choose` picks [B] words by log-probabilities [B, V] and the
+    position.
+    """
+    size = jax.tree.leaves(carry)[0].shape[0]
+    first = jnp.full((size, 1), START, jnp.int32)
+    _, logits, attention = jax.eval_shape(step, carry, memory, first)
+
+    def advance(walk: _Walk) -> _Walk:
+        previous = walk.tokens[:, jnp.maximum(walk.position - 1, 0)][:, None]  # [B, 1]
+        carry, logits, attention = step(
+            walk.carry, memory, jnp.where(walk.position > 0, previous, START)
+        )
+        log_probs = jax.nn.log_softmax(logits[:, 0].astype(jnp.float32))  # [B, V]
+        positions = jnp.broadcast_to(walk.position, (size,))
+        allowed = rules.allowed(walk.tokens[:, None], positions, log_probs.shape[-1])[:, 0]
+        word = choose(jnp.where(allowed, log_probs, -jnp.inf), walk.position)
+        log_prob = jnp.take_along_axis(log_probs, word[:, None], axis=-1)[:, 0]
+        return _Walk(
+            walk.position + 1,
+            carry,
+            walk.done | (word == END),
+            walk.tokens.at[:, walk.position].set(jnp.where(walk.done, PAD, word)),
+            walk.word_log_probs.at[:, walk.position].set(jnp.where(walk.done, 0.0, log_prob)),
+            walk.attention.at[:, walk.position].set(
+                jnp.where(walk.done[:, None], 0.0, attention[:, 0])
+            ),
+        )
+
+    walk = jax.lax.while_loop(
+        lambda walk: (walk.position < rules.positions) & ~walk.done.all(),
+        advance,
+        _Walk(
+            jnp.zeros((), jnp.int32),
+            carry,
+            jnp.zeros(size, bool),
+            jnp.full((size, rules.positions), PAD, jnp.int32),
+            jnp.zeros((size, rules.positions)),
+            jnp.zeros((size, rules.positions, attention.shape[-1]), attention.dtype),
+        ),
+    )
+    length = jnp.sum(walk.tokens != PAD, axis=-1, dtype=jnp.int32)
+    log_prob = walk.word_log_probs.sum(-1)
+    return Hypotheses(
+        walk.tokens,
+        length,
+        rules.score(log_prob, length),
+        log_prob,
+        walk.word_log_probs,
+        walk.attention,
+    )

@@ -1,0 +1,103 @@
+"""Many loops of unequal length, a few of them side by side, and one function a few images at a
+time.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+
+class _Lanes(NamedTuple):
+    """The state of S lanes that work off B searches."""
+
+    searches: Any  # [B, ...] each leaf: waiting, or done and put back
+    images: jax.Array  # [S], whose search runs in each lane; B marks an empty lane
+    running: Any  # [S, ...]
+    memory: Any  # [S, ...]
+    following: jax.Array  # [], the first image that still waits; B when none does
+
+
+def run_in_lanes(advance: Callable[[Any, Any], Any], searches: Any, memory: Any, lanes: int) -> Any:
+    """Advances all searches until they are done, `lanes` of them at a time.
+
+    A lane whose search is done puts it back and takes up the next, so that a batch costs the sum of
+    its sentences' lengths instead of its size times the longest.
+
+    Args:
+      advance: from S searches and their memory to the searches one step later.
+      searches: a pytree of [B, ...] whose leaf `done` is bool [B].
+      memory: what `advance` reads, a pytree of [B, ...].
+      lanes: S, below B.
+
+    Returns:
+      The searches, all done.
+    """
+    size = searches.done.shape[0]
+
+    def ready(state: _Lanes) -> jax.Array:
+        return state.running.done & (state.images < size)  # [S]
+
+    def swap(state: _Lanes) -> _Lanes:
+        lane, image = jnp.argmax(ready(state)), jnp.minimum(state.following, size - 1)
+        searches = _put(state.searches, state.images[lane], _take(state.running, lane))
+        return _Lanes(
+            searches,
+            state.images.at[lane].set(state.following),
+            _put(state.running, lane, _take(searches, image)),
+            _put(state.memory, lane, _take(memory, image)),
+            jnp.minimum(state.following + 1, size),
+        )
+
+    def turn(state: _Lanes) -> _Lanes:
+        state = state._replace(running=advance(state.running, state.memory))
+        # One image after the other: writing a single lane in place leaves the memory of the others
+        # untouched.
+        return jax.lax.while_loop(lambda state: ready(state).any(), swap, state)
+
+    first = jax.tree.map(lambda x: x[:lanes], (searches, memory))
+    state = _Lanes(searches, jnp.arange(lanes), *first, jnp.asarray(lanes))
+    return jax.lax.while_loop(lambda state: (state.images < size).any(), turn, state).searches
+
+
+def map_groups(function: Callable[..., Any], arguments: tuple, size: int | None) -> Any:
+    """Calls a function of batches for one group of images after another.
+
+    Args:
+      function: from pytrees of [B, ...] to a pytree of [B, ...], every image by itself.
+      arguments: what it is called with, of B images.
+      size: images a group; where it does not divide B, the last group begins earlier. None or B and
+        above: all in one.
+
+    Returns:
+      What `function` returns for all of them.
+    """
+    images = jax.tree.leaves(arguments)[0].shape[0]
+    if size is None or size >= images:
+        return function(*arguments)
+
+    def group(start: jax.Array) -> tuple:
+        return jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, start, size), arguments)
+
+    def turn(number: jax.Array, done: Any) -> Any:
+        start = jnp.minimum(number * size, images - size)
+        put = functools.partial(jax.lax.dynamic_update_slice_in_dim, start_index=start, axis=0)
+        return jax.tree.map(put, done, function(*group(start)))
+
+    shapes = jax.eval_shape(lambda: function(*group(0)))
+    empty = jax.tree.map(lambda x: jnp.zeros((images, *x.shape[1:]), x.dtype), shapes)
+    return jax.lax.fori_loop(0, -(-images // size), turn, empty)
+
+
+def _take(tree: Any, index: jax.Array) -> Any:
+    """Takes one search out of a pytree of [B, ...]."""
+    return jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, index, keepdims=False), tree)
+
+
+def _put(tree: Any, index: jax.Array, item: Any) -> Any:
+    """Puts one search into a pytree of [B, ...]."""
+    return jax.tree.map(
+        lambda x, y: jax.lax.dynamic_update_index_in_dim(x, y, index, 0), tree, item
+    )

@@ -1,0 +1,1 @@
+"""Files, downloads, locks and what is printed."""

@@ -1,0 +1,106 @@
+"""Files on this machine: where jaxcap keeps what it makes, and writing so that nothing is ever half
+there.
+"""
+
+import contextlib
+import io
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from jaxcap.errors import UserError, is_out_of_space, out_of_space
+
+UNFINISHED = ".unfinished"  # what a file is named until all of it is there
+
+
+def cache_root() -> Path:
+    """Returns the folder of prepared data, features and weights: $JAXCAP_CACHE, or
+    ~/.cache/jaxcap.
+    """
+    return Path(os.environ.get("JAXCAP_CACHE") or Path.home() / ".cache" / "jaxcap").expanduser()
+
+
+@contextlib.contextmanager
+def space_checked(path: os.PathLike | str) -> Iterator[None]:
+    """Turns a full disk met inside the block into a `UserError` that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        if is_out_of_space(error):
+            raise out_of_space(error, path) from error
+        raise
+
+
+def check_writable(folder: os.PathLike | str, advice: str) -> None:
+    """Makes sure, before long work, that files can be written into `folder`, there or not yet.
+
+    Args:
+      folder: where files will go; nothing is left there, and it is not made.
+      advice: what to do where it cannot be written.
+
+    Raises:
+      UserError: it cannot be written.
+    """
+    place = Path(folder)
+    while not os.path.lexists(place):
+        place = place.parent
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except NotADirectoryError as error:
+        raise UserError(f"cannot write to {folder}, for {place} is a file: {advice}") from error
+    except OSError as error:
+        raise UserError(f"cannot write to {folder} ({error.strerror}): {advice}") from error
+
+
+def write_atomically(path: os.PathLike | str, content: str | bytes) -> None:
+    """Writes `content` beside `path` and renames it into place, so that a reader sees all of it or
+    nothing.
+
+    Raises:
+      UserError: the disk is full, or the place cannot be written; nothing is left behind.
+    """
+    path = Path(path)
+    data = content.encode() if isinstance(content, str) else content
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A whole name before the random letters could be longer than a name may be.
+        handle, temporary = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.name[:40]}.", suffix=UNFINISHED
+        )
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+            os.chmod(temporary, 0o666 & ~_umask())
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+            raise
+    except OSError as error:
+        if is_out_of_space(error):
+            raise out_of_space(error, path) from error
+        reason = f"{path} cannot be written ({error.strerror})"
+        raise UserError(f"{reason}: mend that, or choose another place for it") from error
+
+
+def write_picture(path: os.PathLike | str, picture: Any) -> None:
+    """Writes a PIL image as PNG, as `write_atomically` does."""
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    write_atomically(path, file.getvalue())
+
+
+def remove_unfinished(folder: os.PathLike | str) -> None:
+    """Removes the files of a folder whose writing a kill has cut off."""
+    for path in Path(folder).glob(f".*{UNFINISHED}"):
+        path.unlink()
+
+
+def _umask() -> int:
+    """Returns the process's umask, which mkstemp ignores."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,43 @@
+"""Text and JSON that every reader takes: names in UTF-8 and on one line, no NaN."""
+
+import json
+import math
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def name(path: os.PathLike | str) -> str:
+    """Returns a path as UTF-8 holds it: bytes that are none stand as \\xHH."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def line(path: os.PathLike | str) -> str:
+    """Returns `name(path)` as it is printed: on one line, a line break in it as \\n."""
+    return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], name(path))
+
+
+def values(value: Any) -> Any:
+    """Returns nested dicts, lists and numbers as JSON has them: Python's scalars, None for NaN and
+    infinity.
+    """
+    if isinstance(value, Mapping):
+        return {key: values(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [values(item) for item in value]
+    value = value.item() if hasattr(value, "item") else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def to_json(value: Any, *, indent: int | None = None, ascii_only: bool = False) -> str:
+    """Writes nested dicts, lists, strings and numbers as strict JSON (see `values`).
+
+    Args:
+      value: what to write.
+      indent: spaces a level; None for one line.
+      ascii_only: escape all other letters, so that a terminal of any encoding can hold it.
+    """
+    return json.dumps(values(value), indent=indent, ensure_ascii=ascii_only, allow_nan=False)

@@ -1,0 +1,1 @@
+"""Training: the step, its objectives, the loop and what it writes."""

@@ -1,0 +1,205 @@
+"""Where a run's numbers go: the console, JSON lines, TensorBoard. A writer is called with a step
+and its numbers.
+
+The numbers are a record such as {"epoch": 1.25, "split": "train", "loss": 2.81}: numbers, and a
+string for the split.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Self, TextIO
+
+from jaxcap.errors import UserError
+from jaxcap.io import plain
+from jaxcap.io.files import space_checked, write_atomically
+from jaxcap.io.progress import Progress, named
+
+FLUSH = 10.0  # seconds until TensorBoard sees what was written
+
+Numbers = Mapping[str, Any]
+Writer = Callable[[int, Numbers], None]
+
+
+def all_of(*writers: Writer) -> Writer:
+    """Returns the writer that hands every record to each of `writers`, in this order."""
+
+    def write(step: int, numbers: Numbers) -> None:
+        for writer in writers:
+            writer(step, numbers)
+
+    return write
+
+
+class JsonLines:
+    """Appends each record to a file as one line of JSON, on disk before the call returns."""
+
+    def __init__(self, path: os.PathLike | str):
+        self.path = Path(path)
+
+    def __call__(self, step: int, numbers: Numbers) -> None:
+        record = {"step": int(step)} | plain.values(numbers)
+        with space_checked(self.path), self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record, allow_nan=False) + "\n")
+
+
+def read_lines(path: os.PathLike | str) -> list[dict[str, Any]]:
+    """Reads the records back; a file that is not there has none, and a last line cut off by a kill
+    is left out.
+
+    Raises:
+      UserError: a line before the last is not a record; its number is said.
+    """
+    path = Path(path)
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else []
+    while lines and not lines[-1]:
+        lines.pop()
+    records = []
+    for number, line in enumerate(lines, 1):
+        record = _record(line)
+        if record is not None:
+            records.append(record)
+        elif number < len(lines):
+            raise UserError(
+                f"{path}, line {number} is not a record of metrics: delete the line, or start a "
+                "new workdir"
+            )
+    return records
+
+
+def truncate_after(path: os.PathLike | str, step: int) -> int:
+    """Drops the records of later steps than `step`, so that a resumed run's file equals that of a
+    run never cut off.
+
+    Returns:
+      How many records were dropped.
+    """
+    records = read_lines(path)
+    kept = [record for record in records if record["step"] <= step]
+    if Path(path).exists():
+        write_atomically(
+            path, "".join(json.dumps(record, allow_nan=False) + "\n" for record in kept)
+        )
+    return len(records) - len(kept)
+
+
+class TensorBoard:
+    """Writes TensorBoard's event files through tensorboardX; "loss" of split "val" becomes the
+    scalar loss/val.
+    """
+
+    def __init__(self, folder: os.PathLike | str, first_step: int = 0):
+        """Opens the folder.
+
+        Args:
+          folder: where the event files go.
+          first_step: after which step this process starts: what an earlier one wrote for later
+            steps is hidden.
+        """
+        # Here, because importing it takes a moment that most commands can save. Its SummaryWriter
+        # writes in a thread, which ends at a full disk, and then the run waits for it for ever.
+        from tensorboardX import event_file_writer, summary
+        from tensorboardX.proto import event_pb2
+
+        self._folder, self._summary, self._event = Path(folder), summary, event_pb2.Event
+        start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+        with space_checked(folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._file = event_file_writer.EventsWriter(str(self._folder / "events"))
+        self._flushed = time.monotonic()
+        self._write(first_step + 1, session_log=start)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+    def __call__(self, step: int, numbers: Numbers) -> None:
+        split = f"/{numbers['split']}" if "split" in numbers else ""
+        for name, value in numbers.items():
+            if not isinstance(value, str):
+                self._write(step, summary=self._summary.scalar(f"{name}{split}", float(value)))
+
+    def text(self, step: int, name: str, text: str) -> None:
+        """Writes a text (Markdown)."""
+        self._write(step, summary=self._summary.text(name, text))
+
+    def image(self, step: int, name: str, picture: Any) -> None:
+        """Writes a picture: a PIL image in RGB or an array of uint8. [height, width, 3]"""
+        import numpy as np
+
+        self._write(step, summary=self._summary.image(name, np.asarray(picture), dataformats="HWC"))
+
+    def close(self) -> None:
+        """Puts everything on disk and closes the file."""
+        with space_checked(self._folder):
+            self._file.close()
+
+    def _write(self, step: int, **content: Any) -> None:
+        with space_checked(self._folder):
+            self._file.write_event(self._event(step=int(step), wall_time=time.time(), **content))
+            if time.monotonic() - self._flushed > FLUSH:
+                self._file.flush()
+                self._flushed = time.monotonic()
+
+
+class Console:
+    """Shows a training run: a bar or a line every few seconds for its steps, a line of its own for
+    other splits.
+    """
+
+    def __init__(
+        self,
+        steps: int,
+        images_per_step: int,
+        vocabulary: int,
+        first_step: int = 0,
+        stream: TextIO | None = None,
+    ):
+        """Prepares; use it in a `with` block.
+
+        Args:
+          steps: at which step the run ends.
+          images_per_step: how many images a step sees.
+          vocabulary: words that the loss is over; losses over other vocabularies cannot be
+            compared.
+          first_step: after which step this process starts.
+          stream: where to print; standard error by default.
+        """
+        self._images, self._step, self._vocabulary = images_per_step, first_step, vocabulary
+        done, total = first_step * images_per_step, steps * images_per_step
+        self._progress = Progress(total, "train", unit="images", stream=stream, done=done)
+
+    def __enter__(self) -> Self:
+        self._progress.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._progress.__exit__(*error)
+
+    def __call__(self, step: int, numbers: Numbers) -> None:
+        shown = {name: value for name, value in numbers.items() if name not in ("split", "loss")}
+        if "loss" in numbers:  # first, so that a narrow bar does not cut it off
+            shown = {"loss": f"{numbers['loss']:.3f} nats/word, V={self._vocabulary:,}"} | shown
+        split = numbers.get("split", "train")
+        if split == "train":
+            self._progress.update((step - self._step) * self._images, **shown)
+            self._step = step
+        else:
+            self.say(f"{split}: {', '.join(named(shown))}")
+
+    def say(self, line: str) -> None:
+        """Prints a line of its own without tearing the bar."""
+        self._progress.say(line)
+
+
+def _record(line: str) -> dict[str, Any] | None:
+    """Returns the record of a line, or None when it holds none."""
+    try:
+        record = json.loads(line)
+    except json.JSONDecodeError:
+        return None
+    return record if isinstance(record, dict) and isinstance(record.get("step"), int) else None

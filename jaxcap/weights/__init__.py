@@ -1,1 +1,0 @@
-"""Weights from outside: files in PyTorch's and Keras's formats, and the names that their networks give their parts."""

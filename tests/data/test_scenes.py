@@ -1,0 +1,292 @@
+"""The drawn scenes and what is measured on them."""
+
+import io
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxcap.data import scenes
+from jaxcap.errors import UserError
+from jaxcap.scores.grounding import (
+    COLOURS,
+    SHAPES,
+    attention_gain,
+    cells_covered,
+    correct,
+    named_objects,
+)
+
+
+@pytest.fixture(scope="module")
+def splits():
+    return scenes.read(400, 64, seed=3)[0]
+
+
+@pytest.fixture(scope="module")
+def examples(splits):
+    return [example for split in splits.values() for example in split]
+
+
+def words(caption):
+    return caption.replace(",", " ").split()
+
+
+def test_a_picture_is_a_function_of_seed_and_index_alone(splits):
+    assert scenes.scene(17, 64, 3) in splits["train"]
+    assert scenes.scene(18, 64, 3) == scenes.read(20, 64, 3)[0]["val"][1]
+    assert scenes.scene(17, 64, 4).photo != scenes.scene(17, 64, 3).photo
+
+
+def test_the_size_in_pixels_changes_neither_captions_nor_boxes():
+    small, large = scenes.scene(5, 48, 0), scenes.scene(5, 200, 0)
+    assert replace(small, photo=b"") == replace(large, photo=b"")
+    assert Image.open(io.BytesIO(large.photo)).size == (200, 200)
+
+
+def test_of_ten_pictures_eight_one_and_one_go_to_the_splits(splits, examples):
+    assert {name: len(split) for name, split in splits.items()} == {
+        "train": 320,
+        "val": 40,
+        "test": 40,
+    }
+    assert len({example.id for example in examples}) == 400
+
+
+def test_no_combination_of_things_stands_in_two_splits():
+    seen = {"train": set(), "val": set(), "test": set()}
+    for seed in (0, 1):
+        for name, split in scenes.read(300, 32, seed)[0].items():
+            seen[name] |= {
+                frozenset((o["size"], o["colour"], o["shape"]) for o in e.objects) for e in split
+            }
+    assert (
+        not seen["train"] & seen["val"]
+        and not seen["train"] & seen["test"]
+        and not seen["val"] & seen["test"]
+    )
+
+
+def test_every_split_has_scenes_of_one_two_and_three_things_that_differ_in_all(splits):
+    for split in splits.values():
+        assert {len(example.objects) for example in split} == {1, 2, 3}
+        for example in split:
+            for name in ("shape", "colour", "size", "box"):
+                assert len({thing[name] for thing in example.objects}) == len(example.objects)
+
+
+def test_every_shape_colour_and_size_is_drawn(examples):
+    drawn = {
+        (name, o[name]) for e in examples for o in e.objects for name in ("shape", "colour", "size")
+    }
+    assert {value for name, value in drawn if name == "shape"} == set(SHAPES)
+    assert {value for name, value in drawn if name == "colour"} == set(COLOURS)
+    assert {value for name, value in drawn if name == "size"} == {"small", "medium", "large"}
+
+
+def test_a_large_thing_has_a_larger_box_than_a_small_one(examples):
+    for example in examples:
+        sides = {
+            o["size"]: max(o["box"][2] - o["box"][0], o["box"][3] - o["box"][1])
+            for o in example.objects
+        }
+        ordered = [sides[size] for size in ("small", "medium", "large") if size in sides]
+        assert all(b > 1.2 * a for a, b in zip(ordered, ordered[1:], strict=False))
+
+
+def test_boxes_lie_inside_the_picture_and_apart(examples):
+    for example in examples:
+        boxes = [thing["box"] for thing in example.objects]
+        for i, (y0, x0, y1, x1) in enumerate(boxes):
+            assert 0 < y0 < y1 < 1 and 0 < x0 < x1 < 1
+            for v0, u0, v1, u1 in boxes[:i]:
+                assert y0 > v1 or v0 > y1 or x0 > u1 or u0 > x1
+
+
+def test_the_box_is_where_the_paint_is(examples):
+    size, alone = (
+        160,
+        [index for index in range(150) if len(scenes.scene(index, 32, 3).objects) == 1],
+    )
+    for index in alone:
+        example = scenes.scene(index, size, 3)
+        (thing,) = example.objects
+        pixels = np.asarray(Image.open(io.BytesIO(example.photo))).astype(int)
+        ys, xs = np.nonzero(
+            np.linalg.norm(pixels - np.array(scenes._PAINT[thing["colour"]]), axis=-1) < 60
+        )
+        found = [ys.min(), xs.min(), ys.max() + 1, xs.max() + 1]
+        # The thin tips of a star fade into the ground over two or three pixels.
+        np.testing.assert_allclose(found, np.array(thing["box"]) * size, atol=3)
+
+
+def test_five_different_captions_of_at_most_18_plain_words(examples):
+    for example in examples:
+        assert len(set(example.captions)) == 5
+        for caption in example.captions:
+            assert re.fullmatch(r"[a-z]+(,? [a-z]+)*", caption)
+            assert len(caption.replace(",", " ,").split()) <= 18
+
+
+def test_every_caption_names_every_object_and_nothing_else(examples):
+    for example in examples:
+        present = sorted((thing["shape"], thing["colour"]) for thing in example.objects)
+        for caption in example.captions:
+            assert sorted(pair[1:] for pair in named_objects(words(caption))) == present
+            assert correct(words(caption), example.objects) == (len(present), len(present))
+
+
+SHAPE = rf"an? [a-z ]*?({'|'.join(SHAPES)})"
+RELATION = "(?:is )?(?:to the )?(left|right|above|below)(?: of)?"
+
+
+def stated(caption):
+    """Yields (shape, relation, shape) for what a caption says of places."""
+    for one, relation, other in re.findall(f"{SHAPE} {RELATION} {SHAPE}", caption):
+        yield one, relation, other
+    for one, _, _, relation, other in re.findall(
+        f"{SHAPE} {RELATION} {SHAPE} and {RELATION} {SHAPE}", caption
+    ):
+        yield one, relation, other
+    for other, one, relation in re.findall(f"{SHAPE} with {SHAPE} {RELATION} it", caption):
+        yield one, relation, other
+
+
+def test_what_captions_say_of_one_thing_beside_another_is_true(examples):
+    kinds = set()
+    for example in examples:
+        centre = {
+            o["shape"]: [(o["box"][a] + o["box"][a + 2]) / 2 for a in (0, 1)]
+            for o in example.objects
+        }
+        for caption in example.captions:
+            for one, relation, other in stated(caption):
+                axis = int(relation in ("left", "right"))
+                assert (centre[one][axis] < centre[other][axis]) == (
+                    relation in ("left", "above")
+                ), caption
+                kinds.add((relation, " it" in caption, " and " in caption))
+    assert len(kinds) >= 12
+
+
+def test_what_captions_say_of_a_place_is_true(examples):
+    thirds = {
+        "upper": (0, 0),
+        "top": (0, 0),
+        "lower": (0, 2),
+        "bottom": (0, 2),
+        "left": (1, 0),
+        "right": (1, 2),
+    }
+    checked = 0
+    for example in (e for e in examples if len(e.objects) == 1):
+        box = example.objects[0]["box"]
+        for word, (axis, third) in thirds.items():
+            for caption in example.captions:
+                if word in words(caption):
+                    assert int((box[axis] + box[axis + 2]) / 2 * 3) == third, caption
+                    checked += 1
+    assert checked > 50
+
+
+def test_sentences_and_the_order_of_things_vary(examples):
+    openings = {tuple(words(caption)[:2]) for example in examples for caption in example.captions}
+    assert len(openings) >= 15
+    several = [e for e in examples if len(e.objects) > 1]
+    first_named = [len({named_objects(words(c))[0][1] for c in e.captions}) for e in several]
+    assert sum(count == 2 for count in first_named) > len(several) / 2
+
+
+def test_how_a_sentence_begins_decides_which_thing_it_names_first(examples):
+    largest_first, openings = {}, ("a picture of", "we see", "there is", "the", "a")
+    for example in examples:
+        sizes = {
+            thing["shape"]: ("small", "medium", "large").index(thing["size"])
+            for thing in example.objects
+        }
+        for caption in example.captions if len(sizes) > 1 else ():
+            order = [sizes[shape] for _, shape, _ in named_objects(words(caption))]
+            assert order in (sorted(order), sorted(order, reverse=True)), caption
+            opening = next(start for start in openings if caption.startswith(start))
+            assert largest_first.setdefault(opening, order[0] > order[-1]) == (order[0] > order[-1])
+    assert set(largest_first.values()) == {True, False}
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "key"), [(9, 112, "data.scenes"), (100, 16, "data.scene_size")]
+)
+def test_a_set_too_small_is_refused_by_its_key(count, size, key):
+    with pytest.raises(UserError, match=key):
+        scenes.read(count, size, 0)
+
+
+def test_objects_are_read_from_both_kinds_of_grammar_and_from_broken_captions():
+    assert named_objects(
+        ["the", "small", "star", "is", "red", "and", "a", "big", "blue", "square"]
+    ) == [
+        (2, "star", "red"),
+        (9, "square", "blue"),
+    ]
+    assert named_objects(["a", "star", "and", "a", "circle", "is"]) == [
+        (1, "star", ""),
+        (4, "circle", ""),
+    ]
+    assert named_objects([]) == []
+
+
+THINGS = (
+    {"shape": "star", "colour": "red", "size": "small", "box": (0.1, 0.2, 0.3, 0.5)},
+    {"shape": "square", "colour": "blue", "size": "large", "box": (0.5, 0.5, 0.9, 0.8)},
+)
+
+
+@pytest.mark.parametrize(
+    ("caption", "right"),
+    [
+        ("a red star and a blue square", 2),
+        ("a red square and a blue star", 0),
+        ("a red star and a red star", 1),
+        ("a red star and a green circle", 1),
+        ("a star and a square", 0),
+    ],
+)
+def test_an_object_is_right_once_by_shape_and_colour_together(caption, right):
+    assert correct(caption.split(), THINGS) == (right, 2)
+
+
+def test_even_attention_gains_exactly_one():
+    gains = attention_gain(
+        np.full((7, 49), 1 / 49), ["a", "red", "star", "and", "a", "blue", "square"], THINGS
+    )
+    np.testing.assert_allclose(gains, [1, 1])
+
+
+def test_attention_all_inside_the_box_gains_one_over_its_share():
+    box = (2 / 7, 1 / 7, 4 / 7, 2 / 7)
+    attention = np.zeros((3, 49))
+    attention[2, [2 * 7 + 1, 3 * 7 + 1]] = 0.5
+    gains = attention_gain(attention, ["a", "red", "star"], [THINGS[0] | {"box": box}])
+    np.testing.assert_allclose(gains, [49 / 2])
+
+
+def test_words_for_things_that_are_not_there_are_not_measured_and_a_wrong_colour_is():
+    attention = np.full((6, 49), 1 / 49)
+    assert len(attention_gain(attention, ["a", "red", "circle", "a", "green", "star"], THINGS)) == 1
+
+
+def test_of_two_things_of_one_shape_the_colour_chooses():
+    twins = [THINGS[0], THINGS[0] | {"colour": "blue", "box": (0.5, 0.5, 1.0, 1.0)}]
+    attention = np.zeros((2, 4))
+    attention[:, 3] = 1
+    assert attention_gain(attention, ["blue", "star"], twins, grid=(2, 2)) == [4]
+    assert attention_gain(attention, ["red", "star"], twins, grid=(2, 2)) == [0]
+
+
+def test_cells_are_covered_as_a_fine_raster_counts_it():
+    box, grid, fine = (0.13, 0.22, 0.58, 0.97), (5, 8), 400
+    y, x = (np.arange(5 * fine) + 0.5) / (5 * fine), (np.arange(8 * fine) + 0.5) / (8 * fine)
+    inside = np.outer((y > box[0]) & (y < box[2]), (x > box[1]) & (x < box[3]))
+    counted = inside.reshape(5, fine, 8, fine).mean((1, 3))
+    np.testing.assert_allclose(cells_covered(box, grid), counted, atol=0.01)

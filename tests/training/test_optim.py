@@ -1,0 +1,132 @@
+"""Schedules and the optimizer, against PyTorch's arithmetic where there is one, and the freeze
+mask.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxcap.errors import UserError
+from jaxcap.training import optim
+
+TRAIN = {
+    "learning_rate": 0.01,
+    "schedule": "constant",
+    "decay_factor": 0.5,
+    "decay_epochs": 2,
+    "warmup_steps": 0,
+    "weight_decay": 0.0,
+    "decoupled": False,
+    "clip_norm": 0.0,
+    "epochs": 10,
+}
+PARAMS = {
+    "encoder": {"conv": {"kernel": jnp.full((3, 2), 0.5)}},
+    "decoder": {
+        "words": {"embedding": jnp.linspace(-1, 1, 8).reshape(4, 2)},
+        "output": {"bias": jnp.ones(4)},
+    },
+}
+RULES = {"encoder/": False, "decoder/words/": False, "decoder/": True}
+
+
+def run(train, frozen, steps=5, scale=1.0):
+    optimizer = optim.optimizer(train, 3, frozen)
+    params, state = PARAMS, optimizer.init(PARAMS)
+    for step in range(steps):
+        grads = jax.tree.map(lambda p, step=step: scale * jnp.cos(p * 3 + step), params)
+        updates, state = optimizer.update(grads, state, params)
+        params = optax.apply_updates(params, updates)
+    return params, state
+
+
+def test_first_rule_that_fits_decides():
+    mask = optim.freeze_mask(PARAMS, RULES)
+    assert mask == {
+        "encoder": {"conv": {"kernel": True}},
+        "decoder": {"words": {"embedding": True}, "output": {"bias": False}},
+    }
+
+
+def test_a_parameter_without_a_rule_is_an_error():
+    with pytest.raises(ValueError, match="encoder/conv/kernel"):
+        optim.freeze_mask(PARAMS, {"decoder/": True})
+
+
+def test_frozen_leaves_have_no_state_and_no_update():
+    """The optimiser holds two moments for each trained number and nothing for a frozen one."""
+    frozen = optim.freeze_mask(PARAMS, RULES)
+    params, state = run(TRAIN, frozen)
+    np.testing.assert_array_equal(
+        params["encoder"]["conv"]["kernel"], PARAMS["encoder"]["conv"]["kernel"]
+    )
+    np.testing.assert_array_equal(
+        params["decoder"]["words"]["embedding"], PARAMS["decoder"]["words"]["embedding"]
+    )
+    assert (params["decoder"]["output"]["bias"] != PARAMS["decoder"]["output"]["bias"]).all()
+    assert sum(leaf.size for leaf in jax.tree.leaves(state) if leaf.ndim) == 2 * 4
+
+
+def test_clipping_counts_trained_gradients_only():
+    frozen = optim.freeze_mask(PARAMS, RULES)
+    optimizer = optim.optimizer({**TRAIN, "clip_norm": 1.0, "decoupled": True}, 3, frozen)
+    huge = jax.tree.map(lambda p: jnp.full_like(p, 1e6), PARAMS)
+    small = {**huge, "decoder": {**huge["decoder"], "output": {"bias": jnp.full(4, 0.1)}}}
+    state = optimizer.init(PARAMS)
+    _, state = optimizer.update(small, state, PARAMS)
+    moments = [leaf for leaf in jax.tree.leaves(state) if leaf.shape == (4,)]
+    # Adam's first moment is 0.1 times the gradient, here unclipped: its norm 0.2 is below 1.
+    np.testing.assert_allclose(moments[0], 0.01, rtol=1e-6)
+
+
+def test_step_decay_changes_at_whole_epochs():
+    rate = optim.schedule({**TRAIN, "schedule": "step"}, steps_per_epoch=3)
+    assert [round(float(rate(step)), 6) for step in (0, 5, 6, 11, 12)] == [
+        0.01,
+        0.01,
+        0.005,
+        0.005,
+        0.0025,
+    ]
+
+
+def test_cosine_ends_at_zero_after_a_linear_warmup():
+    rate = optim.schedule({**TRAIN, "schedule": "cosine", "warmup_steps": 10}, steps_per_epoch=3)
+    np.testing.assert_allclose(
+        [rate(0), rate(5), rate(10), rate(20), rate(30)], [0, 0.005, 0.01, 0.005, 0], atol=1e-9
+    )
+
+
+def test_unknown_schedule_is_named():
+    with pytest.raises(UserError, match="linear.*cosine"):
+        optim.schedule({**TRAIN, "schedule": "linear"}, 3)
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("decoupled", [False, True])
+@pytest.mark.parametrize("clip", [0.0, 1.5])
+def test_equals_pytorchs_adam(decoupled, clip):
+    """Coupled decay equals torch's Adam(weight_decay), decoupled AdamW, with torch's clipping by
+    global norm.
+    """
+    torch = pytest.importorskip("torch")
+    frozen = jax.tree.map(lambda p: False, PARAMS)
+    ours, _ = run(
+        {**TRAIN, "weight_decay": 0.1, "decoupled": decoupled, "clip_norm": clip},
+        frozen,
+        12,
+        scale=2.0,
+    )
+    theirs = [torch.tensor(np.asarray(p), requires_grad=True) for p in jax.tree.leaves(PARAMS)]
+    # optax's decoupled decay is multiplied by the learning rate, as torch's is.
+    adam = (torch.optim.AdamW if decoupled else torch.optim.Adam)(theirs, lr=0.01, weight_decay=0.1)
+    for step in range(12):
+        for p in theirs:
+            p.grad = 2.0 * torch.cos(p.detach() * 3 + step)
+        if clip:
+            torch.nn.utils.clip_grad_norm_(theirs, clip)
+        adam.step()
+    for mine, p in zip(jax.tree.leaves(ours), theirs, strict=True):
+        np.testing.assert_allclose(mine, p.detach().numpy(), atol=2e-6)
