@@ -36,7 +36,7 @@ EXAMPLE = """examples:
   python -m jaxcap.train --config experiments/quickstart.py
   python -m jaxcap.train --config experiments/quickstart.py --workdir checkpoints/short --config.train.epochs=3
 
-experiments/base.py explains every key, jaxcap/ranges.py says what each may be. The first example needs no data;
+jaxcap/experiment/defaults.py explains every key, jaxcap/ranges.py says what each may be. The first example needs no data;
 experiments/flickr8k.py and the others take theirs from --config.data.dir."""
 
 

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from jaxcap import caption, compare, decoding, evaluate, flags, scores
+from jaxcap.decoding.captions import Caption
 from jaxcap.errors import UserError
 from jaxcap.evaluation import baselines, meteor, scoring, splits, tables
 from jaxcap.evaluation import evaluate as evaluations
@@ -459,7 +460,7 @@ def test_one_photo_is_scored_without_shuffling_and_without_a_warning(
 
 def test_scenes_in_which_nothing_is_named_have_dashes(made_run, scored, recwarn):
     _, split = splits.load_scored(restore_best(made_run).config, "val")
-    caption = evaluate.samples.Caption(["a"], np.ones((1, 16)) / 16, np.ones(1), 0.0)
+    caption = Caption(["a"], np.ones((1, 16)) / 16, np.ones(1), 0.0)
     measured = evaluations._attention(split, [caption] * len(split))
     result = plain.values(read(scored) | measured)
     assert result["attention"]["pointing"] == {"value": None, "low": None, "high": None}
@@ -499,7 +500,7 @@ def test_the_gallery_runs_from_the_best_to_the_worst(made_run, scored):
     result, (_, split) = read(scored), splits.load_scored(restore_best(made_run).config, "val")
     count = 50
     rows = np.random.default_rng(0).permutation(count).astype(float)
-    caption = evaluate.samples.Caption(["a"], np.ones((1, 16)) / 16, np.ones(1), 0.0)
+    caption = Caption(["a"], np.ones((1, 16)) / 16, np.ones(1), 0.0)
     ids, captions = split.ids[:1] * count, split.captions[:1] * count
     many = type(split)("val", ids, captions, [split.records[0]] * count)
     found = evaluate.Evaluation(

@@ -471,7 +471,7 @@ def test_a_full_disk_ends_in_one_line_and_loses_nothing(whole, tmp_path, monkeyp
     owner, name, first = {
         "checkpoint": (ocp.CheckpointManager, "save", 3),
         "metrics": (writers.JsonLines, "__call__", 6),
-        "picture": (captions.figures, "sample_sheet", 2),
+        "picture": (captions, "sample_sheet", 2),
         "tensorboard": (writers.TensorBoard, "_write", 30),
     }[where]
     original = getattr(owner, name)

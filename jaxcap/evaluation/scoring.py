@@ -42,7 +42,9 @@ def score(
       Each system's scores, and notes on how to read them or what is left out.
     """
     theirs = [[ptb_tokenize(caption) for caption in captions] for captions in references]
-    ours = {name: [ptb_tokenize(caption) for caption in captions] for name, captions in systems.items()}
+    ours = {
+        name: [ptb_tokenize(caption) for caption in captions] for name, captions in systems.items()
+    }
     rows = {
         metric: {name: METRICS[metric].statistics(words, theirs) for name, words in ours.items()}
         for metric in ("BLEU", "ROUGE-L", "CIDEr-D")

@@ -122,7 +122,7 @@ def _run(path: Path) -> ConfigDict:
     try:
         module = _module(path)
         if not hasattr(module, "get_config"):
-            raise UserError(f"{path} defines no get_config(): see experiments/base.py")
+            raise UserError(f"{path} defines no get_config(): see jaxcap/experiment/defaults.py")
         config = module.get_config()
         _check_keys(path, config)
         return config
@@ -178,7 +178,7 @@ def _check_keys(path: Path, config: Any) -> None:
 
 def _unknown(key: str) -> str:
     nearest = difflib.get_close_matches(key, KEYS, n=1, cutoff=0.0)[0]
-    return f"unknown config key {key!r}: did you mean {nearest!r}? (experiments/base.py lists every key)"
+    return f"unknown config key {key!r}: did you mean {nearest!r}? (jaxcap/experiment/defaults.py lists every key)"
 
 
 def _where(error: BaseException, folder: Path) -> str:

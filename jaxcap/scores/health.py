@@ -18,7 +18,9 @@ _WORDS = """a about across after against along among an and are as at be because
 FUNCTION_WORDS = frozenset(_WORDS.split())
 _REPEATED = (2, 3, 4)
 _PHRASES = (3, 4, 5)
-_Z_THRESHOLD = 3.0  # standard errors; thousands of phrases are compared, so 2 would be met by chance
+_Z_THRESHOLD = (
+    3.0  # standard errors; thousands of phrases are compared, so 2 would be met by chance
+)
 
 
 class Phrase(NamedTuple):

@@ -188,7 +188,7 @@ def test_the_console_says_loss_speed_and_vocabulary_and_validation_on_a_line_of_
 
 def test_importing_the_writers_and_figures_loads_nothing_heavy():
     code = (
-        "import sys, jaxcap.writers, jaxcap.figures;"
+        "import sys, jaxcap.training.writers, jaxcap.figures.curves;"
         "print([m for m in ('tensorboardX', 'tensorflow', 'matplotlib', 'jax') if m in "
         "sys.modules])"
     )

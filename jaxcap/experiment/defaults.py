@@ -1,0 +1,189 @@
+"""The config that every experiment starts from: each key with its meaning, at the originals' recipe.
+
+An experiment overrides a few of these values, and a command line any of them, as in
+`python -m jaxcap.train --config experiments/flickr8k.py --config.train.epochs=3`.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    """Returns the config with every key that jaxcap knows, at the values of the faithful
+    experiments.
+    """
+    return ConfigDict(
+        {
+            "seed": 0,
+            "data": data(),
+            "text": text(),
+            "images": images(),
+            "encoder": encoder(),
+            "embedding": embedding(),
+            "decoder": decoder(),
+            "loss": loss(),
+            "train": train(),
+            "self_critical": self_critical(),
+            "search": search(),
+            "show": show(),
+        },
+        sort_keys=False,
+    ).lock()  # a key that is not here is a typing mistake
+
+
+def data() -> dict:
+    return {
+        "name": "flickr30k",  # flickr30k, flickr8k, coco, folder or scenes
+        # where the raw files lie; empty: looked for in the usual places (Kaggle's mounts,
+        # ~/data/NAME)
+        "dir": "",
+        # folder: the csv, tsv or jsonl file of captions, when its name is not captions.*
+        "captions": "",
+        "download": False,  # fetch what can be had without an account
+        "prepared_dir": "",  # where the prepared records go; empty: the cache folder
+        # published lists, or random: seeded 80/20 by image, validation cut from the 80
+        "splits": "published",
+        "allow_missing": False,  # go on without the photos that are not there
+        "year": 2014,  # coco: whose files, 2014 or 2017
+        "scenes": 2400,  # scenes: how many pictures to render, split 80/10/10
+        "scene_size": 112,  # scenes: pixels a side
+    }
+
+
+def text() -> dict:
+    return {
+        "max_length": 20,  # positions of a caption, <start> and <end> among them
+        "min_count": 1,  # words seen less often in the counted captions become <unk>
+        # count the captions of the training split, or of all splits as the originals did
+        "vocabulary": "train",
+        "keep_punctuation": False,  # punctuation marks as words of their own
+    }
+
+
+def images() -> dict:
+    return {
+        "size": 224,  # pixels a side that the encoder sees
+        "resize": 256,  # augment=free and cropped views: resize to this before cropping `size`
+        # none, free (a new random view each time), views (the fixed ones below, cached)
+        "augment": "free",
+        # augment=free: strength of the jitter of brightness, contrast, saturation and hue
+        "jitter": 0.1,
+        "views": (
+            "plain",
+            "mirror",
+        ),  # augment=views: plain, mirror, crops (centre, top_left, ..., centre_mirror, ...)
+        "cache_dir": "",  # where cached features go; empty: the cache folder
+        "workers": 4,  # threads that decode photos
+    }
+
+
+def encoder() -> dict:
+    return {
+        # hub (pinned torchvision weights), a .safetensors, .pth or .h5 file, or random
+        "weights": "hub",
+        # where stride 2 stands: v1.5 in the 3x3 convolution (torchvision), v1 in the first 1x1
+        "layout": "v1.5",
+        # padded (torchvision, Keras), ceil (the original v1 weights), auto: by layout and file
+        "pool": "auto",
+        "stage_sizes": (3, 4, 6, 3),  # blocks a stage; this is ResNet50
+        "width": 64,  # channels of the stem
+        # stages, from the last one, whose channels make up a region; 2: 1,024 of conv4 and 2,048 of
+        # conv5
+        "levels": 1,
+        "trainable": False,
+        "batch_size": 32,  # images a call when features are computed for the cache
+    }
+
+
+def embedding() -> dict:
+    return {
+        # random, word2vec (vectors from `path`), or train (gensim, on the training captions)
+        "kind": "random",
+        "path": "",  # .bin, .bin.gz, .txt, .txt.gz, GloVe text, or a file saved by gensim
+        "dim": 300,  # must equal the file's when there is one
+        "trainable": True,
+    }
+
+
+def decoder() -> dict:
+    return {
+        "hidden": 512,
+        "attention": 512,
+        "activation": "relu",  # of the additive attention: relu or tanh
+        "feature_norm": False,  # LayerNorm of every region, before all else
+        # width of a layer that embeds the regions before attention reads them; 0: none
+        "feature_embedding": 0,
+        "feature_layers": 1,  # of that width; each after the first adds to what it reads
+        "init_from_mean": False,  # h0 and c0 from the mean feature instead of zeros
+        "context_gate": False,  # a sigmoid gate of the hidden state on the context vector
+        # the word and the context join the hidden state before the vocabulary
+        "deep_output": False,
+        "tie_weights": False,  # the output layer shares the word embedding
+        "word_dropout": 0.0,  # of the embedded words
+        "hidden_dropout": 0.0,  # of the state that predicts the word
+        "feature_dropout": 0.0,  # of the grid's channels, each in all regions at once
+        # of the factors of matrix products, which are summed in float32: float32, bfloat16, or
+        # auto: bfloat16 where the device has units for it (AMX, NVIDIA from 8.0 on, TPU); what was
+        # taken stays with the run
+        "dtype": "float32",
+    }
+
+
+def loss() -> dict:
+    return {
+        "label_smoothing": 0.0,
+        # weight of the term that asks every region for attention 1 over the sentence
+        "doubly_stochastic": 0.0,
+    }
+
+
+def train() -> dict:
+    return {
+        "batch_size": 64,  # images over all devices
+        # random: one of an image's captions each epoch; all: every one of them
+        "captions": "random",
+        "epochs": 20,
+        "learning_rate": 4e-4,
+        # step: times `decay_factor` every `decay_epochs`; cosine: down to zero; constant
+        "schedule": "step",
+        "decay_factor": 0.8,
+        "decay_epochs": 4,
+        "warmup_steps": 0,
+        "weight_decay": 0.0,
+        # AdamW's decoupled decay; False: coupled, as PyTorch's Adam(weight_decay)
+        "decoupled": False,
+        "clip_norm": 5.0,  # global norm of the gradient; 0: no clipping
+        "average": 0.0,  # decay of the exponential moving average of the weights; 0: none
+        # the best epoch is that of the best validation loss, or CIDEr-D of greedy captions
+        "select": "loss",
+        "patience": 5,  # epochs without a better validation, by `select`, before it stops; 0: never
+        "checkpoint_every": 500,  # steps between saves inside an epoch
+    }
+
+
+def self_critical() -> dict:
+    """Epochs after those of `train`, from its best one on, that raise the CIDEr-D of captions that
+    are drawn.
+    """
+    return {
+        "epochs": 0,
+        "learning_rate": 2e-5,  # constant
+        "captions": 5,  # drawn of a photo in each step
+    }
+
+
+def search() -> dict:
+    """How evaluate and caption write captions, where their flags say nothing else."""
+    return {
+        "beam": 5,  # hypotheses kept; 1 is greedy search
+        "min_length": 0,  # fewest words
+        # alpha: log-probabilities are compared over ((5 + length) / 6) ** alpha
+        "length_normalization": 0.0,
+        "no_repeat_ngram": 0,  # no so many words twice in a caption; 0: off
+    }
+
+
+def show() -> dict:
+    return {
+        "captions": 4,  # validation photos captioned after each epoch
+        "tensorboard_every": 10,  # steps
+    }
