@@ -26,7 +26,7 @@ from jaxcap.inputs.batches import Inputs, TrainingBatches, evaluation_batches
 from jaxcap.io import files, locks
 from jaxcap.scores import cider
 from jaxcap.text import one_line
-from jaxcap.training import optim, self_critical, writers
+from jaxcap.training import history, optim, self_critical, writers
 from jaxcap.training import train_step as steps
 from jaxcap.training.checkpoint import Checkpoints
 from jaxcap.training.loop import Loop, Progress, check_finite
@@ -145,7 +145,7 @@ def train(run: Experiment, folder: Path, resuming: bool) -> int:
         if own_epochs and not signal:
             loop, state = self_critical.turn(loop, run, checkpoints, state, progress)
             state, signal = loop.run(state, progress)
-    curves.curves(writers.read_lines(metrics), folder / "curves.png")
+    curves.curves(history.read_lines(metrics), folder / "curves.png")
     if signal:
         print(
             f"stopped after step {int(state.step):,}: the same command goes on from there",

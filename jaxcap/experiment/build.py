@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from jaxcap import parallel, pretrained, word2vec
 from jaxcap.data import datasets
 from jaxcap.data.split import Split
-from jaxcap.decoding import Rules
+from jaxcap.decoding.rules import make_rules
 from jaxcap.errors import UserError
 from jaxcap.experiment import config as configs
 from jaxcap.experiment import contents
@@ -43,7 +43,7 @@ def check(config: ConfigDict) -> None:
     _check_grid(config)
     _check_feature_layers(config)
     _check_self_critical(config)
-    search_rules(config)
+    make_rules(config)
 
 
 def _check_embedding(config: ConfigDict) -> None:
@@ -250,19 +250,6 @@ def self_critical_epochs(config: ConfigDict, val: Split) -> int:
     them.
     """
     return config.self_critical.epochs if selection(config, val) == config.train.select else 0
-
-
-def search_rules(config: ConfigDict) -> Rules:
-    """Returns the rules of the captions that the config asks for; raises `UserError` for those none
-    can satisfy.
-    """
-    section = config.search
-    return Rules(
-        max_length=config.text.max_length,
-        min_length=section.min_length,
-        length_normalization=section.length_normalization,
-        no_repeat_ngram=section.no_repeat_ngram,
-    )
 
 
 def data_options(config: ConfigDict) -> dict[str, Any]:

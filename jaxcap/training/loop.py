@@ -15,6 +15,7 @@ from jaxcap.data.locations import listed
 from jaxcap.errors import UserError
 from jaxcap.inputs.batches import TrainingBatches
 from jaxcap.training.checkpoint import Checkpoints
+from jaxcap.training.history import selection_value
 from jaxcap.training.train_step import TrainState
 from jaxcap.training.writers import Writer
 
@@ -26,7 +27,7 @@ class Progress:
     Attributes:
       nats, words: sums of the training loss over the epoch so far.
       reward, images: sums of the reward of self-critical training over the epoch so far.
-      best_cost, best_epoch: of the validation, see `cost`; epochs count from 1.
+      best_cost, best_epoch: of the validation, see `history.selection_value`; epochs count from 1.
       stale: epochs since the best one.
       finished: the loop is over, by its number of epochs or by early stopping.
       turned: after which epoch training became self-critical; None while it has not.
@@ -62,11 +63,6 @@ def check_finite(numbers: Mapping[str, float], when: str, photos: Sequence[str] 
         if not math.isfinite(value):
             seen = f" (photos {listed(photos)})" if photos else ""
             raise FloatingPointError(f"{when}{seen}: {name} is {value}")
-
-
-def cost(validation: Mapping[str, float], select: str) -> float:
-    """What the best epoch has least of: the loss, or less than nothing of a score."""
-    return validation["loss"] if select == "loss" else -validation[select]
 
 
 class Stop:
@@ -212,7 +208,7 @@ class Loop:
             f"train_{name}": value
             for name, value in _means(asdict(progress), progress.turned is not None).items()
         }
-        least = cost(found, self.train["select"])
+        least = selection_value(found, self.train["select"])
         progress.validated(
             least, epoch, epochs=self.train["epochs"], patience=self.train["patience"]
         )
