@@ -14,7 +14,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from jaxcap import decoding, errors, flags, parallel, scores
+from jaxcap import decoding, errors, flags, parallel
 from jaxcap.decoding import captioning
 from jaxcap.decoding.captions import check_scenes, sheet, write_captions
 from jaxcap.experiment import build as experiment
@@ -24,7 +24,7 @@ from jaxcap.experiment.build import Experiment
 from jaxcap.figures import curves
 from jaxcap.inputs.batches import Inputs, TrainingBatches, evaluation_batches
 from jaxcap.io import files, locks
-from jaxcap.scores import cider
+from jaxcap.scores import cider, tokenizer
 from jaxcap.text import one_line
 from jaxcap.training import history, optim, self_critical, writers
 from jaxcap.training import train_step as steps
@@ -145,7 +145,7 @@ def train(run: Experiment, folder: Path, resuming: bool) -> int:
         if own_epochs and not signal:
             loop, state = self_critical.turn(loop, run, checkpoints, state, progress)
             state, signal = loop.run(state, progress)
-    curves.curves(history.read_lines(metrics), folder / "curves.png")
+    curves.write_curves(history.read_lines(metrics), folder / "curves.png")
     if signal:
         print(
             f"stopped after step {int(state.step):,}: the same command goes on from there",
@@ -211,7 +211,7 @@ def compile_validation(
         if experiment.selection(run.config, split) == "loss":
             return {"loss": loss}
         written = write_captions(caption, params, inputs, len(split), batch_size, run.vocabulary)
-        ours, theirs = scores.words_of(
+        ours, theirs = tokenizer.tokenize_pairs(
             {id: " ".join(one.words) for id, one in zip(split.ids, written, strict=True)},
             dict(zip(split.ids, split.captions, strict=True)),
         )

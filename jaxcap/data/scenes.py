@@ -19,11 +19,11 @@ from PIL import Image, ImageDraw, ImageFilter
 from jaxcap.data.scene_captions import describe
 from jaxcap.data.source import Example
 from jaxcap.errors import UserError
-from jaxcap.scores.grounding import COLOURS, SHAPES
+from jaxcap.scores.grounding import COLORS, SHAPES
 
 _PAINT = dict(
     zip(
-        COLOURS,
+        COLORS,
         ((212, 42, 48), (248, 222, 60), (44, 152, 72), (42, 92, 212), (138, 66, 180), (34, 34, 38)),
         strict=True,
     )
@@ -100,7 +100,7 @@ def _combination(rng: random.Random, split: str) -> list[tuple[str, str, str]]:
     while True:
         kinds = list(
             zip(
-                *(rng.sample(names, count) for names in (tuple(_SPANS), COLOURS, SHAPES)),
+                *(rng.sample(names, count) for names in (tuple(_SPANS), COLORS, SHAPES)),
                 strict=True,
             )
         )

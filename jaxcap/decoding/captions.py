@@ -129,8 +129,8 @@ def check_scenes(split: Split, captions: Sequence[Caption]) -> SceneCheck:
     gains: list[float] = []
     for row, caption in enumerate(captions):
         objects = split.objects(row)
-        named, present = grounding.correct(caption.words, objects)
+        named, present = grounding.count_correct(caption.words, objects)
         right, total = right + named, total + present
         side = round(caption.attention.shape[-1] ** 0.5)
-        gains += grounding.attention_gain(caption.attention, caption.words, objects, (side, side))
+        gains += grounding.attention_gains(caption.attention, caption.words, objects, (side, side))
     return SceneCheck(right, total, float(np.mean(gains)) if gains else float("nan"))

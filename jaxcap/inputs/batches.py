@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from jaxcap.inputs import features, images
 from jaxcap.text import PAD, Vocabulary, split_words
 
 Batch = dict[str, np.ndarray]
+T = TypeVar("T")
 KEPT_BYTES = 2**29  # a split whose plain views fit into this is decoded once and kept in memory
 # Inputs of a batch: (rows [B], view [B], one random key (epoch and row) a photo) -> {"features"} or
 # {"images"}.
@@ -162,7 +163,7 @@ def photo_inputs(
     return inputs
 
 
-def ahead(make: Callable[[int], Batch], places: range) -> Iterator[Batch]:
+def ahead(make: Callable[[int], T], places: range) -> Iterator[T]:
     """Yields `make(place)` in order, each made in a thread while the one before is in use."""
     with ThreadPoolExecutor(1) as pool:
         future: Future | None = None

@@ -20,6 +20,11 @@ def line(path: os.PathLike | str) -> str:
     return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], name(path))
 
 
+def format_bytes(count: int) -> str:
+    """Returns a number of bytes as people read it, in MB or GB of powers of ten."""
+    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+
+
 def values(value: Any) -> Any:
     """Returns nested dicts, lists and numbers as JSON has them: Python's scalars, None for NaN and
     infinity.
