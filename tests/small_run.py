@@ -25,12 +25,12 @@ SMALL = {
     "embedding.dim": 6,
     "decoder.hidden": 8,
     "decoder.attention": 5,
-    "decoder.feature_norm": True,
-    "decoder.feature_embedding": 6,
-    "decoder.feature_layers": 2,
+    "regions.norm": True,
+    "regions.embedding": 6,
+    "regions.layers": 2,
     "text.max_length": 12,
     "train.batch_size": 8,
-    "train.average": 0.9,
+    "train.ema_decay": 0.9,
 }
 BEST, LATEST = 3, 6  # steps
 

@@ -100,7 +100,7 @@ class Rules:
         """
         return log_prob / ((5.0 + length) / 6.0) ** self.length_normalization
 
-    def possible(self, vocabulary_size: int) -> np.ndarray:
+    def token_mask(self, vocabulary_size: int) -> np.ndarray:
         """Tells which of V words may stand in a sentence at all: bool [V]."""
         possible = np.ones(vocabulary_size, bool)
         possible[[PAD, START] if self.unk else [PAD, START, UNK]] = False
@@ -118,7 +118,7 @@ class Rules:
           Bool [B, K, V], with at least <end> allowed everywhere.
         """
         allowed = jnp.broadcast_to(
-            self.possible(vocabulary_size), (*words.shape[:2], vocabulary_size)
+            self.token_mask(vocabulary_size), (*words.shape[:2], vocabulary_size)
         )
         if self.no_repeat_ngram:
             allowed &= ~repeats(words, position, self.no_repeat_ngram, vocabulary_size)

@@ -195,7 +195,7 @@ def write_captions(
     # Cached features come in larger calls, in which the next image takes the place of one whose
     # caption has ended.
     cached = not run.config.encoder.trainable
-    caption = searching(run, rules, beam, lanes=batch_size if cached else None)
+    caption = searching(run, rules, beam, slots=batch_size if cached else None)
     call = min(CALL * batch_size, images) if cached else batch_size
     written = []
     with Progress(images, "captions") as progress:

@@ -288,7 +288,7 @@ def test_the_search_itself_takes_no_number_outside(number):
         (["encoder.levels=5"], "encoder.levels=5: must be from 1 to 4"),
         (["search.min_length=19"], "min_length is 19"),
         (["self_critical.epochs=1"], "set train.select=CIDEr-D"),
-        (["images.augment=views", "encoder.trainable=true"], "images.augment=views"),
+        (["images.augment=views", "encoder.rates=*:1"], "images.augment=views"),
     ],
 )
 def test_two_keys_that_contradict_each_other_are_named(overrides, said):
