@@ -25,9 +25,9 @@ from jaxcap.errors import UserError
 from jaxcap.experiment import build as experiment
 from jaxcap.experiment import workdir
 from jaxcap.io import files, locks
-from jaxcap.training import writers
+from jaxcap.training import history, writers
 from jaxcap.training.checkpoint import Checkpoints
-from jaxcap.training.loop import Loop, Progress, cost
+from jaxcap.training.loop import Loop, Progress
 from tests import small_run
 
 ROOT = Path(__file__).parents[1]
@@ -82,7 +82,7 @@ def arrays(folder, step):
 
 
 def numbers(folder):
-    return writers.read_lines(folder / workdir.METRICS)
+    return history.read_lines(folder / workdir.METRICS)
 
 
 def test_a_workdir_holds_everything(whole):
@@ -181,21 +181,6 @@ def test_the_epoch_of_the_best_score_is_the_one_that_is_evaluated(whole, capsys)
     result = json.loads(capsys.readouterr().out)
     assert result["scores"]["CIDEr-D"]["value"] == pytest.approx(best["CIDEr-D"])
     assert (result["run"]["step"], result["run"]["val_loss"]) == (best["step"], best["loss"])
-
-
-def test_the_best_epoch_is_chosen_by_loss_or_by_score(tmp_path):
-    records = [
-        {"split": "val", "loss": 2.0, "CIDEr-D": 0.3},
-        {"split": "train", "loss": 1.0},
-        {"split": "val", "loss": 2.5, "CIDEr-D": 0.4},
-    ]
-    (tmp_path / "metrics.jsonl").write_text(
-        "".join(json.dumps({"step": 1} | record) + "\n" for record in records)
-    )
-    assert [cost(records[0], select) for select in ("loss", "CIDEr-D")] == [2.0, -0.3]
-    assert workdir.validation_loss(tmp_path, "loss") == 2.0
-    assert workdir.validation_loss(tmp_path, "CIDEr-D") == 2.5
-    assert workdir.validation_loss(tmp_path / "empty", "loss") is None
 
 
 def test_early_stopping_counts_epochs_without_a_better_one():
@@ -443,7 +428,7 @@ def test_with_one_validation_photo_the_loss_chooses(tmp_path, monkeypatch, capsy
     best = min(val, key=lambda record: record["loss"])
     assert f"best validation loss: {best['loss']:.4f} nats/word after epoch {best['epoch']}" in out
     assert Checkpoints(folder / "checkpoints").best_step() == best["step"]
-    assert workdir.validation_loss(folder, "CIDEr-D") == best["loss"]
+    assert history.validation_loss(folder / workdir.METRICS, "CIDEr-D") == best["loss"]
     assert (
         workdir.load_config(folder).train.select == "CIDEr-D"
     )  # as it was typed, so that it can be resumed

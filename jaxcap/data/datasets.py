@@ -8,15 +8,13 @@ from typing import Any
 
 from jaxcap.data import coco, flickr8k, flickr30k, folder, scene_captions, scenes
 from jaxcap.data.prepare import prepare_splits
-from jaxcap.data.source import Reading, Source
+from jaxcap.data.source import NAMES, Reading, Source
 from jaxcap.data.split import Split, summary
 from jaxcap.errors import UserError
 from jaxcap.io.digests import digest_bytes
 from jaxcap.io.files import cache_root
 
 __all__ = ["NAMES", "Split", "all_captions", "detect", "is_layout", "load", "summary"]
-
-NAMES = ("flickr30k", "flickr8k", "coco", "folder", "scenes")
 
 
 def load(

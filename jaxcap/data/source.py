@@ -9,6 +9,9 @@ from pathlib import Path
 from jaxcap.data.locations import listed
 from jaxcap.errors import UserError
 
+# The data sets by the values of data.name.
+NAMES = ("flickr30k", "flickr8k", "coco", "folder", "scenes")
+
 
 @dataclass(frozen=True)
 class Example:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
 
 from jaxcap.errors import UserError
 from jaxcap.text import END, PAD, START, UNK
@@ -128,6 +129,22 @@ class Rules:
             early = (position < self.min_length)[:, None, None] & others.any(-1, keepdims=True)
             allowed = jnp.where(early, others, allowed)
         return allowed
+
+
+def make_rules(config: ConfigDict) -> Rules:
+    """Returns the rules that the config's section `search` asks for.
+
+    Raises:
+      UserError: a value that no sentence can satisfy.
+    """
+    section = config.search
+    return Rules(
+        max_length=config.text.max_length,
+        min_length=section.min_length,
+        length_normalization=section.length_normalization,
+        no_repeat_ngram=section.no_repeat_ngram,
+    )
+
 
 
 def repeats(words: jax.Array, position: jax.Array, n: int, vocabulary_size: int) -> jax.Array:

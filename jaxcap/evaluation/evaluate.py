@@ -64,6 +64,7 @@ from jaxcap.io.progress import Progress
 from jaxcap.scores import attention, health, with_intervals
 from jaxcap.scores.signature import signature
 from jaxcap.text import split_words
+from jaxcap.training import history
 
 BASELINES = ("none", "cheap", "all")
 CALL = 8  # batches of cached features in one call
@@ -301,7 +302,7 @@ def _about_run(run: Run) -> dict[str, Any]:
         },
         "step": run.step,
         "epoch": run.epoch,
-        "val_loss": workdir.validation_loss(run.folder, run.config.train.select),
+        "val_loss": history.validation_loss(run.folder / history.METRICS, run.config.train.select),
     }
 
 

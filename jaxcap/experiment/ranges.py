@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxcap.data import datasets
+from jaxcap.data import source
 from jaxcap.inputs.images import VIEWS
 from jaxcap.models.attention import ACTIVATIONS
 from jaxcap.models.layers import DTYPES
@@ -222,7 +222,7 @@ DROPOUT = Real(at_least=0, below=1, note="0: none")
 
 KEYS: dict[str, Range] = {
     "seed": SEED,
-    "data.name": OneOf(datasets.NAMES),
+    "data.name": OneOf(source.NAMES),
     "data.dir": Place(),
     "data.captions": Place(),
     "data.download": Flag(),

@@ -15,14 +15,12 @@ from jaxcap.experiment import contents
 from jaxcap.experiment.contents import Contents
 from jaxcap.io.files import write_atomically
 from jaxcap.text import Vocabulary
-from jaxcap.training.loop import cost
-from jaxcap.training.writers import read_lines
+from jaxcap.training.history import METRICS as METRICS
 
 CONFIG = "config.json"
 VOCABULARY = "vocabulary.json"
 ENCODER = "encoder.json"
 CONTENTS = "contents.json"
-METRICS = "metrics.jsonl"
 
 # Keys that change no result of a run that has begun: places and speeds, what is shown, how a
 # finished run captions. Data and weights are known by their content, so their places may change
@@ -129,22 +127,6 @@ def load_vocabulary(path: Path) -> Vocabulary:
 def load_contents(path: Path) -> Contents:
     """Reads what the run in `path` was made of; raises `UserError` as `load_config`."""
     return _read(path, CONTENTS, contents.from_json)
-
-
-def validation_loss(path: Path, select: str) -> float | None:
-    """Returns the validation loss, in nats per word, of the epoch that `select` (see `loop.cost`)
-    makes the best.
-
-    Where no such score was recorded, the loss has chosen (see `experiment.selection`). None where
-    the run in `path` has recorded no validation.
-    """
-    records = [record for record in read_lines(path / METRICS) if record.get("split") == "val"]
-    if not any(select in record for record in records):
-        select = "loss"
-    records = [record for record in records if None not in (record.get("loss"), record.get(select))]
-    return (
-        min(reversed(records), key=lambda record: cost(record, select))["loss"] if records else None
-    )
 
 
 def load_encoder(path: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from jaxcap import decoding, train
 from jaxcap.errors import UserError
 from jaxcap.text import END, PAD, SPECIALS, START, UNK, Vocabulary
-from jaxcap.training import optim, self_critical, writers
+from jaxcap.training import history, optim, self_critical
 from jaxcap.training import train_step as steps
 from jaxcap.training.loop import Loop
 from tests import small_run, tiny
@@ -208,7 +208,7 @@ def test_a_run_turns_and_resumes_as_if_never_stopped(tmp_path, monkeypatch):
     """
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert train.main(arguments(whole)) == 0
-    records = writers.read_lines(whole / "metrics.jsonl")
+    records = history.read_lines(whole / "metrics.jsonl")
     val = [record for record in records if record["split"] == "val"]
     assert ["train_loss" in record for record in val] == [True, True, False, False]
     assert ["train_reward" in record for record in val] == [False, False, True, True]
@@ -224,7 +224,7 @@ def test_a_run_turns_and_resumes_as_if_never_stopped(tmp_path, monkeypatch):
             with pytest.raises(KeyboardInterrupt):
                 train.main(arguments(cut, **{"train.checkpoint_every": 1}))
         assert train.main(arguments(cut, **{"train.checkpoint_every": 1})) == 0
-        assert writers.read_lines(cut / "metrics.jsonl") == records
+        assert history.read_lines(cut / "metrics.jsonl") == records
         for left in sorted(cut.rglob("*"), reverse=True):
             left.rmdir() if left.is_dir() else left.unlink()
         cut.rmdir()
