@@ -146,7 +146,6 @@ def make_rules(config: ConfigDict) -> Rules:
     )
 
 
-
 def repeats(words: jax.Array, position: jax.Array, n: int, vocabulary_size: int) -> jax.Array:
     """Marks the words that would make the last n words of a sentence occur in it twice.
 

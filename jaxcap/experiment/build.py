@@ -86,7 +86,9 @@ def build_experiment(
         },
         unknown=unknown,
         contents=_list_contents(config, splits, vocabulary, encoder_info, vectors),
-        vectors="" if vectors is None else word2vec.describe(vectors, vocabulary, count_words(training)),
+        vectors=""
+        if vectors is None
+        else word2vec.describe(vectors, vocabulary, count_words(training)),
     )
 
 
@@ -145,9 +147,7 @@ def load_weights(config: ConfigDict) -> pretrained.Pretrained | None:
     )
 
 
-def describe_encoder(
-    config: ConfigDict, weights: pretrained.Pretrained | None
-) -> dict[str, str]:
+def describe_encoder(config: ConfigDict, weights: pretrained.Pretrained | None) -> dict[str, str]:
     """Returns what a workdir keeps of its encoder's weights, to encode photos as in training."""
     if weights is not None:
         return {

@@ -170,3 +170,37 @@ def train() -> dict:
         "decoupled": False,
         "clip_norm": 5.0,  # global norm of the gradient; 0: no clipping
         "ema_decay": 0.0,  # of the exponential moving average of the weights; 0: none
+        # the best epoch is that of the best validation loss, or CIDEr-D of greedy captions
+        "select": "loss",
+        "patience": 5,  # epochs without a better validation, by `select`, before it stops; 0: never
+        "checkpoint_every": 500,  # steps between saves inside an epoch
+    }
+
+
+def self_critical() -> dict:
+    """Epochs after those of `train`, from its best one on, that raise the CIDEr-D of captions that
+    are drawn.
+    """
+    return {
+        "epochs": 0,
+        "learning_rate": 2e-5,  # constant
+        "captions": 5,  # drawn of a photo in each step
+    }
+
+
+def search() -> dict:
+    """How evaluate and caption write captions, where their flags say nothing else."""
+    return {
+        "beam": 5,  # hypotheses kept; 1 is greedy search
+        "min_length": 0,  # fewest words
+        # alpha: log-probabilities are compared over ((5 + length) / 6) ** alpha
+        "length_normalization": 0.0,
+        "no_repeat_ngram": 0,  # no so many words twice in a caption; 0: off
+    }
+
+
+def show() -> dict:
+    return {
+        "captions": 4,  # validation photos captioned after each epoch
+        "tensorboard_every": 10,  # steps
+    }

@@ -222,6 +222,7 @@ DROPOUT = Real(at_least=0, below=1, note="0: none")
 
 KEYS: dict[str, Range] = {
     "seed": SEED,
+    "data.seed": SEED,
     "data.name": OneOf(source.NAMES),
     "data.dir": Place(),
     "data.captions": Place(),

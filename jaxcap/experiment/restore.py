@@ -88,6 +88,4 @@ def compile_search(run: Run, rules: Rules, beam: int, slots: int | None = None) 
 
 def compile_sampling(run: Run, rules: Rules, seed: int, **options: Any) -> Callable:
     """Compiles `captioning.build_sampling` for all devices; see there."""
-    return parallel.compile_per_image(
-        captioning.build_sampling(run.model, rules, seed, **options)
-    )
+    return parallel.compile_per_image(captioning.build_sampling(run.model, rules, seed, **options))

@@ -86,9 +86,7 @@ class TrainingBatches:
         A batch holds what `inputs` gives, "tokens" [B, C, T], and "rows" [B], which photos these
         are. The captions of filling are padding, which counts nowhere.
         """
-        plan = plan_training(
-            self.seed, epoch, self.captions.counts, self.views, self.batch_size
-        )
+        plan = plan_training(self.seed, epoch, self.captions.counts, self.views, self.batch_size)
 
         def gather(step: int) -> Batch:
             rows = plan.rows[step]

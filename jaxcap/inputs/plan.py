@@ -24,9 +24,7 @@ class Plan(NamedTuple):
     real: np.ndarray
 
 
-def plan_training(
-    seed: int, epoch: int, captions: np.ndarray, views: int, batch_size: int
-) -> Plan:
+def plan_training(seed: int, epoch: int, captions: np.ndarray, views: int, batch_size: int) -> Plan:
     """Plans an epoch of training: every photo once, in a new order.
 
     Args:

@@ -303,7 +303,9 @@ class Checkpoints:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def compute_checksum(arrays: Mapping[str, np.ndarray], progress: Mapping[str, Any] | None = None) -> str:
+def compute_checksum(
+    arrays: Mapping[str, np.ndarray], progress: Mapping[str, Any] | None = None
+) -> str:
     """Returns a hash of names, types, shapes and bytes of named arrays, and of what JSON holds
     beside them.
     """

@@ -76,10 +76,15 @@ class PolicyGradient:
     def __call__(
         self, logits: jax.Array, attention: jax.Array, batch: Batch
     ) -> tuple[list[Term], Metrics]:
-        """Reads "advantages" [B, C] beside the tokens; measures nothing of its own."""
+        """Reads "advantages" [B, C] beside the tokens.
+
+        Measures "sample_loss", the samples' own cross-entropy in nats per word: an estimate of the
+        entropy of what is sampled from.
+        """
         del attention
         targets = batch["tokens"][..., 1:]
         mask = target_mask(targets)
         logits = jnp.where(self.token_mask, logits, NEG_INF)
+        nats, words = cross_entropy(logits, targets, mask)
         weighted, _ = cross_entropy(logits, targets, mask * batch["advantages"][..., None])
-        return [Term(1.0, weighted, mask.sum())], {}
+        return [Term(1.0, weighted, words)], {"sample_loss": (nats, words)}
