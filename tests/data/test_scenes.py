@@ -10,6 +10,7 @@ from PIL import Image
 
 from jaxcap.data import scenes
 from jaxcap.errors import UserError
+from jaxcap.io.digests import digest_json
 from jaxcap.scores.grounding import (
     COLOURS,
     SHAPES,
@@ -38,6 +39,30 @@ def test_a_picture_is_a_function_of_seed_and_index_alone(splits):
     assert scenes.scene(17, 64, 3) in splits["train"]
     assert scenes.scene(18, 64, 3) == scenes.read(20, 64, 3)[0]["val"][1]
     assert scenes.scene(17, 64, 4).photo != scenes.scene(17, 64, 3).photo
+
+
+def test_captions_and_boxes_stay_as_they_were():
+    rows = []
+    for split in scenes.read(60, 48, 7)[0].values():
+        for example in split:
+            things = []
+            for thing in example.objects:
+                # The last digits of a sine may differ between machines.
+                things.append({**thing, "box": [round(side, 9) for side in thing["box"]]})
+            rows.append([example.id, example.captions, things])
+    assert digest_json(rows) == "97965e6d283a4c9d19898ba6680cf378"
+
+
+def test_pixels_stay_as_they_were():
+    pixels = np.asarray(Image.open(io.BytesIO(scenes.scene(5, 48, 7).photo)))
+    means = pixels.reshape(3, 16, 3, 16, 3).mean((1, 3))
+    golden = [
+        [[179, 174, 167], [184, 176, 179], [162, 146, 172]],
+        [[175, 175, 169], [172, 166, 170], [173, 164, 171]],
+        [[136, 129, 132], [136, 132, 130], [180, 177, 175]],
+    ]
+    # Means of ninths of the picture, because another libjpeg writes slightly other pixels.
+    np.testing.assert_allclose(means, golden, atol=1)
 
 
 def test_the_size_in_pixels_changes_neither_captions_nor_boxes():
