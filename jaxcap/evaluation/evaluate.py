@@ -49,7 +49,7 @@ import numpy as np
 
 import jaxcap
 from jaxcap import decoding
-from jaxcap.data.locations import listed
+from jaxcap.io.plain import list_some
 from jaxcap.data.split import Split
 from jaxcap.decoding.captions import Caption, captions_one_by_one, check_scenes
 from jaxcap.errors import UserError
@@ -248,7 +248,7 @@ def _compare_with_training(
         part = "all" if len(overlap) == len(scored.ids) else f"{len(overlap):,}"
         notes.append(
             f"{part} of the {len(scored.ids):,} scored photos are among the training photos "
-            f"({listed(overlap)}): "
+            f"({list_some(overlap)}): "
             "no score of unseen photos"
         )
     if changed and split in known.splits:

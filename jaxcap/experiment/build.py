@@ -2,6 +2,7 @@
 inputs.
 """
 
+import itertools
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from jaxcap.inputs import batches, features, images
 from jaxcap.io import uses
 from jaxcap.io.files import cache_root
 from jaxcap.models import captioner
-from jaxcap.text import Vocabulary, count_words, split_words
+from jaxcap.text import Vocabulary, count_words, split_captions, split_words
 from jaxcap.training.optim import freeze_mask, trainable_rules
 
 
@@ -265,27 +266,9 @@ def search_rules(config: ConfigDict) -> Rules:
     )
 
 
-def data_options(config: ConfigDict) -> dict[str, Any]:
-    """Returns what decides which raw files a data set is read from, and how: keywords of
-    `datasets.load`.
-    """
-    section = config.data
-    names = ("dir", "captions", "splits", "year", "scenes", "scene_size")
-    return {name: section[name] for name in names} | {"seed": config.seed}
-
-
 def load_data(config: ConfigDict) -> dict[str, Split]:
-    """Prepares (once) and opens the data set that the config names; see `datasets.load` for the
-    errors.
-    """
-    section = config.data
-    return datasets.load(
-        section.name,
-        **data_options(config),
-        download=section.download,
-        prepared_dir=section.prepared_dir,
-        allow_missing=section.allow_missing,
-    )
+    """Opens the data set of the config, prepared once; for the errors see `datasets.load`."""
+    return datasets.load(config.data)
 
 
 def build_vocabulary(
@@ -296,17 +279,15 @@ def build_vocabulary(
     Returns:
       The vocabulary, and each split's rate of out-of-vocabulary words.
     """
-    words = partial(split_words, keep_punctuation=config.text.keep_punctuation)
-    counts = {
-        name: count_words(words(caption) for captions in split.captions for caption in captions)
-        for name, split in splits.items()
-    }
+    counts = {}
+    for name, split in splits.items():
+        sentences = split_captions(split.captions, config.text)
+        counts[name] = count_words(itertools.chain.from_iterable(sentences))
     counted = counts["train"]
     if config.text.vocabulary == "all":
         # The originals counted every caption there is, also of photos that are in no list.
-        counted = count_words(
-            map(words, datasets.all_captions(config.data.name, **data_options(config)))
-        )
+        (sentences,) = split_captions([datasets.all_captions(config.data)], config.text)
+        counted = count_words(sentences)
     vocabulary = Vocabulary.build(counted, config.text.min_count)
     return vocabulary, {name: vocabulary.unknown_rate(count) for name, count in counts.items()}
 

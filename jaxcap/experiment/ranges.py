@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxcap.data import datasets
+from jaxcap.data.source import NAMES
 from jaxcap.inputs.images import VIEWS
 from jaxcap.models.attention import ACTIVATIONS
 from jaxcap.models.layers import DTYPES
@@ -199,7 +199,7 @@ DROPOUT = Real(at_least=0, below=1, note="0: none")
 
 KEYS: dict[str, Range] = {
     "seed": SEED,
-    "data.name": OneOf(datasets.NAMES),
+    "data.name": OneOf(NAMES),
     "data.dir": Place(),
     "data.captions": Place(),
     "data.download": Flag(),
@@ -209,6 +209,7 @@ KEYS: dict[str, Range] = {
     "data.year": OneOf((2014, 2017)),
     "data.scenes": Whole(at_least=10, at_most=1_000_000),  # their ids have six digits
     "data.scene_size": SIDE,
+    "data.seed": SEED,
     "text.max_length": Whole(at_least=3, at_most=1000, note="<start>, one word and <end> are 3"),
     "text.min_count": Whole(at_least=1),
     "text.vocabulary": OneOf(("train", "all")),

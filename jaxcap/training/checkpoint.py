@@ -26,7 +26,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
 from jaxcap.errors import UserError
-from jaxcap.io.files import space_checked, write_atomically
+from jaxcap.io.files import report_full_disk, write_atomically
 from jaxcap.training.train_step import TrainState, fill, trained
 
 # orbax tells every small thing it does, and shows tracebacks of errors that it also raises.
@@ -113,7 +113,7 @@ class Checkpoints:
         ]
         if bad:
             raise FloatingPointError(f"after step {step} {bad[0]} is not finite")
-        with space_checked(self.folder), _system_errors():
+        with report_full_disk(self.folder), _system_errors():
             self._save_frozen(state.params, frozen)
             saved = self._manager.save(
                 step,
@@ -131,7 +131,7 @@ class Checkpoints:
     def wait(self) -> None:
         """Returns when everything is on disk."""
         if "_manager" in vars(self):  # which a run that only reads does not make
-            with space_checked(self.folder), _system_errors():
+            with report_full_disk(self.folder), _system_errors():
                 self._manager.wait_until_finished()
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Self
 import jax
 import numpy as np
 
-from jaxcap.data.locations import listed
+from jaxcap.io.plain import list_some
 from jaxcap.errors import UserError
 from jaxcap.inputs.batches import TrainingBatches
 from jaxcap.training.checkpoint import Checkpoints
@@ -60,7 +60,7 @@ def check_finite(numbers: Mapping[str, float], when: str, photos: Sequence[str] 
     """
     for name, value in numbers.items():
         if not math.isfinite(value):
-            seen = f" (photos {listed(photos)})" if photos else ""
+            seen = f" (photos {list_some(photos)})" if photos else ""
             raise FloatingPointError(f"{when}{seen}: {name} is {value}")
 
 
