@@ -465,7 +465,7 @@ def test_a_full_disk_ends_in_one_line_and_loses_nothing(whole, tmp_path, monkeyp
         calls.append(name)
         if len(calls) < first:
             return original(*arguments, **options)
-        with files.space_checked(folder):
+        with files.report_full_disk(folder):
             raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:

@@ -49,7 +49,6 @@ import numpy as np
 
 import jaxcap
 from jaxcap import decoding
-from jaxcap.data.locations import listed
 from jaxcap.data.split import Split
 from jaxcap.decoding.captions import Caption, captions_one_by_one, check_scenes
 from jaxcap.errors import UserError
@@ -60,6 +59,7 @@ from jaxcap.experiment import contents, workdir
 from jaxcap.experiment.restore import Run, searching
 from jaxcap.inputs import batches
 from jaxcap.io import plain, uses
+from jaxcap.io.plain import list_some
 from jaxcap.io.progress import Progress
 from jaxcap.scores import attention, health, with_intervals
 from jaxcap.scores.signature import signature
@@ -249,7 +249,7 @@ def _compare_with_training(
         part = "all" if len(overlap) == len(scored.ids) else f"{len(overlap):,}"
         notes.append(
             f"{part} of the {len(scored.ids):,} scored photos are among the training photos "
-            f"({listed(overlap)}): "
+            f"({list_some(overlap)}): "
             "no score of unseen photos"
         )
     if changed and split in known.splits:

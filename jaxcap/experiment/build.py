@@ -14,12 +14,12 @@ from jaxcap.data.split import Split
 from jaxcap.errors import UserError
 from jaxcap.experiment import contents
 from jaxcap.experiment.contents import Contents
-from jaxcap.experiment.datasets import build_vocabulary, load_splits, split_captions
+from jaxcap.experiment.datasets import build_vocabulary, load_splits
 from jaxcap.experiment.run import Run
 from jaxcap.inputs.batches import Captions, encode_captions
 from jaxcap.io import uses
 from jaxcap.models.captioner import Captioner, build_captioner
-from jaxcap.text import Vocabulary, count_words
+from jaxcap.text import Vocabulary, count_words, split_captions
 from jaxcap.training import partition
 
 
@@ -56,14 +56,12 @@ def build_experiment(
       UserError: data, weights or vectors are missing or wrong.
     """
     splits = load_splits(config)
-    if folder is not None:
-        for split in splits.values():
+    for split in splits.values():
+        if folder is not None and split.folder is not None:
             uses.record_use(split.folder, folder)
-    keep = config.text.keep_punctuation
-    sentences = {
-        name: split_captions(split.captions, keep_punctuation=keep)
-        for name, split in splits.items()
-    }
+    sentences = {}
+    for name, split in splits.items():
+        sentences[name] = split_captions(split.captions, config.text)
     vocabulary, unknown = build_vocabulary(config, sentences)
     weights = load_weights(config)
     encoder_info = describe_encoder(config, weights) | {"dtype": dtype or choose_dtype(config)}
@@ -237,12 +235,14 @@ def _list_contents(
     encoder_info: Mapping[str, str],
     vectors: word2vec.WordVectors | None,
 ) -> Contents:
+    imported = ""
     # Vectors that a run trains itself follow from its captions.
-    is_imported = vectors is not None and config.embedding.kind == "word2vec"
+    if vectors is not None and config.embedding.kind == "word2vec":
+        imported = vectors.fingerprint
     return Contents(
         data=config.data.name,
         splits={name: contents.split_contents(split) for name, split in splits.items()},
         vocabulary=f"{len(vocabulary)}-{vocabulary.fingerprint}",
         encoder=encoder_info["fingerprint"],
-        vectors=vectors.fingerprint if is_imported else "",
+        vectors=imported,
     )

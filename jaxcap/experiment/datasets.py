@@ -1,13 +1,13 @@
 """The data that a config names: splits, their captions as words, and the vocabulary."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from ml_collections import ConfigDict
 
 from jaxcap.data import datasets
 from jaxcap.data.split import Split
 from jaxcap.errors import UserError
-from jaxcap.text import Vocabulary, count_words, split_words
+from jaxcap.text import Vocabulary, count_words, split_captions
 
 Sentences = list[list[list[str]]]  # the words of each caption of each photo
 
@@ -28,15 +28,6 @@ def load_splits(config: ConfigDict) -> dict[str, Split]:
     return splits
 
 
-def split_captions(captions: Sequence[Sequence[str]], *, keep_punctuation: bool) -> Sentences:
-    """Splits the captions of each photo into words."""
-    sentences = []
-    for of_photo in captions:
-        words = [split_words(caption, keep_punctuation=keep_punctuation) for caption in of_photo]
-        sentences.append(words)
-    return sentences
-
-
 def build_vocabulary(
     config: ConfigDict, sentences: Mapping[str, Sentences]
 ) -> tuple[Vocabulary, dict[str, float]]:
@@ -44,7 +35,7 @@ def build_vocabulary(
 
     Args:
       config: resolved.
-      sentences: by split, from `split_captions`.
+      sentences: by split, from `text.split_captions`.
 
     Returns:
       The vocabulary, and each split's rate of out-of-vocabulary words.
@@ -55,8 +46,7 @@ def build_vocabulary(
     counted = counts["train"]
     if config.text.vocabulary == "all":
         # The originals counted every caption there is, also of photos that are in no list.
-        keep = config.text.keep_punctuation
-        captions = datasets.all_captions(config.data)
-        counted = count_words(split_words(text, keep_punctuation=keep) for text in captions)
+        (every,) = split_captions([datasets.all_captions(config.data)], config.text)
+        counted = count_words(every)
     vocabulary = Vocabulary.build(counted, config.text.min_count)
     return vocabulary, {name: vocabulary.unknown_rate(count) for name, count in counts.items()}

@@ -11,9 +11,9 @@ import numpy as np
 from jaxcap.data import source
 from jaxcap.inputs.images import VIEWS
 from jaxcap.models.attention import ACTIVATIONS
-from jaxcap.models.layers import DTYPES
 from jaxcap.models.cells import CELLS
 from jaxcap.models.encoder import BACKBONES
+from jaxcap.models.layers import DTYPES
 from jaxcap.models.resnet import LAYOUTS, POOLS
 from jaxcap.training.optim import SCHEDULES
 from jaxcap.training.partition import read_rule

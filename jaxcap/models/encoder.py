@@ -15,9 +15,9 @@ import numpy as np
 
 from jaxcap.models import resnet
 
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB in [0, 1]
-_IMAGENET_STD = (0.229, 0.224, 0.225)
-_CAFFE_MEAN = (103.939, 116.779, 123.68)  # of BGR in [0, 255]
+_IMAGENET_MEAN = np.array((0.485, 0.456, 0.406), np.float32)  # of RGB in [0, 1]
+_IMAGENET_STD = np.array((0.229, 0.224, 0.225), np.float32)
+_CAFFE_MEAN = np.array((103.939, 116.779, 123.68), np.float32)  # of BGR in [0, 255]
 
 # Key encoder.backbone -> (section encoder of a config, max-pool) -> module.
 BACKBONES: dict[str, Callable[[Mapping[str, Any], str], nn.Module]] = {"resnet": resnet.build}
@@ -82,9 +82,9 @@ def normalize(images: jax.Array, normalization: str = "imagenet") -> jax.Array:
     pixels = jnp.asarray(images, jnp.float32)
     match normalization:
         case "imagenet":
-            return (pixels / 255 - np.float32(_IMAGENET_MEAN)) / np.float32(_IMAGENET_STD)
+            return (pixels / 255 - _IMAGENET_MEAN) / _IMAGENET_STD
         case "caffe":
-            return pixels[..., ::-1] - np.float32(_CAFFE_MEAN)
+            return pixels[..., ::-1] - _CAFFE_MEAN
         case "signed":
             return pixels / 127.5 - 1
     raise ValueError(f"no normalization {normalization!r}: imagenet, caffe or signed")

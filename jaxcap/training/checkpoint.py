@@ -27,7 +27,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
 from jaxcap.errors import UserError
-from jaxcap.io.files import space_checked, write_atomically
+from jaxcap.io.files import report_full_disk, write_atomically
 from jaxcap.training.train_step import TrainState
 
 # orbax tells every small thing it does, and shows tracebacks of errors that it also raises.
@@ -110,7 +110,7 @@ class Checkpoints:
             if not np.isfinite(array).all():
                 raise FloatingPointError(f"after step {step} {name} is not finite")
         sealed = {**progress, "checksum": compute_checksum(arrays, progress)}
-        with space_checked(self.folder), _system_errors():
+        with report_full_disk(self.folder), _system_errors():
             saved = self._manager.save(
                 step,
                 args=ocp.args.Composite(
@@ -127,7 +127,7 @@ class Checkpoints:
         seal = self.folder / "frozen.json"
         if seal.exists() or not arrays:
             return
-        with space_checked(self.folder), _system_errors():
+        with report_full_disk(self.folder), _system_errors():
             with ocp.StandardCheckpointer() as checkpointer:
                 checkpointer.save(self.folder / "frozen", arrays, force=True)
             write_atomically(seal, json.dumps({"checksum": compute_checksum(arrays)}) + "\n")
@@ -160,7 +160,7 @@ class Checkpoints:
     def wait(self) -> None:
         """Returns when everything is on disk."""
         if "_manager" in vars(self):  # which a run that only reads does not make
-            with space_checked(self.folder), _system_errors():
+            with report_full_disk(self.folder), _system_errors():
                 self._manager.wait_until_finished()
 
     def close(self) -> None:

@@ -8,9 +8,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from jaxcap.data.locations import listed
 from jaxcap.errors import UserError
 from jaxcap.inputs.batches import TrainingBatches
+from jaxcap.io.plain import list_some
 from jaxcap.training.checkpoint import Checkpoints
 from jaxcap.training.history import selection_value
 from jaxcap.training.metrics import Sums, add_metrics, compute_means, read_metrics
@@ -68,7 +68,7 @@ def check_finite(numbers: Mapping[str, float], when: str, photos: Sequence[str] 
     """
     for name, value in numbers.items():
         if not math.isfinite(value):
-            seen = f" (photos {listed(photos)})" if photos else ""
+            seen = f" (photos {list_some(photos)})" if photos else ""
             raise FloatingPointError(f"{when}{seen}: {name} is {value}")
 
 

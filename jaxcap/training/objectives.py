@@ -7,7 +7,7 @@ devices and divides them once, so that any number of devices minimises the same.
 
 import dataclasses
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,11 +17,12 @@ from jaxcap.training.losses import SumCount, cross_entropy, doubly_stochastic, t
 
 NEG_INF = -1e9  # a logit without probability; finite, because padding multiplies it by 0
 
-Batch = Mapping[str, jax.Array]
+Batch = Mapping[str, Any]  # of arrays
 Metrics = dict[str, SumCount]
 
 
-class Term(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Term:
     """One addend of a loss: weight * total / count.
 
     Attributes:

@@ -7,7 +7,7 @@ samples instead of the greedy caption (Luo, "A Better Variant of Self-Critical S
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -84,14 +84,14 @@ class SelfCriticalStep:
         sampled = np.asarray(self.sample(params, photos | random).tokens)  # [B, K, T]
         is_real = (np.asarray(batch["tokens"]) != PAD).any((1, 2))  # [B]
         sampled = np.where(is_real[:, None, None], sampled, PAD)
-        rewards = self._score(batch["rows"], sampled)  # [B, K]
+        rewards = self._score(np.asarray(batch["rows"]), sampled)  # [B, K]
         tokens = np.pad(sampled, ((0, 0), (0, 0), (1, 0)), constant_values=START)  # [B, K, T + 1]
         scored = photos | {"tokens": tokens, "advantages": compute_advantages(rewards)}
         state, metrics = self.update(state, frozen, scored)
         reward = rewards[is_real].mean(axis=1).sum()
         return state, metrics | {"reward": (reward, is_real.sum())}
 
-    def _score(self, rows: Sequence[int], captions: np.ndarray) -> np.ndarray:
+    def _score(self, rows: Iterable[int], captions: np.ndarray) -> np.ndarray:
         """Returns the CIDEr-D [B, K] of captions [B, K, T] of photos."""
         rewards = []
         for row, of_photo in zip(rows, captions, strict=True):

@@ -132,10 +132,10 @@ def eval_step(
 
 def per_image_keys(key: jax.Array, images: int, axis_name: str | None = None) -> jax.Array:
     """Returns one key a photo [B], by its index in the global batch, whatever the devices are."""
-    first = 0
+    indices = jnp.arange(images)
     if axis_name is not None:
-        first = jax.lax.axis_index(axis_name) * images
-    return jax.vmap(lambda index: jax.random.fold_in(key, index))(first + jnp.arange(images))
+        indices += jax.lax.axis_index(axis_name) * images
+    return jax.vmap(lambda index: jax.random.fold_in(key, index))(indices)
 
 
 def _psum_over(axis_name: str | None) -> Callable[[Any], Any]:

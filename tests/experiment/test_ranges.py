@@ -248,7 +248,7 @@ def test_the_ends_of_the_seeds_are_taken_by_all_that_draw():
     for seed in (0, ranges.SEED.at_most):
         jax.random.fold_in(jax.random.key(seed), seed)
         np.random.default_rng((seed, 1))
-        scenes.scene(0, 32, seed)
+        scenes.draw_scene(0, 32, seed)
         vocabulary = Vocabulary.build({"dog": 2, "cat": 2}, 1)
         vectors = word2vec.train_vectors([["dog", "cat"]] * 3, vocabulary, dim=4, seed=seed)
         assert np.isfinite(vectors.matrix).all()

@@ -5,8 +5,7 @@ import pytest
 
 from jaxcap.data.split import Split
 from jaxcap.inputs.batches import TrainingBatches, encode_captions, iterate_split
-from jaxcap.experiment.datasets import split_captions
-from jaxcap.text import END, PAD, START, Vocabulary, count_words, split_words
+from jaxcap.text import END, PAD, START, Vocabulary, count_words, split_captions, split_words
 
 ROWS, BATCH = 10, 4
 
@@ -26,7 +25,7 @@ def captions(split):
 
 
 def words_of(split, *, keep_punctuation=False):
-    return split_captions(split.captions, keep_punctuation=keep_punctuation)
+    return split_captions(split.captions, {"keep_punctuation": keep_punctuation})
 
 
 def batches(captions, **options):
