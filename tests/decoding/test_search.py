@@ -14,7 +14,7 @@ from jaxcap.decoding import Rules, beam_search, captioning, greedy, map_groups, 
 from jaxcap.decoding.beam import _most_probable
 from jaxcap.decoding.sampling import truncate
 from jaxcap.errors import UserError
-from jaxcap.models.decoder import Decoder
+from jaxcap.models.decoder import build_decoder
 from jaxcap.text import END, PAD, START, UNK
 from tests import tiny
 
@@ -261,15 +261,10 @@ def test_the_answer_is_what_teacher_forcing_says_of_its_words(decoder, method):
 
 
 def test_the_decoder_of_jaxcap_agrees_with_its_own_teacher_forcing():
-    decoder = Decoder(
-        vocabulary_size=11,
-        embedding=6,
-        hidden=8,
-        attention=5,
-        init_from_mean=True,
-        context_gate=True,
-        deep_output=True,
+    config = tiny.sections(
+        decoder__init_from_mean=True, decoder__context_gate=True, head__deep_output=True
     )
+    decoder = build_decoder(config, 11)
     features = jax.random.normal(jax.random.key(1), (6, 9, 7))
     starts = jnp.full((6, 1, 1), START, jnp.int32)
 
@@ -335,7 +330,7 @@ def test_groups_of_images_get_what_all_together_get(size):
 
 def test_a_captioner_writes_the_same_in_lanes_from_photos_on():
     """Lanes also bound how many photos are encoded and prepared at a time."""
-    model = tiny.captioner(init_from_mean=True)
+    model = tiny.captioner(decoder__init_from_mean=True)
     colours = jax.random.randint(jax.random.key(0), (8, 1, 1, 3), 0, 256).astype(jnp.uint8)
     batch = {"images": jnp.broadcast_to(colours, (8, tiny.SIZE, tiny.SIZE, 3))}
     params = jax.jit(model.init)(
@@ -344,7 +339,8 @@ def test_a_captioner_writes_the_same_in_lanes_from_photos_on():
     for layer in ("init_h", "init_c", "output"):
         params["decoder"][layer]["kernel"] *= 20
     together, found = (
-        jax.jit(captioning.beam(model, RULES["normalised"], 3, n))(params, batch) for n in (None, 3)
+        jax.jit(captioning.build_beam(model, RULES["normalised"], 3, n))(params, batch)
+        for n in (None, 3)
     )
     assert_same(found, together, 1e-5)
     assert len({strip(row) for row in found.tokens}) > 2
