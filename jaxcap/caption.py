@@ -17,9 +17,9 @@ from jaxcap.decoding import captions
 from jaxcap.decoding.captions import Caption
 from jaxcap.errors import UserError
 from jaxcap.experiment import restore
-from jaxcap.experiment.restore import Run
+from jaxcap.experiment.run import Run
 from jaxcap.figures.drawings import Drawings
-from jaxcap.inputs.batches import ahead
+from jaxcap.inputs.batches import prefetch
 from jaxcap.inputs.photo_files import LoadedPhoto, Reader, find_photos
 from jaxcap.io import plain
 from jaxcap.io.files import check_writable
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     drawings = None
     if options.attention:
         files = [path for path in found if isinstance(path, Path)]
-        drawings = Drawings(options.attention, files)
+        drawings = Drawings(options.attention, files, run.grid)
     batch_size = options.batch_size or parallel.photos_at_once()
     writer = open_json_array() if options.json else contextlib.nullcontext(print_caption)
     failed = 0
@@ -113,8 +113,8 @@ def compile_search(run: Run, options: argparse.Namespace) -> Callable:
     """Returns the compiled function (params, batch) -> hypotheses that the flags ask for."""
     rules, beam = flags.read_rules(options, run.config)
     if options.sampling:
-        return restore.sampling(run, rules, **dataclasses.asdict(options.sampling))
-    return restore.searching(run, rules, beam)
+        return restore.compile_sampling(run, rules, **dataclasses.asdict(options.sampling))
+    return restore.compile_search(run, rules, beam)
 
 
 def caption_photos(
@@ -147,7 +147,7 @@ def caption_photos(
             return list(pool.map(read, numbers))
 
         # The next batch is read while the device captions this one.
-        for loaded in ahead(load, range(-(-len(found) // size))):
+        for loaded in prefetch(load, range(-(-len(found) // size))):
             items = [item for item in loaded if isinstance(item, Item)]
             written = iter(caption_batch(run, search, items, size) if items else [])
             for item in loaded:
@@ -167,7 +167,7 @@ def caption_batch(run: Run, search: Callable, items: Sequence[Item], size: int) 
         "images": np.stack([item.photo.view for item in padded]),  # [B, S, S, 3]
         "draw": np.array([item.number for item in padded], np.int32),  # [B]
     }
-    return captions.read(search(run.params, batch), run.vocabulary)[: len(items)]
+    return captions.read_captions(search(run.params, batch), run.vocabulary)[: len(items)]
 
 
 def print_caption(path: Path, caption: Caption) -> None:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jaxcap import errors, flags
-from jaxcap.evaluation.comparison import SCORES, Comparison, compare_entries, read_entries
+from jaxcap.evaluation.comparison import Comparison, compare_entries
+from jaxcap.evaluation.entries import SCORES, read_entries
 from jaxcap.evaluation.tables import align_columns, format_interval, format_percent
 from jaxcap.experiment.ranges import KEYS
 from jaxcap.io import plain, records

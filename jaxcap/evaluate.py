@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from jaxcap import errors, flags, report
-from jaxcap.decoding.captions import photo
 from jaxcap.errors import UserError
 from jaxcap.evaluation import baselines, result, tables
 from jaxcap.evaluation.against_training import compare_with_training
 from jaxcap.evaluation.evaluate import Evaluation, evaluate, join_words
 from jaxcap.evaluation.result import Result
 from jaxcap.experiment import ranges, restore
+from jaxcap.figures.samples import view_photo
 from jaxcap.io import plain
 from jaxcap.io.digests import digest_json
 from jaxcap.io.files import check_writable, write_atomically
@@ -191,7 +191,7 @@ def choose_photos(evaluation: Evaluation) -> list[report.CaptionedPhoto]:
         photos.append(
             report.CaptionedPhoto(
                 id=evaluation.split.ids[row],
-                image=photo(evaluation.split, row, size),
+                image=view_photo(evaluation.split, row, size),
                 words=caption.words,
                 attention=caption.attention,
                 grid=evaluation.grid,

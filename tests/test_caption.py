@@ -16,8 +16,8 @@ from jaxcap import caption, decoding
 from jaxcap.decoding import captions
 from jaxcap.errors import UserError
 from jaxcap.evaluation import splits
-from jaxcap.experiment import build as experiment
 from jaxcap.experiment import restore
+from jaxcap.experiment.inputs import open_plain_inputs
 from jaxcap.experiment.restore import restore_best
 from jaxcap.figures import drawings
 from jaxcap.figures.drawings import Drawings
@@ -109,8 +109,8 @@ def test_it_writes_what_evaluation_writes(made_run, tmp_path, capsys):
     for row in range(len(split)):
         (tmp_path / f"{row}.png").write_bytes(split.photo(row))
     run_command(made_run, tmp_path, "--beam", 2, "--json")
-    searched = restore.searching(trained, decoding.Rules(trained.config.text.max_length), 2)
-    inputs = experiment.plain_inputs(trained, split)
+    searched = restore.compile_search(trained, decoding.Rules(trained.config.text.max_length), 2)
+    inputs = open_plain_inputs(trained, split)
     written = captions.write_captions(
         searched, trained.params, inputs, len(split), 3, trained.vocabulary
     )
@@ -133,7 +133,7 @@ def test_attention_is_drawn_and_photos_of_one_name_do_not_overwrite_each_other(
 
 def test_an_empty_caption_can_be_drawn(tmp_path):
     pixels = np.zeros((20, 30, 3), np.uint8)
-    Drawings(tmp_path / "out", []).add(tmp_path / "a.jpg", pixels, [], np.zeros((0, 16)))
+    Drawings(tmp_path / "out", [], (4, 4)).add(tmp_path / "a.jpg", pixels, [], np.zeros((0, 16)))
     assert len(list((tmp_path / "out").iterdir())) == 2
 
 

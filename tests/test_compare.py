@@ -12,7 +12,7 @@ from jaxcap import compare
 from jaxcap.errors import UserError
 from jaxcap.evaluation import result as results
 from jaxcap.evaluation import scoring
-from jaxcap.evaluation.comparison import SCORES
+from jaxcap.evaluation.entries import SCORES
 from jaxcap.experiment import workdir as workdirs
 from jaxcap.io.digests import digest_set
 from jaxcap.scores import health
@@ -98,7 +98,7 @@ def write_scores(
     )
     result = results.Result(
         jaxcap="0",
-        signature=f"data:made|split:{split}|ids:{digest_set(ids)}|beam:{beam}",
+        signature=f"data:made|split:{split}|ids:{data.ids}|captions:{data.captions}|beam:{beam}",
         run=run,
         data=data,
         search=search,
@@ -125,7 +125,9 @@ def write_scores(
 def make_run(folder, *, seed=0, words=("a",), loss=3.0):
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(
-        json.dumps({"seed": seed, "train": {"epochs": 2, "select": "loss"}})
+        json.dumps(
+            {"layout": workdirs.LAYOUT, "seed": seed, "train": {"epochs": 2, "select": "loss"}}
+        )
     )
     (folder / "vocabulary.json").write_text(
         json.dumps(["<pad>", "<start>", "<end>", "<unk>", *words])

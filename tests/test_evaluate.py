@@ -22,7 +22,7 @@ from jaxcap.errors import UserError
 from jaxcap.evaluation import baselines, scoring, splits, tables
 from jaxcap.evaluation import result as results
 from jaxcap.evaluation.measures import measure_attention, measure_grounding
-from jaxcap.experiment import build as experiment
+from jaxcap.experiment import build, workdir
 from jaxcap.experiment import config as configs
 from jaxcap.experiment.restore import restore_best
 from tests import small_run
@@ -83,9 +83,9 @@ def test_the_average_of_the_best_checkpoint_is_restored(kind, request):
     """Not the latest one's, and not the parameters beside the average, which have another sign."""
     run = restore_best(request.getfixturevalue(kind))
     assert (run.step, run.epoch) == (small_run.BEST, 1)
-    drawn = experiment.initial_params(run.config, run.model)
+    drawn = build.draw_params(run.config, run.model)
     jax.tree.map(np.testing.assert_array_equal, run.params, small_run.bold(drawn))
-    assert any(jax.tree.leaves(run.frozen)) == (kind == "frozen_run")
+    assert any(rate == 0 for rate in jax.tree.leaves(run.rates)) == (kind == "frozen_run")
 
 
 def test_a_run_is_restored_without_its_data_and_the_file_of_its_weights(
@@ -144,7 +144,8 @@ def test_the_result_says_what_was_run(made_run, scored):
     result = read(scored)
     assert result["search"] | {"beam": 2, "max_length": 12, "unk": False} == result["search"]
     assert (result["run"]["step"], result["run"]["val_loss"]) == (small_run.BEST, 3.0)
-    assert result["run"]["config"] == read(made_run, "config.json")
+    config = {"layout": workdir.LAYOUT, **result["run"]["config"]}
+    assert config == read(made_run, "config.json")
     assert [baseline["name"] for baseline in result["baselines"]] == [
         "most common",
         "shuffled",
@@ -278,7 +279,7 @@ def test_photos_of_another_folder_are_scored_on_their_own_features(tmp_path):
     evaluation.
     """
     photos = photo_folder(tmp_path / "photos", ["train"] * 3 + ["val"] * 3)
-    run = train_on(tmp_path / "run", photos, encoder__trainable=False)
+    run = train_on(tmp_path / "run", photos, encoder__rates="*:0")
     other = tmp_path / "more" / "photos"
     shutil.copytree(photos, other)
     for path in (other / "images").iterdir():
@@ -601,7 +602,8 @@ def test_numbers_that_are_none_are_null(made_run, tmp_path, monkeypatch, capsys)
 
     def spoilt(path):
         run = restore_best(path)
-        return run._replace(params=jax.tree.map(lambda x: x * np.nan, run.params))
+        params = jax.tree.map(lambda x: x * np.nan, run.params)
+        return dataclasses.replace(run, params=params)
 
     monkeypatch.setattr("jaxcap.experiment.restore.restore_best", spoilt)
     photo = tmp_path / "photo.png"

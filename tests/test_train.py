@@ -33,7 +33,7 @@ from tests import small_run
 ROOT = Path(__file__).parents[1]
 QUICKSTART = ROOT / "experiments" / "quickstart.py"
 SMALL = small_run.SMALL | {
-    "decoder.hidden_dropout": 0.2,
+    "head.dropout": 0.2,
     "train.epochs": 2,
     "train.captions": "random",
     "train.select": "CIDEr-D",
@@ -213,8 +213,8 @@ def test_early_stopping_counts_epochs_without_a_better_one():
         ({"images__augment": "views"}, "images.augment"),
         ({"encoder__levels": 3}, "must be from 1 to 2"),
         ({"images__size": 36}, "must be a multiple of 8"),
-        ({"decoder__feature_layers": 0}, "decoder.feature_layers=0: must be a whole number from 1"),
-        ({"decoder__feature_embedding": 0}, "without a decoder.feature_embedding"),
+        ({"regions__layers": 0}, "regions.layers=0: must be a whole number from 1"),
+        ({"regions__embedding": 0}, "without a regions.embedding"),
         ({"images__augment": "free"}, "left and right"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
@@ -465,7 +465,7 @@ def test_a_full_disk_ends_in_one_line_and_loses_nothing(whole, tmp_path, monkeyp
         calls.append(name)
         if len(calls) < first:
             return original(*arguments, **options)
-        with files.space_checked(folder):
+        with files.report_full_disk(folder):
             raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:

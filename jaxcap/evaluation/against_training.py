@@ -8,10 +8,12 @@ from jaxcap.evaluation import baselines, scoring, splits
 from jaxcap.evaluation.evaluate import Evaluation, join_words
 from jaxcap.evaluation.measures import summarize_captions
 from jaxcap.evaluation.result import Baseline
-from jaxcap.experiment.restore import Run
+from jaxcap.experiment.restore import TrainedRun
 
 
-def compare_with_training(run: Run, evaluation: Evaluation, wanted: str = "cheap") -> Evaluation:
+def compare_with_training(
+    run: TrainedRun, evaluation: Evaluation, wanted: str = "cheap"
+) -> Evaluation:
     """Adds how many captions are novel, and what the captions of baselines score.
 
     Args:
@@ -43,7 +45,7 @@ def compare_with_training(run: Run, evaluation: Evaluation, wanted: str = "cheap
     return evaluation._replace(result=result)
 
 
-def _load_training(run: Run) -> tuple[Split | None, list[str]]:
+def _load_training(run: TrainedRun) -> tuple[Split | None, list[str]]:
     """Loads the training split if it is there, and notes what its absence means."""
     try:
         return splits.load_training(run.config), []

@@ -9,9 +9,9 @@ import numpy as np
 from jaxcap import parallel
 from jaxcap.data.split import Split
 from jaxcap.errors import UserError
-from jaxcap.experiment import build as experiment
-from jaxcap.experiment.restore import Run
-from jaxcap.inputs import batches
+from jaxcap.experiment.inputs import PLAIN, has_cached_features, open_plain_inputs
+from jaxcap.experiment.run import Run
+from jaxcap.inputs.batches import Inputs, iterate_split
 from jaxcap.io.progress import Progress
 from jaxcap.scores import baselines
 from jaxcap.text import split_words
@@ -95,22 +95,22 @@ def copy_nearest(run: Run, split: Split, train: Split, *, any_cost: bool) -> Bas
     Raises:
       UserError: there are too many, a training photo is damaged, or the disk is full.
     """
-    views = ("plain",)
+    views = PLAIN
     if run.config.images.augment == "views" and "plain" in run.config.images.views:
         # The cache of training has the plain view among others, so that it can be read here.
         views = run.config.images.views
-    cheap = len(train) <= FEW or experiment.has_cached_features(run, train, views)
+    cheap = len(train) <= FEW or has_cached_features(run, train, views)
     if not cheap and not any_cost:
         raise UserError(
             f"it needs the features of {len(train):,} training photos, which are not cached "
             "(--baselines all computes them)"
         )
     features = _mean_features(
-        run, experiment.plain_inputs(run, split), len(split), "features of the scored photos"
+        run, open_plain_inputs(run, split), len(split), "features of the scored photos"
     )
     training = _mean_features(
         run,
-        experiment.plain_inputs(run, train, views),
+        open_plain_inputs(run, train, views),
         len(train),
         "features of the training photos",
     )
@@ -119,7 +119,7 @@ def copy_nearest(run: Run, split: Split, train: Split, *, any_cost: bool) -> Bas
     return BaselineCaptions("nearest", about, [train.captions[row][0] for row in rows])
 
 
-def _mean_features(run: Run, inputs: batches.Inputs, images: int, label: str) -> np.ndarray:
+def _mean_features(run: Run, inputs: Inputs, images: int, label: str) -> np.ndarray:
     """Returns the mean over the regions of each photo's features, [N, D]."""
 
     def encode(params: dict, batch: dict[str, jax.Array]) -> jax.Array:
@@ -129,8 +129,7 @@ def _mean_features(run: Run, inputs: batches.Inputs, images: int, label: str) ->
     params = {"encoder": run.params["encoder"]}
     means = []
     with Progress(images, label) as progress:
-        for batch in batches.evaluation_batches(inputs, images, run.config.encoder.batch_size):
-            batch.pop("tokens")
+        for batch in iterate_split(inputs, images, run.config.encoder.batch_size):
             means.append(np.asarray(compiled(params, batch)))
             # The last batch is padded, and padding is no progress.
             progress.update(min(len(means[-1]), images - progress.done))

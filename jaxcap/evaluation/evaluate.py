@@ -1,7 +1,6 @@
 """Evaluation of a trained run on one split: captions, their scores, and what was run."""
 
 import json
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -10,17 +9,19 @@ import numpy as np
 
 import jaxcap
 from jaxcap.data.split import Split
-from jaxcap.decoding import Rules
-from jaxcap.decoding.captions import Caption, captions_one_by_one
+from jaxcap.decoding import captions as captioning
+from jaxcap.decoding.captions import Caption
+from jaxcap.decoding.rules import Rules
 from jaxcap.evaluation import scoring, splits
 from jaxcap.evaluation.measures import measure_attention, measure_grounding, measure_health
 from jaxcap.evaluation.overlap import find_training_overlap
 from jaxcap.evaluation.result import DataInfo, Parameters, Result, RunInfo, Search
-from jaxcap.experiment import build as experiment
 from jaxcap.experiment import config as configs
 from jaxcap.experiment import contents
-from jaxcap.experiment.restore import Run, searching
-from jaxcap.inputs import batches
+from jaxcap.experiment.check import learns_encoder
+from jaxcap.experiment.inputs import open_plain_inputs
+from jaxcap.experiment.restore import TrainedRun, compile_search
+from jaxcap.inputs.batches import Inputs
 from jaxcap.io import uses
 from jaxcap.io.progress import Progress
 from jaxcap.scores.signature import write_signature
@@ -48,7 +49,13 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(
-    run: Run, split_name: str, *, data_dir: str = "", rules: Rules, beam: int, batch_size: int
+    run: TrainedRun,
+    split_name: str,
+    *,
+    data_dir: str = "",
+    rules: Rules,
+    beam: int,
+    batch_size: int,
 ) -> Evaluation:
     """Captions and scores one split; the training split is not needed.
 
@@ -71,11 +78,10 @@ def evaluate(
     trained_on, overlap_notes = find_training_overlap(
         run, data, images, split=split_name, own_data=not data_dir
     )
-    inputs = experiment.plain_inputs(run, split)
+    inputs = open_plain_inputs(run, split)
     captions = write_captions(run, inputs, len(split), rules, beam, batch_size)
-    grid = _guess_grid(captions)
     scored, score_notes = scoring.score({"run": join_words(captions)}, split.captions)
-    grounding, scenes = measure_grounding(split, captions, grid)
+    grounding, scenes = measure_grounding(split, captions, run.grid)
     result = Result(
         jaxcap=jaxcap.__version__,
         signature=_sign(run, data, split, images, rules, beam),
@@ -94,7 +100,7 @@ def evaluate(
         scores=scored["run"].scores,
         baselines=(),
         health=measure_health(run.config, split, captions),
-        attention=measure_attention(captions, grid) | grounding,
+        attention=measure_attention(captions, run.grid) | grounding,
         scenes=scenes,
         notes=(
             *overlap_notes,
@@ -102,11 +108,11 @@ def evaluate(
             *score_notes,
         ),
     )
-    return Evaluation(result, split, captions, scored["run"].rows, grid)
+    return Evaluation(result, split, captions, scored["run"].rows, run.grid)
 
 
 def write_captions(
-    run: Run, inputs: batches.Inputs, images: int, rules: Rules, beam: int, batch_size: int
+    run: TrainedRun, inputs: Inputs, images: int, rules: Rules, beam: int, batch_size: int
 ) -> list[Caption]:
     """Captions all photos of some inputs on all devices, with a progress bar.
 
@@ -123,13 +129,15 @@ def write_captions(
     """
     # Cached features come in larger calls, in which the next image takes the place of one whose
     # caption has ended.
-    cached = not run.config.encoder.trainable
-    caption = searching(run, rules, beam, lanes=batch_size if cached else None)
+    cached = not learns_encoder(run.config)
+    search = compile_search(run, rules, beam, slots=batch_size if cached else None)
     call = min(_BATCHES_A_CALL * batch_size, images) if cached else batch_size
     captions = []
     with Progress(images, "captions") as progress:
-        for one in captions_one_by_one(caption, run.params, inputs, images, call, run.vocabulary):
-            captions.append(one)
+        for caption in captioning.write_captions(
+            search, run.params, inputs, images, call, run.vocabulary
+        ):
+            captions.append(caption)
             progress.update()
     return captions
 
@@ -139,28 +147,22 @@ def join_words(captions: Sequence[Caption]) -> list[str]:
     return [" ".join(caption.words) for caption in captions]
 
 
-def _guess_grid(captions: Sequence[Caption]) -> tuple[int, int]:
-    """Returns rows and columns of the regions, which lie on a square."""
-    side = math.isqrt(captions[0].attention.shape[-1])
-    return side, side
-
-
-def _describe_run(run: Run) -> RunInfo:
+def _describe_run(run: TrainedRun) -> RunInfo:
     trained = 0
     frozen = 0
-    pairs = zip(jax.tree.leaves(run.frozen), jax.tree.leaves(run.params), strict=True)
-    for is_frozen, leaf in pairs:
-        if is_frozen:
-            frozen += leaf.size
-        else:
+    pairs = zip(jax.tree.leaves(run.rates), jax.tree.leaves(run.params), strict=True)
+    for rate, leaf in pairs:
+        if rate > 0:
             trained += leaf.size
+        else:
+            frozen += leaf.size
     return RunInfo(
         workdir=str(run.folder),
         folder=str(run.folder.resolve()),
         config=json.loads(configs.to_json(run.config)),
         vocabulary_size=len(run.vocabulary),
         vocabulary=run.vocabulary.fingerprint,
-        encoder=run.facts["source"],
+        encoder=run.encoder_info["source"],
         parameters=Parameters(trained=trained, frozen=frozen),
         step=run.step,
         epoch=run.epoch,
@@ -169,7 +171,12 @@ def _describe_run(run: Run) -> RunInfo:
 
 
 def _sign(
-    run: Run, data: str, split: Split, images: contents.SplitContents, rules: Rules, beam: int
+    run: TrainedRun,
+    data: str,
+    split: Split,
+    images: contents.SplitContents,
+    rules: Rules,
+    beam: int,
 ) -> str:
     """Returns the signature line of the scores."""
     length = [

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from ml_collections import ConfigDict
 
 from jaxcap.data.split import Split
-from jaxcap.decoding.captions import Caption, check_scenes
+from jaxcap.decoding.captions import Caption
 from jaxcap.evaluation.result import Health, SceneObjects
+from jaxcap.evaluation.scenes import check_scenes
 from jaxcap.evaluation.scoring import LEVEL
 from jaxcap.scores import attention, grounding, health
 from jaxcap.scores.intervals import Estimate, estimate_scores
@@ -79,7 +80,7 @@ def measure_grounding(
         grid,
     )
     measures = estimate_scores(grounding.NAMES, rows, attention.from_statistics, level=LEVEL)
-    check = check_scenes(split, captions)
+    check = check_scenes(split, captions, grid)
     return measures, SceneObjects(right=check.right, total=check.total)
 
 

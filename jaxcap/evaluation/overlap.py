@@ -1,13 +1,13 @@
 """Which of the scored photos a run was trained on, and how its data have changed since."""
 
-from jaxcap.data.locations import listed
 from jaxcap.errors import UserError
 from jaxcap.experiment import contents, workdir
-from jaxcap.experiment.restore import Run
+from jaxcap.experiment.restore import TrainedRun
+from jaxcap.io.plain import list_some
 
 
 def find_training_overlap(
-    run: Run, data: str, scored: contents.SplitContents, *, split: str, own_data: bool
+    run: TrainedRun, data: str, scored: contents.SplitContents, *, split: str, own_data: bool
 ) -> tuple[int | None, list[str]]:
     """Finds the scored photos among those that the run was trained on.
 
@@ -34,7 +34,7 @@ def find_training_overlap(
         count = "all" if len(overlap) == len(scored.ids) else f"{len(overlap):,}"
         notes.append(
             f"{count} of the {len(scored.ids):,} scored photos are among the training photos "
-            f"({listed(overlap)}): no score of unseen photos"
+            f"({list_some(overlap)}): no score of unseen photos"
         )
     if own_data and split in known.splits:
         differing = contents.list_split_differences(split, known.splits[split], scored)

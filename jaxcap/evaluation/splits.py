@@ -1,5 +1,6 @@
 """The splits that an evaluation reads: the scored one, and the training split where it exists."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,6 @@ from ml_collections import ConfigDict
 from jaxcap.data import datasets
 from jaxcap.data.split import Split
 from jaxcap.errors import UserError
-from jaxcap.experiment import build as experiment
 
 
 def load_scored(config: ConfigDict, name: str, data_dir: str = "") -> tuple[str, Split]:
@@ -26,15 +26,15 @@ def load_scored(config: ConfigDict, name: str, data_dir: str = "") -> tuple[str,
     Raises:
       UserError: there is no such split (those that are there are named), or its photos are missing.
     """
-    options = _own_options(config) | {"download": config.data.download}
+    section = dict(config.data)
     if data_dir:
         if not Path(data_dir).expanduser().is_dir():
             raise UserError(
                 f"--data-dir {data_dir} is no folder: name the one that holds the photos and their "
                 "captions"
             )
-        options = _detect_options(config, data_dir)
-    return options["name"], _load(config, options, name)
+        section = _make_section(section, data_dir)
+    return section["name"], datasets.load(section, only=(name,))[name]
 
 
 def load_training(config: ConfigDict) -> Split:
@@ -43,35 +43,16 @@ def load_training(config: ConfigDict) -> Split:
     Raises:
       UserError: it is not on this machine any more.
     """
-    return _load(config, _own_options(config), "train")
+    section = {**config.data, "download": False}
+    return datasets.load(section, only=("train",))["train"]
 
 
-def _load(config: ConfigDict, options: dict[str, Any], name: str) -> Split:
-    """Loads one split of the data set that the options name."""
-    section = config.data
-    splits = datasets.load(
-        **options,
-        prepared_dir=section.prepared_dir,
-        allow_missing=section.allow_missing,
-        only=(name,),
-    )
-    return splits[name]
-
-
-def _own_options(config: ConfigDict) -> dict[str, Any]:
-    """Returns the options by which the run's own data set is read."""
-    return {"name": config.data.name} | experiment.data_options(config)
-
-
-def _detect_options(config: ConfigDict, data_dir: str) -> dict[str, Any]:
-    """Returns the options by which the data set in a folder is read.
-
-    They are the run's own where it is the run's data set, so that it is split as it was.
-    """
-    own = _own_options(config) | {"dir": data_dir}
-    if config.data.name != "scenes" and datasets.is_layout(**own):
+def _make_section(section: Mapping[str, Any], data_dir: str) -> dict[str, Any]:
+    """Returns the section `data` by which a folder is read, as the run's own where it is that."""
+    own = {**section, "dir": data_dir, "download": False}
+    if section["name"] != "scenes" and datasets.is_layout(own):
         return own
     layout = datasets.detect(data_dir)
-    if layout["name"] == config.data.name:
+    if layout["name"] == section["name"]:
         return own | layout
-    return layout | {"dir": data_dir, "seed": config.seed}
+    return own | {"captions": "", "splits": "published"} | layout

@@ -1,6 +1,6 @@
 """Pictures of where a model looks as it writes: the photo under each word's attention.
 
-See `light` for how attention is shown. The "9x" beside a word is its highest weight as a multiple
+See `light` for how attention is shown. The "9×" beside a word is its highest weight as a multiple
 of the even spread 1 / L.
 """
 
@@ -54,8 +54,8 @@ def attention_figure(
     photo: np.ndarray | Image.Image,
     words: Sequence[str],
     attention: np.ndarray,
+    grid: tuple[int, int],
     *,
-    grid: tuple[int, int] | None = None,
     columns: int | None = None,
     title: str | None = None,
     tile: int = 216,
@@ -67,7 +67,7 @@ def attention_figure(
       words: the caption's words.
       attention: weights over the regions, a row for each word; rows beyond the words are left out.
         [T, L]
-      grid: rows and columns of regions, rows * columns = L; by default the grid is square.
+      grid: rows and columns of regions, rows * columns = L.
       columns: pictures in a row; by default what makes a pleasant page.
       title: a line above; by default the caption.
       tile: pixels of a picture's longer side.
@@ -92,8 +92,8 @@ def attention_gif(
     photo: np.ndarray | Image.Image,
     words: Sequence[str],
     attention: np.ndarray,
+    grid: tuple[int, int],
     *,
-    grid: tuple[int, int] | None = None,
     size: int = 360,
     seconds: float = 0.7,
 ) -> bytes:
@@ -103,7 +103,7 @@ def attention_gif(
       photo: uint8 [H, W, 3], or a PIL image.
       words: the caption's words.
       attention: weights over the regions, a row for each word. [T, L]
-      grid: rows and columns of regions; by default the grid is square.
+      grid: rows and columns of regions.
       size: pixels of the photo's longer side.
       seconds: how long a word stands.
 
@@ -128,13 +128,13 @@ def attention_gif(
 
 
 def sample_sheet(
-    samples: Sequence[Sample | tuple], *, grid: tuple[int, int] | None = None, width: int = 1240
+    samples: Sequence[Sample | tuple], grid: tuple[int, int], *, width: int = 1240
 ) -> Image.Image:
     """Draws captioned photos one below another: caption, references, and the words' attention.
 
     Args:
       samples: (photo, words, attention, references) each; see `Sample`.
-      grid: rows and columns of regions; by default the grid is square.
+      grid: rows and columns of regions.
       width: pixels of the sheet, its frame not counted.
 
     Returns:
@@ -143,7 +143,7 @@ def sample_sheet(
     return add_frame([_draw_sample(Sample(*sample), grid, width) for sample in samples], 3 * GAP)
 
 
-def _draw_sample(sample: Sample, grid: tuple[int, int] | None, width: int) -> Image.Image:
+def _draw_sample(sample: Sample, grid: tuple[int, int], width: int) -> Image.Image:
     """Returns one sample's part of the sheet: the photo, and to its right all else."""
     photo = fit(sample.photo, _SHEET_PHOTO)
     left = _SHEET_PHOTO + 2 * GAP
@@ -175,13 +175,10 @@ def _draw_words(
     return tiles
 
 
-def _as_maps(
-    words: Sequence[str], attention: np.ndarray, grid: tuple[int, int] | None
-) -> np.ndarray:
+def _as_maps(words: Sequence[str], attention: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
     """Returns the words' attention as maps, once it is seen to fit. [T, rows, columns]"""
     attention = np.asarray(attention, np.float32)
-    side = math.isqrt(attention.shape[-1])
-    rows, columns = grid or (side, side)
+    rows, columns = grid
     if attention.ndim != 2 or attention.shape[1] != rows * columns or len(attention) < len(words):
         raise ValueError(
             f"attention of shape {attention.shape} for {len(words)} words over {rows} x {columns} "

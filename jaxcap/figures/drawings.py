@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from jaxcap.figures.attention import attention_figure, attention_gif
+from jaxcap.inputs.photo_files import PICTURE
 from jaxcap.io import plain
 from jaxcap.io.files import write_atomically
 
-GIF_SIDE = 360  # pixels of an animation's longer side
 _LONGEST_NAME = 200  # bytes before a number and a suffix; file systems take 255 in all
 
 
@@ -20,10 +20,12 @@ class Drawings:
     Args:
       folder: made if it is not there.
       photos: all photos; one of them that lies in the folder is not drawn over.
+      grid: rows and columns of the regions that attention lies on.
     """
 
-    def __init__(self, folder: Path, photos: Sequence[Path]):
+    def __init__(self, folder: Path, photos: Sequence[Path], grid: tuple[int, int]):
         self.folder = folder
+        self._grid = grid
         self._taken = set()
         place = folder.resolve()
         resolved: dict[Path, Path] = {}  # many photos share few folders
@@ -42,15 +44,15 @@ class Drawings:
 
         Args:
           photo: its file, which gives the drawings their name.
-          picture: the photo, uint8. [H, W, 3]
+          picture: the photo, uint8, as `photo_files` keeps it. [H, W, 3]
           words: the caption's T words.
           attention: weights over the regions for each word. [T, L]
         """
         name = self._reserve(_shorten(photo))
         file = io.BytesIO()
-        attention_figure(picture, words, attention).save(file, "PNG")
+        attention_figure(picture, words, attention, self._grid).save(file, "PNG")
         write_atomically(self.folder / f"{name}.png", file.getvalue())
-        animation = attention_gif(picture, words, attention, size=GIF_SIDE)
+        animation = attention_gif(picture, words, attention, self._grid, size=PICTURE)
         write_atomically(self.folder / f"{name}.gif", animation)
 
     def _reserve(self, name: str) -> str:

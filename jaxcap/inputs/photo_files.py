@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image, ImageOps
 
 from jaxcap.errors import UserError
-from jaxcap.figures import layout
 from jaxcap.inputs import images
 from jaxcap.io import plain
 
@@ -106,8 +106,9 @@ class Reader:
         view = images.test_view(photo, size=self._size)
         if not self._drawn:
             return LoadedPhoto(view, None)
-        small = photo if max(photo.size) <= PICTURE else layout.fit(photo, PICTURE)
-        return LoadedPhoto(view, np.asarray(small))
+        if max(photo.size) > PICTURE:
+            photo = ImageOps.contain(photo, (PICTURE, PICTURE), Image.Resampling.LANCZOS)
+        return LoadedPhoto(view, np.asarray(photo))
 
 
 class MemoryBudget:

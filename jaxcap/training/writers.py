@@ -12,9 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self, TextIO
 
-from jaxcap.errors import UserError
 from jaxcap.io import plain
-from jaxcap.io.files import space_checked, write_atomically
+from jaxcap.io.files import report_full_disk, write_atomically
 from jaxcap.io.progress import Progress, named
 from jaxcap.training.history import read_lines
 
@@ -42,7 +41,7 @@ class JsonLines:
 
     def __call__(self, step: int, numbers: Numbers) -> None:
         record = {"step": int(step)} | plain.values(numbers)
-        with space_checked(self.path), self.path.open("a", encoding="utf-8") as file:
+        with report_full_disk(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record, allow_nan=False) + "\n")
 
 
@@ -82,7 +81,7 @@ class TensorBoard:
 
         self._folder, self._summary, self._event = Path(folder), summary, event_pb2.Event
         start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-        with space_checked(folder):
+        with report_full_disk(folder):
             self._folder.mkdir(parents=True, exist_ok=True)
             self._file = event_file_writer.EventsWriter(str(self._folder / "events"))
         self._flushed = time.monotonic()
@@ -112,11 +111,11 @@ class TensorBoard:
 
     def close(self) -> None:
         """Puts everything on disk and closes the file."""
-        with space_checked(self._folder):
+        with report_full_disk(self._folder):
             self._file.close()
 
     def _write(self, step: int, **content: Any) -> None:
-        with space_checked(self._folder):
+        with report_full_disk(self._folder):
             self._file.write_event(self._event(step=int(step), wall_time=time.time(), **content))
             if time.monotonic() - self._flushed > FLUSH:
                 self._file.flush()

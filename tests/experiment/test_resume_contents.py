@@ -26,7 +26,7 @@ SMALL = small_run.SMALL | {
     "train.epochs": 1,
     "train.batch_size": 8,
     "encoder.levels": 1,
-    "encoder.trainable": False,
+    "encoder.rates": "*:0",
     "show.captions": 0,
 }
 pytestmark = pytest.mark.usefixtures("cache")

@@ -3,6 +3,7 @@
 import numpy as np
 
 
+GRID = (7, 7)
 WORDS = ["a", "dog", "runs"]
 
 

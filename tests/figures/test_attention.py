@@ -7,19 +7,20 @@ import pytest
 from PIL import Image
 
 from jaxcap.figures.attention import Sample, attention_figure, attention_gif, sample_sheet
-from tests.figures.pictures import WORDS, on_region, photo
+from tests.figures.pictures import GRID, WORDS, on_region, photo
 
 
 def test_the_figure_has_a_picture_for_the_photo_and_each_word_in_rows():
     flat = np.full((20, 49), 1 / 49)
     word = ["word"]
     heights = [
-        attention_figure(photo(), word * n, flat, columns=5, title="t").height
+        attention_figure(photo(), word * n, flat, GRID, columns=5, title="t").height
         for n in (4, 5, 9, 10)
     ]
     assert heights[0] < heights[1] == heights[2] < heights[3]
     widths = [
-        attention_figure(photo(), word * 6, flat, columns=n, title="t").width for n in (2, 3, 4)
+        attention_figure(photo(), word * 6, flat, GRID, columns=n, title="t").width
+        for n in (2, 3, 4)
     ]
     assert widths[1] - widths[0] == widths[2] - widths[1] > 200
 
@@ -27,44 +28,44 @@ def test_the_figure_has_a_picture_for_the_photo_and_each_word_in_rows():
 def test_a_picture_keeps_the_aspect_of_its_photo():
     flat = np.full((3, 49), 1 / 49)
     wide, tall = (
-        attention_figure(photo(*shape), WORDS, flat, columns=4) for shape in ((60, 120), (120, 60))
+        attention_figure(photo(*shape), WORDS, flat, GRID, columns=4)
+        for shape in ((60, 120), (120, 60))
     )
     assert wide.width > tall.width
 
 
 def test_the_photo_is_left_as_it_was():
     before = photo()
-    attention_figure(before, WORDS, on_region(0))
-    sample_sheet([Sample(before, WORDS, on_region(0))])
+    attention_figure(before, WORDS, on_region(0), GRID)
+    sample_sheet([Sample(before, WORDS, on_region(0))], GRID)
     np.testing.assert_array_equal(before, photo())
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "CMYK", "P"])
 def test_pil_images_of_any_mode_are_drawn(mode):
     picture = Image.fromarray(photo()).convert(mode)
-    assert attention_figure(picture, WORDS, on_region(3)).mode == "RGB"
+    assert attention_figure(picture, WORDS, on_region(3), GRID).mode == "RGB"
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 400), (400, 3)])
 def test_photos_of_odd_shapes_are_drawn(shape):
-    assert attention_figure(photo(*shape), WORDS, on_region(3)).mode == "RGB"
+    assert attention_figure(photo(*shape), WORDS, on_region(3), GRID).mode == "RGB"
 
 
 @pytest.mark.parametrize("attention", [np.ones((2, 49)), np.ones((3, 48)), np.ones(49)])
 def test_attention_that_does_not_fit_is_refused(attention):
     with pytest.raises(ValueError, match="attention of shape"):
-        attention_figure(photo(), WORDS, attention)
+        attention_figure(photo(), WORDS, attention, GRID)
 
 
-def test_a_grid_that_is_not_square_must_be_said():
-    attention_figure(photo(), WORDS, np.full((3, 64), 1 / 64))
-    attention_figure(photo(), WORDS, np.full((3, 35), 1 / 35), grid=(5, 7))
+def test_a_grid_need_not_be_square_but_must_fit():
+    attention_figure(photo(), WORDS, np.full((3, 35), 1 / 35), (5, 7))
     with pytest.raises(ValueError, match="5 x 5 regions"):
-        attention_figure(photo(), WORDS, np.full((3, 35), 1 / 35))
+        attention_figure(photo(), WORDS, np.full((3, 35), 1 / 35), (5, 5))
 
 
 def test_a_gif_has_the_photo_and_a_frame_a_word_and_repeats():
-    movie = Image.open(io.BytesIO(attention_gif(photo(), WORDS, on_region(10), seconds=0.5)))
+    movie = Image.open(io.BytesIO(attention_gif(photo(), WORDS, on_region(10), GRID, seconds=0.5)))
     assert movie.n_frames == 4 and movie.info["loop"] == 0
     times, frames = [], []
     for t in range(4):
@@ -86,6 +87,10 @@ def test_a_sheet_takes_plain_tuples_captions_without_words_and_any_number_of_ref
         Sample(photo(90, 60), [], np.zeros((0, 49))),
         (photo(), ["word"] * 18, on_region(2, words=20), []),
     ]
-    sheet = sample_sheet(samples)
-    assert sheet.width == sample_sheet(samples[:1]).width
-    assert sheet.height > sample_sheet(samples[:2]).height > sample_sheet(samples[:1]).height
+    sheet = sample_sheet(samples, GRID)
+    assert sheet.width == sample_sheet(samples[:1], GRID).width
+    assert (
+        sheet.height
+        > sample_sheet(samples[:2], GRID).height
+        > sample_sheet(samples[:1], GRID).height
+    )

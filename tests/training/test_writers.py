@@ -9,7 +9,6 @@ import sys
 import numpy as np
 import pytest
 
-from jaxcap.errors import UserError
 from jaxcap.training.history import read_lines
 from jaxcap.training.writers import (
     Console,
