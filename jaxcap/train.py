@@ -21,6 +21,7 @@ from jaxcap.experiment import build as experiment
 from jaxcap.experiment import config as configs
 from jaxcap.experiment import workdir
 from jaxcap.experiment.build import Experiment
+from jaxcap.experiment.catalog import find_experiment, list_experiments
 from jaxcap.figures import curves
 from jaxcap.inputs.batches import Inputs, TrainingBatches, evaluation_batches
 from jaxcap.io import files, locks
@@ -33,11 +34,11 @@ from jaxcap.training.loop import Loop, Progress, check_finite
 
 DESCRIPTION = "Train an image captioner. The same command again resumes where it stopped."
 EXAMPLE = """examples:
-  python -m jaxcap.train --config experiments/quickstart.py
-  python -m jaxcap.train --config experiments/quickstart.py --workdir checkpoints/short --config.train.epochs=3
+  %(prog)s --config quickstart
+  %(prog)s --config quickstart --workdir checkpoints/short --config.train.epochs=3
 
-jaxcap/experiment/defaults.py explains every key, jaxcap/ranges.py says what each may be. The first example needs no data;
-experiments/flickr8k.py and the others take theirs from --config.data.dir."""
+jaxcap/experiment/defaults.py explains every key, jaxcap/experiment/ranges.py says what each may
+be. The first example needs no data; flickr8k and the others take theirs from --config.data.dir."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,19 +57,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parse(argv: Sequence[str] | None) -> tuple[ConfigDict, Path]:
     """Reads the command line into the resolved config and the workdir."""
-    parser = flags.Parser("python -m jaxcap.train", DESCRIPTION, EXAMPLE)
+    parser = flags.Parser("train", DESCRIPTION, EXAMPLE)
     parser.add_argument(
         "--config",
-        type=flags.path,
+        type=_experiment,
         required=True,
-        metavar="FILE.py",
-        help="the experiment, as experiments/quickstart.py",
+        metavar="NAME",
+        help=f"an experiment of jaxcap's ({', '.join(list_experiments())}) or the path of a file",
     )
     parser.add_argument(
         "--workdir",
         type=flags.path,
         metavar="DIR",
-        help="where the run is kept (checkpoints/NAME for experiments/NAME.py)",
+        help="where the run is kept (checkpoints/NAME)",
     )
     parser.add_argument(
         "--config.KEY",
@@ -81,6 +82,12 @@ def parse(argv: Sequence[str] | None) -> tuple[ConfigDict, Path]:
     options = parser.parse_args(others)
     config = configs.load(options.config, overrides)
     return config, options.workdir or Path("checkpoints") / options.config.stem
+
+
+def _experiment(text: str) -> Path:
+    """The `type` of --config: a name or a path."""
+    flags.path(text)
+    return find_experiment(text)
 
 
 def train(run: Experiment, folder: Path, resuming: bool) -> int:
