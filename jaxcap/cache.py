@@ -21,9 +21,9 @@ the encoder's features. Both are made again when they are needed. An entry is in
 
 The place is the folder in the environment variable JAXCAP_CACHE, or ~/.cache/jaxcap."""
 EXAMPLE = """examples:
-  python -m jaxcap.cache
-  python -m jaxcap.cache --remove unused
-  python -m jaxcap.cache --remove features/ prepared/flickr8k"""
+  %(prog)s
+  %(prog)s --remove unused
+  %(prog)s --remove features/ prepared/flickr8k"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = flags.Parser("python -m jaxcap.cache", DESCRIPTION, EXAMPLE)
+    parser = flags.Parser("cache", DESCRIPTION, EXAMPLE)
     parser.add_argument(
         "--remove",
         nargs="+",

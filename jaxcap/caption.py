@@ -30,8 +30,8 @@ DESCRIPTION = """Write a caption for every photo, of any size and kind; folders 
 A photo or folder that cannot be read is named on stderr and the others go on; the exit code is
 then 2."""
 EXAMPLE = """examples:
-  python -m jaxcap.caption --workdir checkpoints/quickstart photo.jpg folder/ --attention out/
-  python -m jaxcap.caption --workdir checkpoints/quickstart photo.jpg --sample --temperature 0.7 --top-p 0.9 --seed 1"""
+  %(prog)s --workdir checkpoints/quickstart photo.jpg folder/ --attention out/
+  %(prog)s --workdir checkpoints/quickstart photo.jpg --sample --temperature 0.7 --top-p 0.9 --seed 1"""
 SAMPLING = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "seed": 0}
 LONGEST_NAME = 200  # bytes of a drawing's name before its number and kind; a name may have 255
 
@@ -93,7 +93,7 @@ def json_array() -> Iterator[Callable[[Path, captions.Caption], None]]:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = flags.Parser("python -m jaxcap.caption", DESCRIPTION, EXAMPLE)
+    parser = flags.Parser("caption", DESCRIPTION, EXAMPLE)
     parser.add_argument(
         "photos", type=Path, nargs="+", metavar="PHOTO_OR_FOLDER", help="what to caption"
     )

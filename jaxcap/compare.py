@@ -29,7 +29,7 @@ images where both captioned the same ones. Runs that cannot be compared are said
 DIR is a run's folder, or one evaluation: DIR/evaluation/test-beam5, or what evaluate --out named.
 An evaluation tells all that is compared, so its run may have moved."""
 EXAMPLE = """example, once jaxcap.evaluate has scored both:
-  python -m jaxcap.compare checkpoints/quickstart checkpoints/short --split test"""
+  %(prog)s checkpoints/quickstart checkpoints/short --split test"""
 SCORES = {
     "BLEU-4": "BLEU",
     "CIDEr-D": "CIDEr-D",
@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = flags.Parser("python -m jaxcap.compare", DESCRIPTION, EXAMPLE)
+    parser = flags.Parser("compare", DESCRIPTION, EXAMPLE)
     parser.add_argument(
         "runs", type=flags.path, nargs="+", metavar="DIR", help="a run or an evaluation"
     )

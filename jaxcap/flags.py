@@ -4,6 +4,7 @@ search.
 
 import argparse
 import dataclasses
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -16,15 +17,28 @@ from jaxcap.experiment import ranges
 from jaxcap.experiment.ranges import Range
 
 
+def program(command: str) -> str:
+    """Returns how `command` was called, as usage lines and examples show it."""
+    called = Path(sys.argv[0])
+    if called.stem == "jaxcap":  # the script that pip installs
+        return f"jaxcap {command}"
+    if called.parts[-2:] == ("jaxcap", "__main__.py"):
+        return f"python -m jaxcap {command}"
+    return f"python -m jaxcap.{command}"
+
+
 class Parser(argparse.ArgumentParser):
     """A parser that complains by `UserError`, one line like every other, and prints help as
-    written.
+    written, but for `%(prog)s` in the epilog: how the command was called.
     """
 
-    def __init__(self, prog: str, description: str, epilog: str):
-        raw = argparse.RawDescriptionHelpFormatter
+    def __init__(self, command: str, description: str, epilog: str):
         super().__init__(
-            prog, description=description, epilog=epilog, formatter_class=raw, allow_abbrev=False
+            program(command),
+            description=description,
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
         )
 
     def error(self, message: str) -> NoReturn:

@@ -75,10 +75,9 @@ def arrays(folder, step):
     """The bytes that the checksum of a step stands for, by the checksum that was saved with it."""
     manager = Checkpoints(folder / "checkpoints")
     assert step in manager.steps()
-    progress = json.loads(
+    return json.loads(
         (folder / "checkpoints" / "steps" / str(step) / "progress" / "metadata").read_text()
     )
-    return progress
 
 
 def numbers(folder):
@@ -242,10 +241,10 @@ def test_a_mistake_on_the_command_line_ends_with_code_2_and_one_line(tmp_path):
         [*command, "--config.train.epoch=3"], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 2
-    assert done.stderr.splitlines() == [
+    assert done.stderr == (
         "error: unknown config key 'train.epoch': did you mean 'train.epochs'? "
-        "(jaxcap/experiment/defaults.py lists every key)"
-    ]
+        "(jaxcap/experiment/defaults.py lists every key)\n"
+    )
     assert not (tmp_path / "run").exists()
 
 
