@@ -407,7 +407,7 @@ def cached_features(
         )
 
     one = jax.ShapeDtypeStruct((1, section.size, section.size, 3), jnp.uint8)
-    features.fill(
+    features.fill_cache(
         path,
         split.photo,
         split.ids,
@@ -422,7 +422,7 @@ def cached_features(
     )
     if folder is not None:
         uses.record_use(path, folder)
-    return features.open(path)
+    return features.open_cache(path)
 
 
 def has_cached_features(run: Any, split: Split, views: tuple[str, ...] = ("plain",)) -> bool:

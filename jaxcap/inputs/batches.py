@@ -4,7 +4,7 @@ be made again.
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxcap.data.split import Split
 from jaxcap.inputs import features, images
+from jaxcap.inputs.prefetch import prefetch
 from jaxcap.text import PAD, Vocabulary, split_words
 
 Batch = dict[str, np.ndarray]
@@ -105,7 +106,7 @@ class TrainingBatches:
                 self.batch_size,
             )
 
-        return ahead(batch, range(first, len(self)))
+        return prefetch(batch, range(first, len(self)))
 
 
 def evaluation_batches(
@@ -122,7 +123,7 @@ def evaluation_batches(
         )
         return _filled(out, batch_size)
 
-    return ahead(batch, range(steps_per_epoch(rows, batch_size)))
+    return prefetch(batch, range(steps_per_epoch(rows, batch_size)))
 
 
 def cached_inputs(cache: np.ndarray) -> Inputs:
@@ -143,7 +144,7 @@ def photo_inputs(
     """
 
     def plain(row: int) -> np.ndarray:
-        return images.test_view(images.decode(split.photo(row), split.ids[row]), size=size)
+        return images.plain_view(split.photo(row), split.ids[row], size=size)
 
     if len(split) * size * size * 3 <= KEPT_BYTES:
         plain = functools.cache(plain)
@@ -160,19 +161,6 @@ def photo_inputs(
         return {"images": np.stack(list(made))}
 
     return inputs
-
-
-def ahead(make: Callable[[int], Batch], places: range) -> Iterator[Batch]:
-    """Yields `make(place)` in order, each made in a thread while the one before is in use."""
-    with ThreadPoolExecutor(1) as pool:
-        future: Future | None = None
-        for place in places:
-            following = pool.submit(make, place)
-            if future is not None:
-                yield future.result()
-            future = following
-        if future is not None:
-            yield future.result()
 
 
 def _filled(batch: Batch, size: int) -> Batch:
