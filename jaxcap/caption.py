@@ -21,7 +21,7 @@ from jaxcap.experiment import ranges, restore
 from jaxcap.experiment.restore import Run
 from jaxcap.figures import attention
 from jaxcap.inputs import photo_files
-from jaxcap.inputs.batches import ahead
+from jaxcap.inputs.prefetch import prefetch
 from jaxcap.io import plain
 from jaxcap.io.files import check_writable, write_atomically
 from jaxcap.io.progress import Progress
@@ -173,7 +173,7 @@ def captioned(
             places = range(len(paths))[batch * size : (batch + 1) * size]
             return list(pool.map(lambda place: read(reader, place, paths[place]), places))
 
-        for loaded in ahead(load, range(-(-len(paths) // size))):
+        for loaded in prefetch(load, range(-(-len(paths) // size))):
             good = [photo for photo in loaded if isinstance(photo.seen, photo_files.Seen)]
             captions = iter(write(trained, caption, good, size) if good else [])
             for photo in loaded:
