@@ -5,8 +5,9 @@ be compared.
 --config.embedding.path=FILE`
 """
 
-import flickr30k_random
 from ml_collections import ConfigDict
+
+import flickr30k_random
 
 
 def get_config() -> ConfigDict:

@@ -3,8 +3,9 @@
 `python -m jaxcap.train --config experiments/folder.py --config.data.dir=DIR`
 """
 
-import flickr8k
 from ml_collections import ConfigDict
+
+import flickr8k
 
 
 def get_config() -> ConfigDict:

@@ -20,9 +20,9 @@ while a run that used it exists.
 
 They lie in the folder that the environment variable JAXCAP_CACHE names, or in ~/.cache/jaxcap."""
 EXAMPLE = """examples:
-  python -m jaxcap.cache
-  python -m jaxcap.cache --remove unused
-  python -m jaxcap.cache --remove features/ prepared/flickr8k"""
+  %(prog)s
+  %(prog)s --remove unused
+  %(prog)s --remove features/ prepared/flickr8k"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = flags.Parser("python -m jaxcap.cache", DESCRIPTION, EXAMPLE)
+    parser = flags.Parser("cache", DESCRIPTION, EXAMPLE)
     parser.add_argument(
         "--remove",
         nargs="+",

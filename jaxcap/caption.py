@@ -19,8 +19,8 @@ from jaxcap.errors import UserError
 from jaxcap.experiment import restore
 from jaxcap.experiment.run import Run
 from jaxcap.figures.drawings import Drawings
-from jaxcap.inputs.batches import prefetch
 from jaxcap.inputs.photo_files import LoadedPhoto, Reader, find_photos
+from jaxcap.inputs.prefetch import prefetch
 from jaxcap.io import plain
 from jaxcap.io.files import check_writable
 from jaxcap.io.progress import Progress
@@ -29,8 +29,8 @@ DESCRIPTION = """Write a caption for every photo, of any size and kind; folders 
 photos, also below. A photo or folder that cannot be read is named on stderr and the others go on;
 the exit code is then 2."""
 EXAMPLE = """examples:
-  python -m jaxcap.caption --workdir checkpoints/quickstart photo.jpg folder/ --attention out/
-  python -m jaxcap.caption --workdir checkpoints/quickstart photo.jpg --sample --temperature 0.7"""
+  %(prog)s --workdir checkpoints/quickstart photo.jpg folder/ --attention out/
+  %(prog)s --workdir checkpoints/quickstart photo.jpg --sample --temperature 0.7 --seed 1"""
 
 Write = Callable[[Path, Caption], None]
 
@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = flags.Parser("python -m jaxcap.caption", DESCRIPTION, EXAMPLE)
+    parser = flags.Parser("caption", DESCRIPTION, EXAMPLE)
     parser.add_argument(
         "photos", type=Path, nargs="+", metavar="PHOTO_OR_FOLDER", help="what to caption"
     )

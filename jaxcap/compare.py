@@ -19,7 +19,7 @@ cannot be compared are said to be so.
 DIR is a run's folder, or one evaluation: DIR/evaluation/test-beam5, or what evaluate --out named.
 An evaluation tells all that is compared, so its run may have moved."""
 EXAMPLE = """example, once jaxcap.evaluate has scored both:
-  python -m jaxcap.compare checkpoints/quickstart checkpoints/short --split test"""
+  %(prog)s checkpoints/quickstart checkpoints/short --split test"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = flags.Parser("python -m jaxcap.compare", DESCRIPTION, EXAMPLE)
+    parser = flags.Parser("compare", DESCRIPTION, EXAMPLE)
     parser.add_argument(
         "runs", type=flags.path, nargs="+", metavar="DIR", help="a run or an evaluation"
     )

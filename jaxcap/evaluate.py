@@ -38,8 +38,8 @@ not the run's), or to the folder of --out, which jaxcap.compare reads when it is
   scores.json    all numbers, and the run's config
   report.html    a page with curves, scores and photos whose words light their regions"""
 EXAMPLE = """examples:
-  python -m jaxcap.evaluate --workdir checkpoints/quickstart --split test --beam 5
-  python -m jaxcap.evaluate --workdir checkpoints/quickstart --split val --out scores"""
+  %(prog)s --workdir checkpoints/quickstart --split test --beam 5
+  %(prog)s --workdir checkpoints/quickstart --split val --out scores"""
 GALLERY = 12  # photos of the report from each of the best, the middle and the worst
 # Rules as the names of folders have them, where they are not the run's.
 _SHORT_NAMES = {"min_length": "min", "length_normalization": "alpha", "no_repeat_ngram": "ngram"}
@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = flags.Parser("python -m jaxcap.evaluate", DESCRIPTION, EXAMPLE)
+    parser = flags.Parser("evaluate", DESCRIPTION, EXAMPLE)
     parser.add_argument(
         "--workdir",
         type=flags.path,

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -16,12 +17,28 @@ from jaxcap.experiment.ranges import Range
 _RULES = ("min_length", "length_normalization", "no_repeat_ngram")  # that a flag can change
 
 
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors are `UserError`, one line like every other, and whose help is raw."""
+def program(command: str) -> str:
+    """Returns how `command` was called, as usage lines and examples show it."""
+    called = Path(sys.argv[0])
+    if called.stem == "jaxcap":  # the script that pip installs
+        return f"jaxcap {command}"
+    if called.parts[-2:] == ("jaxcap", "__main__.py"):
+        return f"python -m jaxcap {command}"
+    return f"python -m jaxcap.{command}"
 
-    def __init__(self, prog: str, description: str, epilog: str):
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are `UserError`, one line like every other, and whose help is raw.
+
+    Args:
+      command: as "train".
+      description: what it does.
+      epilog: examples, in which `%(prog)s` stands for how the command was called.
+    """
+
+    def __init__(self, command: str, description: str, epilog: str):
         super().__init__(
-            prog,
+            program(command),
             description=description,
             epilog=epilog,
             formatter_class=argparse.RawDescriptionHelpFormatter,

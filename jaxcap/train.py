@@ -19,6 +19,7 @@ from jaxcap.evaluation.scenes import check_scenes
 from jaxcap.experiment import build, workdir
 from jaxcap.experiment import config as configs
 from jaxcap.experiment.build import Experiment
+from jaxcap.experiment.catalog import find_experiment, list_experiments
 from jaxcap.experiment.check import check
 from jaxcap.experiment.inputs import open_plain_inputs, open_training_inputs
 from jaxcap.experiment.phases import build_phases, count_epochs
@@ -39,13 +40,11 @@ from jaxcap.training.validation import Validation, compile_eval_step
 
 DESCRIPTION = "Train an image captioner. The same command again resumes where it stopped."
 EXAMPLE = """examples:
-  python -m jaxcap.train --config experiments/quickstart.py
-  python -m jaxcap.train --config experiments/quickstart.py --workdir checkpoints/short \\
-    --config.train.epochs=3
+  %(prog)s --config quickstart
+  %(prog)s --config quickstart --workdir checkpoints/short --config.train.epochs=3
 
-jaxcap/experiment/defaults.py explains every key, jaxcap/experiment/ranges.py says what each may be.
-The first example needs no data; experiments/flickr8k.py and the others take theirs from
---config.data.dir."""
+jaxcap/experiment/defaults.py explains every key, jaxcap/experiment/ranges.py says what each may
+be. The first example needs no data; flickr8k and the others take theirs from --config.data.dir."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -64,19 +63,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parse(argv: Sequence[str] | None) -> tuple[ConfigDict, Path]:
     """Reads the command line into the resolved config and the workdir."""
-    parser = flags.Parser("python -m jaxcap.train", DESCRIPTION, EXAMPLE)
+    parser = flags.Parser("train", DESCRIPTION, EXAMPLE)
     parser.add_argument(
         "--config",
-        type=flags.path,
+        type=_experiment,
         required=True,
-        metavar="FILE.py",
-        help="the experiment, as experiments/quickstart.py",
+        metavar="NAME",
+        help=f"an experiment of jaxcap's ({', '.join(list_experiments())}) or the path of a file",
     )
     parser.add_argument(
         "--workdir",
         type=flags.path,
         metavar="DIR",
-        help="where the run is kept (checkpoints/NAME for experiments/NAME.py)",
+        help="where the run is kept (checkpoints/NAME)",
     )
     parser.add_argument(
         "--config.KEY",
@@ -89,6 +88,12 @@ def parse(argv: Sequence[str] | None) -> tuple[ConfigDict, Path]:
     options = parser.parse_args(others)
     config = configs.load(options.config, overrides)
     return config, options.workdir or Path("checkpoints") / options.config.stem
+
+
+def _experiment(text: str) -> Path:
+    """The `type` of --config: a name or a path."""
+    flags.path(text)
+    return find_experiment(text)
 
 
 def train(experiment: Experiment, folder: Path, resuming: bool) -> int:

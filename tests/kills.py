@@ -14,7 +14,7 @@ from jaxcap.training import checkpoint, loop
 
 # What a moment is counted in: calls of these, all together.
 CALLS = {
-    "step": [(loop.Loop, "_take")],
+    "step": [(loop.Loop, "_record_step")],
     "validation": [(tokenizer, "tokenize_pairs")],
     "samples": [(train.EpochSamples, "__call__")],
     "save": [(checkpoint.Checkpoints, "save")],

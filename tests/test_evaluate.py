@@ -238,7 +238,7 @@ def train_on(workdir, folder, **overrides):
     return small_run.make(workdir, data__name="folder", data__dir=folder, **overrides)
 
 
-def test_scored_photos_that_were_trained_on_are_said_whatever_they_are_called_and_where_the_data_went(
+def test_scored_photos_that_were_trained_on_are_said_under_any_name(
     tmp_path,
 ):
     """The training folder is gone, and its photos have other names: they are known by their
@@ -359,7 +359,7 @@ def test_out_is_written_instead_of_the_workdir_and_can_be_compared(
 def test_a_place_that_cannot_be_written_is_said_before_the_work(made_run, monkeypatch):
     monkeypatch.setattr(evaluate, "evaluate", None)
 
-    def refused(dir):
+    def refused(**options):
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr("jaxcap.io.files.tempfile.TemporaryFile", refused)

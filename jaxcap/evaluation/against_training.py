@@ -50,10 +50,8 @@ def _load_training(run: TrainedRun) -> tuple[Split | None, list[str]]:
     try:
         return splits.load_training(run.config), []
     except UserError as absent:
-        return None, [
-            "without the training data, the baselines made of it and novelty are left out: "
-            f"{absent}"
-        ]
+        note = "without the training data, the baselines made of it and novelty are left out"
+        return None, [f"{note}: {absent}"]
     except OSError as error:
         return None, [f"what needs the training data is left out: {error}"]
 

@@ -86,8 +86,6 @@ def measure_grounding(
 
 def _split_captions(config: ConfigDict, split: Split) -> list[list[str]]:
     """Returns the words of all captions of a split, as the run's vocabulary cuts them."""
-    words = []
-    for captions in split.captions:
-        for caption in captions:
-            words.append(split_words(caption, keep_punctuation=config.text.keep_punctuation))
-    return words
+    keep = config.text.keep_punctuation
+    captions = [caption for of_image in split.captions for caption in of_image]
+    return [split_words(caption, keep_punctuation=keep) for caption in captions]

@@ -24,10 +24,8 @@ def find_training_overlap(
     try:
         known = workdir.load_contents(run.folder)
     except UserError:
-        return None, [
-            "the run does not know which photos it was trained on (an older jaxcap made it): some "
-            "may be scored"
-        ]
+        unknown = "the run does not know which photos it was trained on (an older jaxcap made it)"
+        return None, [f"{unknown}: some may be scored"]
     notes = []
     overlap = contents.find_overlap(known, data, scored)
     if overlap:

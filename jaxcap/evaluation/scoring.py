@@ -20,7 +20,7 @@ class Metric(Protocol):
     """A module that computes K scores: rows of S numbers an image, and scores from their sum."""
 
     @property
-    def NAMES(self) -> tuple[str, ...]:
+    def NAMES(self) -> tuple[str, ...]:  # noqa: N802  (a constant of the module)
         """The names of the K scores."""
 
     def statistics(

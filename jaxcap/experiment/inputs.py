@@ -80,7 +80,7 @@ def _open_features(run: Run, split: Split, views: tuple[str, ...]) -> np.ndarray
 
     encoder = run.params["encoder"]
     photo = jax.ShapeDtypeStruct((1, section.size, section.size, 3), jnp.uint8)
-    features.fill(
+    features.fill_cache(
         path,
         split.photo,
         split.ids,
@@ -95,7 +95,7 @@ def _open_features(run: Run, split: Split, views: tuple[str, ...]) -> np.ndarray
     )
     if run.folder is not None:
         uses.record_use(path, run.folder)
-    return features.open(path)
+    return features.open_cache(path)
 
 
 def _locate_features(run: Run, split: Split, views: tuple[str, ...]) -> tuple[Path, str]:

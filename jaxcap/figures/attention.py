@@ -111,9 +111,8 @@ def attention_gif(
       The bytes of a GIF that repeats for ever.
     """
     plain = fit(photo, size)
-    pictures = [plain]
-    for light in spread_light(_as_maps(words, attention, grid), plain.size):
-        pictures.append(light_photo(plain, light))
+    lights = spread_light(_as_maps(words, attention, grid), plain.size)
+    pictures = [plain, *(light_photo(plain, light) for light in lights)]
     frames = []
     times = []
     for t, picture in enumerate(pictures):
@@ -149,8 +148,7 @@ def _draw_sample(sample: Sample, grid: tuple[int, int], width: int) -> Image.Ima
     left = _SHEET_PHOTO + 2 * GAP
     inner = width - left
     texts = [wrap_text(" ".join(sample.words) or "(no words)", 20, True, inner, INK)]
-    for reference in sample.references:
-        texts.append(wrap_text(reference, 14, False, inner, FAINT))
+    texts += [wrap_text(reference, 14, False, inner, FAINT) for reference in sample.references]
     parts = [stack(texts, 4)]
     maps = _as_maps(sample.words, sample.attention, grid)
     tiles = _draw_words(fit(sample.photo, _SHEET_TILE), sample.words, maps, 13)

@@ -31,4 +31,4 @@ def draw_samples(
 
 def view_photo(split: Split, row: int, size: int) -> np.ndarray:
     """Returns a photo as the encoder sees it, uint8 [S, S, 3]."""
-    return images.test_view(images.decode(split.photo(row), split.ids[row]), size=size)
+    return images.plain_view(split.photo(row), split.ids[row], size=size)

@@ -18,10 +18,8 @@ def read_series(metrics: Sequence[Mapping[str, Any]], split: str, name: str) -> 
     Returns:
       (epoch, number) of the records that have the number. [N, 2]
     """
-    points = []
-    for record in metrics:
-        if record.get("split") == split and record.get(name) is not None:
-            points.append((record["epoch"], record[name]))
+    records = [record for record in metrics if record.get("split") == split]
+    points = [(record["epoch"], record[name]) for record in records if record.get(name) is not None]
     return np.array(points, np.float64).reshape(-1, 2)
 
 

@@ -2,22 +2,21 @@
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 
 from jaxcap.data.split import Split
 from jaxcap.inputs import features, images
 from jaxcap.inputs.plan import Plan, count_steps, plan_evaluation, plan_training
+from jaxcap.inputs.prefetch import prefetch
 from jaxcap.text import PAD, Vocabulary
 
 Batch = dict[str, np.ndarray]
 # Reads a batch: (rows [B], views [B], one random key a photo) -> {"features"} or {"images"}.
 Inputs = Callable[[np.ndarray, np.ndarray, Sequence[tuple[int, ...]]], Batch]
-Item = TypeVar("Item")
-Made = TypeVar("Made")
 
 KEPT_BYTES = 2**29  # a split whose plain views fit into this is decoded once and kept in memory
 
@@ -148,15 +147,13 @@ def read_photos(
       pool: threads.
     """
 
-    def decode(row: int) -> np.ndarray:
-        return images.decode(split.photo(row), split.ids[row])
-
     def view_plain(row: int) -> np.ndarray:
-        return images.test_view(decode(row), size=size)
+        return images.plain_view(split.photo(row), split.ids[row], size=size)
 
     def view_random(row: int, key: tuple[int, ...]) -> np.ndarray:
         assert augment is not None
-        return augment(decode(row), np.random.default_rng(key))
+        photo = images.decode(split.photo(row), split.ids[row])
+        return augment(photo, np.random.default_rng(key))
 
     if len(split) * size * size * 3 <= KEPT_BYTES:
         view_plain = functools.cache(view_plain)
@@ -169,16 +166,3 @@ def read_photos(
         return {"images": np.stack(list(pictures))}
 
     return read
-
-
-def prefetch(make: Callable[[Item], Made], items: Sequence[Item]) -> Iterator[Made]:
-    """Yields `make(item)` in order, each made in a thread while the one before is in use."""
-    with ThreadPoolExecutor(1) as pool:
-        future: Future[Made] | None = None
-        for item in items:
-            following = pool.submit(make, item)
-            if future is not None:
-                yield future.result()
-            future = following
-        if future is not None:
-            yield future.result()

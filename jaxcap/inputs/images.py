@@ -1,8 +1,7 @@
-"""A photo from its encoded bytes to the numbers an encoder sees: decode, resize, crop, mirror,
-recolour, normalise.
-"""
+"""A photo from its encoded bytes to what an encoder sees: decoded, resized, cropped, normalised."""
 
 import io
+from collections.abc import Iterable
 from typing import BinaryIO
 
 import numpy as np
@@ -27,8 +26,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# where the crop's corner stands between the top left (0, 0) and the furthest place it can take (1,
-# 1)
+# Where the crop's corner (y, x) is, from the top left (0, 0) to the furthest it can go (1, 1).
 _CROPS = {
     "centre": (0.5, 0.5),
     "top_left": (0.0, 0.0),
@@ -39,10 +37,9 @@ _CROPS = {
 VIEWS = ("plain", "mirror", *(crop + mirrored for crop in _CROPS for mirrored in ("", "_mirror")))
 
 
+
 def is_photo(name: str) -> bool:
-    """Tells whether a file is a photo by its name; hidden ones are not, such as the "._name.jpg"
-    that macOS leaves.
-    """
+    """Tells by its name whether a file is a photo; hidden ones are not, as macOS's "._name.jpg"."""
     return name.lower().endswith(SUFFIXES) and not name.startswith(".")
 
 
@@ -69,15 +66,13 @@ def decode(data: bytes, name: str) -> np.ndarray:
 
 
 def open_upright(data: bytes, name: str) -> Image.Image:
-    """Does what `decode` does without the copy as an array, which takes twice its size for a
-    moment.
-    """
+    """Does what `decode` does, without the copy as an array, which takes as much memory again."""
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             image.draft(None, (_MIN_SIDE, _MIN_SIDE))
             image.load()
-            turn = _TURNS.get(_orientation(image))
-            image = _rgb(image)
+            turn = _TURNS.get(_read_orientation(image))
+            image = _convert_to_rgb(image)
     except UnidentifiedImageError as error:
         known = ", ".join(FORMATS)
         raise UserError(
@@ -105,17 +100,16 @@ def decoded_pixels(file: BinaryIO) -> int:
         return 0
 
 
-def _orientation(image: Image.Image) -> int:
+def _read_orientation(image: Image.Image) -> int:
     try:
         return image.getexif().get(_ORIENTATION, 1)
     except Exception:  # a damaged EXIF block says nothing about the pixels
         return 1
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    if (
-        image.mode[0] in "IF"
-    ):  # 16-bit, 32-bit and floating-point grey, which convert() would clip at 255
+def _convert_to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode[0] in "IF":
+        # 16-bit, 32-bit and floating-point grey, which convert() would clip at 255.
         levels = np.nan_to_num(np.asarray(image, np.float32))
         white = max(levels.max(), 65535.0 if image.mode[0] == "I" else 1.0)
         return Image.fromarray(np.uint8(np.clip(levels / white, 0, 1) * 255 + 0.5)).convert("RGB")
@@ -134,8 +128,7 @@ def train_view(
     size: int = 224,
     jitter: float = 0.1,
 ) -> np.ndarray:
-    """Makes a new random view for training: squashed to a square, cropped, mirrored by chance, its
-    colours jittered.
+    """Makes a random view for training: squashed, cropped, mirrored by chance, colours jittered.
 
     The same `rng` state gives the same view.
 
@@ -153,24 +146,26 @@ def train_view(
     Raises:
       UserError: `size` is larger than `resize`.
     """
-    top, left = rng.integers(_room(resize, size) + 1, size=2)
-    square = _squash(Image.fromarray(image), resize).crop((left, top, left + size, top + size))
+    top, left = rng.integers(_crop_range(resize, size) + 1, size=2)
+    square = _squash(Image.fromarray(image), resize)
+    square = square.crop((left, top, left + size, top + size))
     if rng.random() < 0.5:
         square = square.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     if jitter:
-        factors = rng.uniform(max(0.0, 1 - jitter), 1 + jitter, size=3)
+        brightness, contrast, saturation = rng.uniform(max(0.0, 1 - jitter), 1 + jitter, size=3)
         hue = rng.uniform(-min(jitter, 0.5), min(jitter, 0.5))
-        square = recolour(square, *factors, hue, order=rng.permutation(4))
+        order = rng.permutation(4)
+        square = recolor(square, brightness, contrast, saturation, hue, order=order)
     return np.asarray(square)
 
 
-def recolour(
+def recolor(
     image: Image.Image,
     brightness: float,
     contrast: float,
     saturation: float,
     hue: float,
-    order=(0, 1, 2, 3),
+    order: Iterable[int] = (0, 1, 2, 3),
 ) -> Image.Image:
     """Changes a photo's colours as torchvision's ColorJitter does once its factors are drawn.
 
@@ -186,21 +181,23 @@ def recolour(
     Returns:
       The RGB photo in its new colours.
     """
-    changes = (
-        lambda photo: ImageEnhance.Brightness(photo).enhance(brightness),
-        lambda photo: ImageEnhance.Contrast(photo).enhance(contrast),
-        lambda photo: ImageEnhance.Color(photo).enhance(saturation),
-        lambda photo: _turn_hue(photo, hue),
-    )
     for change in order:
-        image = changes[change](image)
+        match int(change):
+            case 0:
+                image = ImageEnhance.Brightness(image).enhance(brightness)
+            case 1:
+                image = ImageEnhance.Contrast(image).enhance(contrast)
+            case 2:
+                image = ImageEnhance.Color(image).enhance(saturation)
+            case 3:
+                image = _turn_hue(image, hue)
     return image
 
 
 def _turn_hue(image: Image.Image, turn: float) -> Image.Image:
     shift = int(turn * 255)  # as torchvision rounds it
     if shift == 0:
-        return image  # the way through whole-numbered HSV would cost a level or two for nothing
+        return image  # whole-numbered HSV and back would lose a level or two for nothing
     hue, saturation, value = image.convert("HSV").split()
     hue = hue.point([(level + shift) % 256 for level in range(256)])
     return Image.merge("HSV", (hue, saturation, value)).convert("RGB")
@@ -218,6 +215,23 @@ def test_view(image: np.ndarray | Image.Image, *, size: int = 224) -> np.ndarray
     """
     picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
     return np.asarray(_squash(picture, size))
+
+
+def plain_view(data: bytes, name: str, *, size: int = 224) -> np.ndarray:
+    """Decodes a photo and makes its test view, as `decode` and `test_view` do.
+
+    Args:
+      data: the photo's encoded bytes.
+      name: what to call the photo in an error.
+      size: pixels a side.
+
+    Returns:
+      uint8 [size, size, 3].
+
+    Raises:
+      UserError: the photo cannot be decoded.
+    """
+    return test_view(open_upright(data, name), size=size)
 
 
 def view(image: np.ndarray, name: str, *, resize: int = 256, size: int = 224) -> np.ndarray:
@@ -241,14 +255,15 @@ def view(image: np.ndarray, name: str, *, resize: int = 256, size: int = 224) ->
         raise UserError(f"there is no view {name!r} of a photo: choose among {', '.join(VIEWS)}")
     crop = name.removesuffix("mirror").removesuffix("_")
     if crop in _CROPS:
-        top, left = (round(part * _room(resize, size)) for part in _CROPS[crop])
+        top, left = (round(part * _crop_range(resize, size)) for part in _CROPS[crop])
         pixels = test_view(image, size=resize)[top : top + size, left : left + size]
     else:
         pixels = test_view(image, size=size)
     return pixels[:, ::-1] if name.endswith("mirror") else pixels
 
 
-def _room(resize: int, size: int) -> int:
+def _crop_range(resize: int, size: int) -> int:
+    """Returns how many pixels a crop can move along each side."""
     if size > resize:
         raise UserError(
             f"a crop of {size} pixels does not fit a photo resized to {resize}: set images.resize "

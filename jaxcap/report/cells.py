@@ -92,6 +92,5 @@ def draw_bar(score: Estimate, others: Sequence[float] = (), most: float | None =
         low = place(score.low)
         high = place(score.high)
         parts.append(element("line", x1=low, x2=high, y1=11, y2=11, class_="interval"))
-        for x in (low, high):
-            parts.append(element("line", x1=x, x2=x, y1=6, y2=16, class_="interval"))
+        parts += [element("line", x1=x, x2=x, y1=6, y2=16, class_="interval") for x in (low, high)]
     return element("svg", *parts, width="100%", height=22, class_="bar", aria_hidden="true")

@@ -103,10 +103,8 @@ def _title(result: Result) -> str:
 
 def _draw_header(result: Result) -> Markup:
     """Draws the title, what was captioned, and the scores that a reader looks for first."""
-    figures = []
-    for name in _HEADLINE:
-        if name in result.scores:
-            figures.append(_draw_figure(name, result.scores[name]))
+    names = [name for name in _HEADLINE if name in result.scores]
+    figures = [_draw_figure(name, result.scores[name]) for name in names]
     return join(
         element("p", "jaxcap · report", class_="brand"),
         element("h1", _title(result)),
@@ -136,10 +134,10 @@ def _draw_figure(name: str, score: Estimate) -> Markup:
 
 def _draw_notes(result: Result) -> Markup:
     """Draws the notes under the scores, and the signature that tells which can be compared."""
-    notes = [
+    scales = (
         "All scores are times 100, as papers print them. Each bar starts at 0 and has its row's "
-        "own scale.",
-        *result.notes,
-    ]
+        "own scale."
+    )
+    notes = [scales, *result.notes]
     signature = element("p", "Signature ", element("code", result.signature), class_="signature")
     return join(element("ul", *(element("li", note) for note in notes), class_="notes"), signature)

@@ -1,5 +1,6 @@
 """The health of generated captions: how varied they are, how they repeat, what they overuse."""
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -145,7 +146,7 @@ def _repeats_ngram(text: tuple[str, ...], n: int) -> bool:
 
 
 def _stutters(text: tuple[str, ...]) -> bool:
-    return any(word == following for word, following in zip(text, text[1:], strict=False))
+    return any(word == following for word, following in itertools.pairwise(text))
 
 
 def _ends_in_function_word(text: tuple[str, ...]) -> bool:

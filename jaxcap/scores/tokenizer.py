@@ -63,8 +63,8 @@ _RULES = (
     rf"(?:[A-HJ-XZn]|[dlo])'(?!{_CONTRACTION[1:]}){_L}{{2,}}(?:-{_W}+)*",
     rf"{_L}+[aeiouyAEIOUY](?!{_CONTRACTION})'[aeiouA-Z]{_L}*",
     rf"(?i:ol'|(?:o'clock|c'mon|c'est|s'mores|ev'ry|li'l|nat'l|nor'easter|cap'n|e'er)(?:-{_W}+)*)",
-    rf"'n'|(?i:'(?:n|em|till?|cause))(?!{_W})|'[2-9]0s|(?<!\w)'\d\d(?=\s|$)"
-    rf"|(?i:[djly]'(?={_L})|'t(?=(?:is|was)(?!{_W})))",
+    rf"'n'|(?i:'(?:n|em|till?|cause))(?!{_W})|'[2-9]0s|(?<!\w)'\d\d(?=\s|$)",
+    rf"(?i:[djly]'(?={_L})|'t(?=(?:is|was)(?!{_W})))",
     # "AT&T", "US$", "beige/white", "long-haired".
     r"[A-Z]+(?:&[A-Z]+)+",
     r"[A-Z]{1,2}\$",
@@ -136,7 +136,5 @@ def tokenize_pairs(
     if bare:
         raise ValueError(f"{len(bare)} captions without a reference, as of image {bare[0]}")
     ours = [ptb_tokenize(caption) for caption in hypotheses.values()]
-    theirs = []
-    for image in hypotheses:
-        theirs.append([ptb_tokenize(caption) for caption in references[image]])
+    theirs = [[ptb_tokenize(caption) for caption in references[image]] for image in hypotheses]
     return ours, theirs

@@ -238,11 +238,18 @@ def test_overrides_are_typed_with_an_equals_sign_or_a_space(typed, overrides, ot
 
 def test_neighbours_of_an_experiment_are_not_mixed_up(tmp_path):
     """Two experiments in two folders each get the base beside them."""
+    base = """from jaxcap.experiment import defaults
+
+
+def get_config():
+    config = defaults.get_config()
+    config.seed = {seed}
+    return config
+"""
     for seed in (1, 2):
         folder = tmp_path / str(seed)
         folder.mkdir()
-        text = Path(BASE).read_text(encoding="utf-8").replace('"seed": 0', f'"seed": {seed}')
-        (folder / "base.py").write_text(text, encoding="utf-8")
+        (folder / "base.py").write_text(base.format(seed=seed), encoding="utf-8")
         (folder / "mine.py").write_text(START + "    return config\n", encoding="utf-8")
     assert [configs.load(str(tmp_path / str(seed) / "mine.py")).seed for seed in (1, 2)] == [1, 2]
 

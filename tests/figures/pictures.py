@@ -2,7 +2,6 @@
 
 import numpy as np
 
-
 GRID = (7, 7)
 WORDS = ["a", "dog", "runs"]
 

@@ -46,7 +46,7 @@ def quarters(pixels: np.ndarray) -> np.ndarray:
 def fill(path, encode=quarters, **changed) -> Path:
     options = {"photo": photo, "names": NAMES, "key": "k", "grid": GRID, "views": VIEWS}
     options |= {"resize": 10, "size": 8, "batch_size": 4, "workers": 2}
-    return features.fill(path, encode=encode, **(options | changed))
+    return features.fill_cache(path, encode=encode, **(options | changed))
 
 
 def stops_at(call: int, error: BaseException):
@@ -72,7 +72,7 @@ def uncut(tmp_path_factory) -> Path:
 
 
 def test_rows_are_the_features_of_every_photo_in_every_view_in_order(uncut):
-    cache = features.open(uncut)
+    cache = features.open_cache(uncut)
     assert cache.shape == (COUNT, len(VIEWS), *GRID) and cache.dtype == np.float16
     for index in range(COUNT):
         pixels = images.decode(photo(index), "x")
@@ -119,7 +119,7 @@ def test_a_fill_cut_off_goes_on_where_it_stopped_and_ends_in_the_same_bytes(
     with pytest.raises(type(error)):
         fill(path, encode)
     with pytest.raises(UserError, match="no finished features"):
-        features.open(path)
+        features.open_cache(path)
     encode, calls = stops_at(99, error)
     fill(path, encode)
     assert content(path) == content(uncut)
@@ -130,9 +130,9 @@ def test_a_fill_cut_off_goes_on_where_it_stopped_and_ends_in_the_same_bytes(
 KILLED = """
 import os, signal, sys
 sys.path.insert(0, {root!r})
-from jaxcap.inputs import features
+from jaxcap.inputs import feature_files
 from tests.inputs.test_features import fill, quarters
-features._RECORD_EVERY = 0
+feature_files._RECORD_EVERY = 0
 calls = []
 def encode(pixels):
     calls.append(1)
@@ -224,7 +224,7 @@ def test_features_that_half_precision_cannot_hold_are_refused_with_the_photo(tmp
 
 def test_the_largest_half_precision_number_is_no_overflow(tmp_path):
     path = fill(tmp_path / "cache", lambda pixels: np.full((len(pixels), *GRID), 65504.0))
-    assert (features.open(path) == 65504).all()
+    assert (features.open_cache(path) == 65504).all()
 
 
 def test_an_encoder_of_another_grid_is_a_mistake_of_ours(tmp_path):
@@ -234,9 +234,9 @@ def test_an_encoder_of_another_grid_is_a_mistake_of_ours(tmp_path):
 
 def test_too_small_a_disk_is_said_before_anything_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        features.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 700)
+        shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 700)
     )
-    with pytest.raises(UserError, match=r"need 0\.00 GB .* 0\.00 GB are free"):
+    with pytest.raises(UserError, match=r"the features need 0\.0 MB .* 0\.0 MB are free"):
         fill(tmp_path / "cache")
     assert not list(tmp_path.glob("cache*"))
 
@@ -248,14 +248,14 @@ def test_a_disk_that_fills_up_ends_in_one_line_and_the_work_goes_on_later(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch, pytest.raises(UserError, match="no space left on disk"):
-        patch.setattr(features.os, "fsync", full)
+        patch.setattr(os, "fsync", full)
         fill(tmp_path / "cache")
     assert content(fill(tmp_path / "cache")) == content(uncut)
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot write features to .*file"):
+    with pytest.raises(UserError, match="cannot write to .*file .*choose another folder"):
         fill(tmp_path / "file" / "cache")
 
 
@@ -357,14 +357,14 @@ def test_a_compiled_encoder_is_compiled_once_and_its_numbers_are_kept(tmp_path):
         [images.test_view(images.decode(photo(index), "x"), size=8) for index in range(COUNT)]
     )
     expected = images.normalize(jnp.asarray(pixels)).reshape(COUNT, 64, 3)
-    np.testing.assert_allclose(features.open(path)[:, 0], expected, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(features.open_cache(path)[:, 0], expected, rtol=1e-3, atol=1e-3)
 
 
 def test_what_is_done_and_how_large_it_gets_is_said_first(tmp_path, capsys):
     with pytest.raises(RuntimeError):
         fill(tmp_path / "cache", stops_at(5, RuntimeError())[0])
     first = capsys.readouterr().err.splitlines()[0]
-    assert first == f"features: 33 views, 0.00 GB in {tmp_path}"
+    assert first == f"features: 33 views, 0.0 MB in {tmp_path}"
     fill(tmp_path / "cache")
     assert "33 views, 16 of them done before" in capsys.readouterr().err.splitlines()[0]
 
@@ -402,7 +402,7 @@ def test_photos_under_other_names_share_a_cache(tmp_path, uncut):
 
 
 def test_gather_equals_indexing_for_any_rows_and_views(uncut):
-    cache, rng = features.open(uncut), np.random.default_rng(0)
+    cache, rng = features.open_cache(uncut), np.random.default_rng(0)
     whole = np.array(cache)
     for size in (1, 5, 40):
         rows, views = rng.integers(0, COUNT, size), rng.integers(0, len(VIEWS), size)
@@ -421,7 +421,7 @@ def test_gather_equals_indexing_for_any_rows_and_views(uncut):
 
 def test_an_opened_cache_cannot_be_written(uncut):
     with pytest.raises(ValueError, match="read-only"):
-        features.open(uncut)[0, 0] = 0
+        features.open_cache(uncut)[0, 0] = 0
 
 
 def test_a_damaged_cache_is_named(tmp_path):
@@ -430,12 +430,12 @@ def test_a_damaged_cache_is_named(tmp_path):
     for data in (good[:-1], good[:30], b"", b"\x80\x04K\x01."):
         (path / "features.npy").write_bytes(data)
         with pytest.raises(UserError, match=f"features at {path} are damaged"):
-            features.open(path)
+            features.open_cache(path)
     (path / "features.npy").write_bytes(good)
     for meta in ("", "{}", '{"shape": [1, 2]}'):
         (path / "meta.json").write_text(meta)
         with pytest.raises(UserError, match="damaged"):
-            features.open(path)
+            features.open_cache(path)
 
 
 @pytest.mark.real_data
@@ -451,5 +451,5 @@ def test_real_photos_cut_off_and_resumed_give_what_one_go_gives(tmp_path):
         fill(tmp_path / "cut", stops_at(4, RuntimeError())[0], **options)
     cut, whole = fill(tmp_path / "cut", **options), fill(tmp_path / "whole", **options)
     assert content(cut) == content(whole)
-    plain, mirror = np.moveaxis(features.open(whole), 1, 0)
+    plain, mirror = np.moveaxis(features.open_cache(whole), 1, 0)
     np.testing.assert_allclose(plain[:, [1, 0, 3, 2]], mirror, atol=0.02)

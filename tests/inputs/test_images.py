@@ -319,6 +319,13 @@ def test_the_test_view_is_antialiased_linear_resizing_of_the_whole_photo(shape):
     assert abs(made - expected).max() <= 1.5  # two passes, each rounded
 
 
+def test_the_plain_view_is_the_test_view_of_the_decoded_photo():
+    for form in ("PNG", "JPEG"):
+        data = encoded(Image.fromarray(scenery(60, 90)), form)
+        expected = images.test_view(images.decode(data, "x"), size=40)
+        np.testing.assert_array_equal(images.plain_view(data, "x", size=40), expected)
+
+
 def test_the_same_seed_gives_the_same_view_and_another_seed_another():
     photo = scenery(120, 160)
     first, again, other = (
@@ -386,7 +393,7 @@ def test_brightness_contrast_and_saturation_blend_with_black_mean_grey_and_grey(
         ((1, factor, 1), round(grey.mean())),
         ((1, 1, factor), np.rint(grey)[..., None]),
     ):
-        changed = np.asarray(images.recolour(image, *factors, hue=0))
+        changed = np.asarray(images.recolor(image, *factors, hue=0))
         assert abs(changed - blended(photo, other, factor)).max() <= 2
 
 
@@ -394,7 +401,7 @@ def test_brightness_contrast_and_saturation_blend_with_black_mean_grey_and_grey(
 def test_hue_turns_the_colour_circle_and_keeps_value_and_saturation(turn):
     colours = np.random.default_rng(0).integers(0, 256, (1000, 1, 3), np.uint8)
     colours = colours[np.ptp(colours, -1)[:, 0] > 60]  # the hue of a grey is no number
-    changed = np.asarray(images.recolour(Image.fromarray(colours), 1, 1, 1, turn))
+    changed = np.asarray(images.recolor(Image.fromarray(colours), 1, 1, 1, turn))
     before, after = (
         np.array([colorsys.rgb_to_hsv(*p / 255) for p in c[:, 0]]) for c in (colours, changed)
     )
@@ -405,22 +412,22 @@ def test_hue_turns_the_colour_circle_and_keeps_value_and_saturation(turn):
 
 def test_red_turned_by_a_third_is_green():
     red = Image.new("RGB", (1, 1), (255, 0, 0))
-    assert images.recolour(red, 1, 1, 1, 1 / 3).getpixel((0, 0)) == (0, 255, 0)
+    assert images.recolor(red, 1, 1, 1, 1 / 3).getpixel((0, 0)) == (0, 255, 0)
 
 
 def test_colour_changes_are_made_in_the_order_given():
     image = Image.fromarray(scenery(30, 30))
     bright_first, contrast_first = (
-        images.recolour(image, 1.8, 1.6, 1, 0, order) for order in ((0, 1), (1, 0))
+        images.recolor(image, 1.8, 1.6, 1, 0, order) for order in ((0, 1), (1, 0))
     )
-    brighter = images.recolour(image, 1.8, 1, 1, 0)
-    assert bright_first.tobytes() == images.recolour(brighter, 1, 1.6, 1, 0).tobytes()
+    brighter = images.recolor(image, 1.8, 1, 1, 0)
+    assert bright_first.tobytes() == images.recolor(brighter, 1, 1.6, 1, 0).tobytes()
     assert bright_first.tobytes() != contrast_first.tobytes()
 
 
 def test_neutral_factors_leave_every_pixel_as_it_is():
     image = Image.fromarray(scenery(30, 30))
-    assert images.recolour(image, 1, 1, 1, 0, order=(3, 2, 1, 0)).tobytes() == image.tobytes()
+    assert images.recolor(image, 1, 1, 1, 0, order=(3, 2, 1, 0)).tobytes() == image.tobytes()
 
 
 @pytest.mark.parametrize(

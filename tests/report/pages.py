@@ -28,7 +28,7 @@ LONG = "x" * 300
 
 
 def photo(
-    id="1.jpg",
+    name="1.jpg",
     words=("a", "dog", "runs"),
     regions=(5, 44, 24),
     score=0.5,
@@ -45,7 +45,7 @@ def photo(
         image = np.random.default_rng(seed).integers(0, 256, (size, size, 3), np.uint8)
     probabilities = np.linspace(0.9, 0.3, len(words))
     return report.CaptionedPhoto(
-        id=id,
+        id=name,
         image=image,
         words=list(words),
         attention=attention,

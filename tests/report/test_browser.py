@@ -135,7 +135,10 @@ def test_the_keyboard_does_all_that_the_mouse_does(window):
             break
     assert lit_words(window) == ["a"]
     assert brightest(picture(window))[0] == (0, 5)
-    outline = "const style = getComputedStyle(document.activeElement); return style.outlineStyle + style.outlineWidth"
+    outline = (
+        "const style = getComputedStyle(document.activeElement);"
+        "return style.outlineStyle + style.outlineWidth"
+    )
     assert window.run(outline) == "solid2px"
     window.press(right)
     assert (lit_words(window), brightest(picture(window))[0]) == (["dog"], (6, 2))
@@ -161,7 +164,8 @@ def test_a_tapped_word_stays_lit_until_another_is_tapped(window):
 
 
 def test_nothing_moves_when_a_word_is_lit(window):
-    places = """return JSON.stringify([...document.body.querySelectorAll("*")].map(each => each.getBoundingClientRect()))"""
+    places = """const all = [...document.body.querySelectorAll("*")];
+        return JSON.stringify(all.map(each => each.getBoundingClientRect()))"""
     for selector, text in ((word(2), "dog"), (f".caption [aria-label^={LONG}]", LONG)):
         window.run("document.querySelector(arguments[0]).scrollIntoView({block: 'end'})", selector)
         before = window.run(places)
@@ -238,13 +242,16 @@ def test_it_fits_narrow_screens_without_scrolling_sideways(window, width):
     )
     window.run("document.querySelectorAll('details').forEach(fold => { fold.open = true })")
     assert window.run("return [innerWidth, document.documentElement.scrollWidth]") == [width, width]
-    beyond = """return [...document.body.querySelectorAll("th, td, p, button, img, svg, dd, li, code")]
-        .filter(each => each.getBoundingClientRect().right > innerWidth + 1).map(each => each.outerHTML.slice(0, 80))"""
+    beyond = """const parts = "th, td, p, button, img, svg, dd, li, code";
+        return [...document.body.querySelectorAll(parts)]
+            .filter(each => each.getBoundingClientRect().right > innerWidth + 1)
+            .map(each => each.outerHTML.slice(0, 80))"""
     assert window.run(beyond) == []
 
 
 def test_dark_mode_turns_paper_and_ink_around(window):
-    colours = """const style = getComputedStyle(document.body); return [style.backgroundColor, style.color]"""
+    colours = """const style = getComputedStyle(document.body);
+        return [style.backgroundColor, style.color]"""
     shades = {}
     for scheme in (LIGHT, DARK):
         look(window, scheme)

@@ -33,7 +33,7 @@ def test_curves_of_any_run_stay_inside_their_figure(records):
     drawn = Parsed(curves.draw_curves(records))
     assert drawn.count("svg") == 2
     points = [pair.split(",") for line in drawn.attributes("points") for pair in line.split()]
-    points += [pair for pair in zip(drawn.attributes("cx"), drawn.attributes("cy"), strict=True)]
+    points += zip(drawn.attributes("cx"), drawn.attributes("cy"), strict=True)
     assert points
     assert len(points) < 6000
     assert all(0 <= float(x) <= 760 and 0 <= float(y) <= 320 for x, y in points)

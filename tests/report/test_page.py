@@ -48,7 +48,7 @@ def test_the_policy_allows_this_style_and_this_script_alone(whole):
 
 def test_every_link_of_the_page_leads_somewhere(whole):
     assert {link for link in whole.attributes("href") if link.startswith("#")} <= {
-        f"#{id}" for id in whole.attributes("id")
+        f"#{anchor}" for anchor in whole.attributes("id")
     }
 
 

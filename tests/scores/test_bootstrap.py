@@ -39,7 +39,7 @@ def test_the_difference_of_two_runs_has_an_interval_of_its_own():
     """Two runs that differ by a constant differ surely, though the interval of each is wide."""
     rng = np.random.default_rng(0)
     first = np.stack([rng.normal(0, 1, 100), np.ones(100)], axis=1)
-    second = first + [0.1, 0]
+    second = first + np.array([0.1, 0])
 
     def difference(total):
         return rouge.from_statistics(total[..., 2:]) - rouge.from_statistics(total[..., :2])
