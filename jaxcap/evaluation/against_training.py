@@ -31,10 +31,12 @@ def compare_with_training(
     for name, make in baselines.list_baselines(run, evaluation.split, captions, train, wanted):
         try:
             made.append(make())
+        # The scores stand without it, so that it is no reason to stop.
         except (UserError, OSError) as error:
             notes.append(f"the baseline {name!r} is left out: {error}")
     scored, remarks = _score(made, evaluation.split)
     before = evaluation.result
+    # Measured anew, beside the training captions: they tell how many are novel.
     summary = summarize_captions(run.config, evaluation.captions, train)
     result = dataclasses.replace(
         before,

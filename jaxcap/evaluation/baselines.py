@@ -115,6 +115,7 @@ def copy_nearest(run: Run, split: Split, train: Split, *, any_cost: bool) -> Bas
         "features of the training photos",
     )
     rows = baselines.find_nearest(features, training)
+    # The first caption, not the best: the references of the scored photo decide nothing.
     about = "the first caption of the training photo whose mean feature is nearest"
     return BaselineCaptions("nearest", about, [train.captions[row][0] for row in rows])
 

@@ -104,6 +104,7 @@ def evaluate(
         scenes=scenes,
         notes=(
             *overlap_notes,
+            # Of the notes on the raw files, how they were split concerns a reader of scores.
             *(note for note in split.notes if note.startswith("splits:")),
             *score_notes,
         ),
@@ -179,6 +180,7 @@ def _sign(
     beam: int,
 ) -> str:
     """Returns the signature line of the scores."""
+    # What does not change captions by default is left out, so that older lines stay equal.
     length = [
         f"alpha{rules.length_normalization:g}",
         f"min{rules.min_length}",

@@ -43,6 +43,7 @@ def load_training(config: ConfigDict) -> Split:
     Raises:
       UserError: it is not on this machine any more.
     """
+    # Scoring needs none of it, so that nobody waits for a download of gigabytes.
     section = {**config.data, "download": False}
     return datasets.load(section, only=("train",))["train"]
 
@@ -50,9 +51,11 @@ def load_training(config: ConfigDict) -> Split:
 def _make_section(section: Mapping[str, Any], data_dir: str) -> dict[str, Any]:
     """Returns the section `data` by which a folder is read, as the run's own where it is that."""
     own = {**section, "dir": data_dir, "download": False}
+    # Scenes are rendered, and would be found in any folder.
     if section["name"] != "scenes" and datasets.is_layout(own):
         return own
     layout = datasets.detect(data_dir)
     if layout["name"] == section["name"]:
         return own | layout
+    # Another data set: the run's choice of captions and splits says nothing of it.
     return own | {"captions": "", "splits": "published"} | layout

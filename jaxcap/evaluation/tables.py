@@ -115,7 +115,7 @@ def _format_health(health: Health) -> list[str]:
     ]
     for name, title in _HEALTH.items():
         parts = [getattr(summary, name) for summary in (ours, theirs)]
-        if parts[0] is not None:
+        if parts[0] is not None:  # novelty, before the training captions are known
             rows.append([title, *("-" if part is None else f"{part:.1%}" for part in parts)])
     return align_columns(rows)
 

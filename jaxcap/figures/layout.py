@@ -42,6 +42,7 @@ def add_caption(picture: Image.Image, word: str, note: str, text_size: int = 17)
     word = one_line(word)
     note = one_line(note)
     note_font = load_font(round(0.7 * text_size), False)
+    # The word is drawn as large as the space beside the note lets it be.
     space = picture.width - note_font.getlength(note) - 4
     size = text_size
     while size > _SMALLEST and load_font(size, True).getlength(word) > space:
@@ -73,7 +74,7 @@ def wrap_text(
     line = 0
     for word in one_line(text).split(" "):
         length = font.getlength(word)
-        if x and x + length > width:
+        if x and x + length > width:  # a word longer than the line stands alone and is cut
             x = 0.0
             line += 1
         places.append((x, line, word))

@@ -40,6 +40,7 @@ def write(
       ValueError: a photo's attention does not fit its words.
       UserError: the disk is full.
     """
+    # Photos are nearly all of the page; how well they compress is known once they are encoded.
     most = MOST_PHOTOS
     page = render(result, metrics, photos, most)
     while len(page) > MOST_BYTES and most:
@@ -69,6 +70,7 @@ def render(
         if content:
             links.append(element("a", title, href=f"#{anchor}"))
             body.append(element("section", element("h2", title), content, id=anchor))
+    # Inline, for a page in one file; their hashes let the browser refuse every other script.
     style = _read("page.css")
     script = _read("page.js")
     page = Template(_read("page.html")).substitute(

@@ -142,6 +142,7 @@ def _draw_phrases(overused: Sequence[Phrase]) -> Markup | None:
     """Draws the phrases that captions use far more often than people do."""
     if not overused:
         return None
+    # One scale for all rows, so that bars can be compared.
     most = 1.02 * max(phrase.rate for phrase in overused)
     rows = []
     for phrase in overused:

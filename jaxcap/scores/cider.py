@@ -44,6 +44,7 @@ class Scorer:
         documents = _document_counts(references)
         # The idf of an n-gram: the log of all images over those whose references have it.
         self._idf = {gram: math.log(len(references) / count) for gram, count in documents.items()}
+        # As if one image had it: the largest weight that there is.
         self._idf_of_unseen = math.log(max(len(references), 1))
 
     def __call__(self, image: int, captions: Sequence[Sequence[str]]) -> list[float]:

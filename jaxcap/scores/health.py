@@ -84,7 +84,7 @@ def summarize(
     """
     texts = [tuple(caption) for caption in captions]
     count = len(texts)
-    words = {word for text in texts for word in text}
+    words = set(itertools.chain.from_iterable(texts))
     novel = None
     if known is not None:
         known = set(known)

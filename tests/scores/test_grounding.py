@@ -4,6 +4,12 @@ import numpy as np
 import pytest
 
 from jaxcap.scores import attention, grounding
+from jaxcap.scores.grounding import (
+    attention_gains,
+    cell_coverage,
+    count_correct,
+    find_named_objects,
+)
 from tests.scores.maps import GRID, even, random_maps, spot
 
 
@@ -80,3 +86,75 @@ def test_captions_that_name_nothing_leave_no_score_rather_than_zero():
     )
     assert rows.sum() == 0
     assert np.isnan(attention.from_statistics(rows.sum(0))).all()
+
+
+def test_objects_are_read_from_both_kinds_of_grammar_and_from_broken_captions():
+    assert find_named_objects(
+        ["the", "small", "star", "is", "red", "and", "a", "big", "blue", "square"]
+    ) == [
+        (2, "star", "red"),
+        (9, "square", "blue"),
+    ]
+    assert find_named_objects(["a", "star", "and", "a", "circle", "is"]) == [
+        (1, "star", ""),
+        (4, "circle", ""),
+    ]
+    assert find_named_objects([]) == []
+
+
+THINGS = (
+    {"shape": "star", "colour": "red", "size": "small", "box": (0.1, 0.2, 0.3, 0.5)},
+    {"shape": "square", "colour": "blue", "size": "large", "box": (0.5, 0.5, 0.9, 0.8)},
+)
+
+
+@pytest.mark.parametrize(
+    ("caption", "right"),
+    [
+        ("a red star and a blue square", 2),
+        ("a red square and a blue star", 0),
+        ("a red star and a red star", 1),
+        ("a red star and a green circle", 1),
+        ("a star and a square", 0),
+    ],
+)
+def test_an_object_is_right_once_by_shape_and_colour_together(caption, right):
+    assert count_correct(caption.split(), THINGS) == (right, 2)
+
+
+def test_even_attention_gains_exactly_one():
+    gains = attention_gains(
+        np.full((7, 49), 1 / 49), ["a", "red", "star", "and", "a", "blue", "square"], THINGS
+    )
+    np.testing.assert_allclose(gains, [1, 1])
+
+
+def test_attention_all_inside_the_box_gains_one_over_its_share():
+    box = (2 / 7, 1 / 7, 4 / 7, 2 / 7)
+    attention = np.zeros((3, 49))
+    attention[2, [2 * 7 + 1, 3 * 7 + 1]] = 0.5
+    gains = attention_gains(attention, ["a", "red", "star"], [THINGS[0] | {"box": box}])
+    np.testing.assert_allclose(gains, [49 / 2])
+
+
+def test_words_for_things_that_are_not_there_are_not_measured_and_a_wrong_colour_is():
+    attention = np.full((6, 49), 1 / 49)
+    assert (
+        len(attention_gains(attention, ["a", "red", "circle", "a", "green", "star"], THINGS)) == 1
+    )
+
+
+def test_of_two_things_of_one_shape_the_colour_chooses():
+    twins = [THINGS[0], THINGS[0] | {"colour": "blue", "box": (0.5, 0.5, 1.0, 1.0)}]
+    attention = np.zeros((2, 4))
+    attention[:, 3] = 1
+    assert attention_gains(attention, ["blue", "star"], twins, grid=(2, 2)) == [4]
+    assert attention_gains(attention, ["red", "star"], twins, grid=(2, 2)) == [0]
+
+
+def test_cells_are_covered_as_a_fine_raster_counts_it():
+    box, grid, fine = (0.13, 0.22, 0.58, 0.97), (5, 8), 400
+    y, x = (np.arange(5 * fine) + 0.5) / (5 * fine), (np.arange(8 * fine) + 0.5) / (8 * fine)
+    inside = np.outer((y > box[0]) & (y < box[2]), (x > box[1]) & (x < box[3]))
+    counted = inside.reshape(5, fine, 8, fine).mean((1, 3))
+    np.testing.assert_allclose(cell_coverage(box, grid), counted, atol=0.01)
