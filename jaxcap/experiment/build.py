@@ -321,7 +321,7 @@ def encoder_facts(config: ConfigDict, encoder: pretrained.Pretrained | None) -> 
         }
     return {
         "pool": encoder.pool,
-        "convention": encoder.convention,
+        "convention": encoder.normalization,
         "fingerprint": encoder.fingerprint,
         "source": encoder.source,
     }

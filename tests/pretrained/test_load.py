@@ -96,7 +96,7 @@ def test_every_kind_of_file_gives_the_same_folded_parameters(tmp_path, variables
 @pytest.mark.parametrize("stage_sizes", [(3, 4, 6, 3), (3, 4, 23, 3), (1, 1)])
 def test_names_are_torchvisions(stage_sizes):
     model = ResNet(stage_sizes, 4, folded=False)
-    names = [weight_names.torch_name(path) for path in weight_names._shapes(model)]
+    names = [weight_names.torch_name(path) for path in weight_names._model_shapes(model)]
     assert sorted(names) == sorted(torchvision_names(stage_sizes))
 
 
@@ -111,7 +111,7 @@ def test_names_are_torchvisions(stage_sizes):
 )
 def test_the_pool_follows_the_layout_unless_it_is_set(tmp_path, arrays, layout, pool, expected):
     loaded = load_resnet(written(tmp_path, arrays), layout=layout, pool=pool, **SMALL)
-    assert (loaded.pool, loaded.convention) == (expected, "imagenet")
+    assert (loaded.pool, loaded.normalization) == (expected, "imagenet")
 
 
 def test_fingerprints_tell_apart_whatever_changes_the_features(tmp_path, arrays):
@@ -434,7 +434,7 @@ def test_keras_files_are_read_under_both_generations_of_names(tmp_path, keras_va
     write_keras(tmp_path / "weights.h5", keras_layers(keras_variables), old)
     loaded = load_resnet(str(tmp_path / "weights.h5"), layout="v1", **SMALL)
     assert equal_trees(loaded.params, fold(keras_variables, 1.001e-5))
-    assert (loaded.pool, loaded.convention) == ("padded", "caffe")
+    assert (loaded.pool, loaded.normalization) == ("padded", "caffe")
 
 
 def test_keras_files_that_do_not_fit_are_refused(tmp_path, keras_variables, monkeypatch):
@@ -467,7 +467,7 @@ def hub(tmp_path, monkeypatch):
     caches.
     """
     model, arrays = ResNet(folded=False), {}
-    for path, shape in weight_names._shapes(model).items():
+    for path, shape in weight_names._model_shapes(model).items():
         shape = tuple(shape[axis] for axis in (3, 2, 0, 1)) if len(shape) == 4 else shape
         arrays[weight_names.torch_name(path)] = np.full(shape, 0.01, np.float32)
     content = save(arrays)
@@ -486,7 +486,7 @@ def test_the_hubs_weights_are_downloaded_once_resumed_and_then_found(hub, tmp_pa
     hub.faults.append(("cut", 50_000_000))
     first = load_resnet("hub", layout="v1.5")
     assert hub.asked == [None, "bytes=50000000-"]
-    assert (first.pool, first.convention) == ("padded", "imagenet")
+    assert (first.pool, first.normalization) == ("padded", "imagenet")
     files = list((tmp_path / "cache" / "weights").iterdir())
     assert [path.name for path in files] == ["timm--resnet50.tv_in1k-aa6c2d36.safetensors"]
     hub.faults.extend([("status", 503)] * 9)
@@ -515,13 +515,13 @@ def test_torchvisions_own_copy_is_used_if_it_is_whole(hub, tmp_path, monkeypatch
     (folder / pretrained.TORCHVISION_COPY).write_bytes(
         torch_files.saved(arrays, "zip")
     )  # of another hash
-    assert pretrained._hub_file().parent == tmp_path / "cache" / "weights"
+    assert pretrained._find_hub_file().parent == tmp_path / "cache" / "weights"
     (tmp_path / "cache" / "weights").rename(tmp_path / "elsewhere")
     content = torch_files.saved(arrays, "zip")
     name = f"resnet50-{hashlib.sha256(content).hexdigest()[:8]}.pth"
     monkeypatch.setattr(pretrained, "TORCHVISION_COPY", name)
     (folder / name).write_bytes(content)
-    assert pretrained._hub_file() == folder / name
+    assert pretrained._find_hub_file() == folder / name
 
 
 def test_the_pinned_file_is_the_one_that_the_facts_name():
