@@ -26,15 +26,15 @@ def get_config() -> ConfigDict:
     config.encoder.levels = 2
     config.embedding.kind = "train"
     config.decoder.attention = 256
-    config.decoder.feature_norm = True
-    config.decoder.feature_embedding = 512
-    config.decoder.feature_layers = 2
+    config.regions.norm = True
+    config.regions.embedding = 512
+    config.regions.layers = 2
     config.decoder.init_from_mean = True
     config.decoder.context_gate = True
-    config.decoder.deep_output = True
+    config.head.deep_output = True
     config.decoder.word_dropout = 0.4
-    config.decoder.hidden_dropout = 0.5
-    config.decoder.feature_dropout = 0.3
+    config.head.dropout = 0.5
+    config.regions.dropout = 0.3
     # bfloat16 where it is faster: with AMX 1.4 times as fast as float32.
     config.decoder.dtype = "auto"
     config.loss.doubly_stochastic = 0.1
@@ -45,7 +45,7 @@ def get_config() -> ConfigDict:
     config.train.schedule = "cosine"
     config.train.weight_decay = 0.05
     config.train.decoupled = True
-    config.train.average = 0.999
+    config.train.ema_decay = 0.999
     config.train.select = "CIDEr-D"
     config.train.patience = 0
     config.self_critical.epochs = 4

@@ -22,17 +22,17 @@ def get_config() -> ConfigDict:
     config.images.size = config.data.scene_size
     config.images.augment = "none"
     config.encoder.weights = "random"
-    config.encoder.trainable = True
+    config.encoder.rates = ("*:1",)
     config.encoder.stage_sizes = (1, 1, 2)  # the last block sees a large shape whole
     config.encoder.width = 16
     config.encoder.levels = 2  # the last stage and the finer one before it
     config.embedding.dim = 64
     config.decoder.hidden = 128
     config.decoder.attention = 128
-    config.decoder.feature_norm = True  # the encoder has no norm of its own
+    config.regions.norm = True  # the encoder has no norm of its own
     config.decoder.init_from_mean = True
     # The word sees the context itself, so the attention learns sooner.
-    config.decoder.deep_output = True
+    config.head.deep_output = True
     # Of 40 captions: smaller steps, and more of them, bring the attention sooner.
     config.train.batch_size = 8
     config.train.captions = "all"

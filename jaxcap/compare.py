@@ -20,6 +20,7 @@ from jaxcap.experiment import workdir
 from jaxcap.experiment.ranges import KEYS
 from jaxcap.io import plain
 from jaxcap.scores import bootstrap
+from jaxcap.training import history
 
 DESCRIPTION = """Compare runs by what jaxcap.evaluate wrote: scores with intervals, the validation loss, the keys of the
 config that differ, and the difference in BLEU-4 and CIDEr-D to the first run, with a paired bootstrap interval over the
@@ -133,7 +134,7 @@ def _not_scored(path: Path) -> Entry:
         folder=None,
         result=None,
         config=config,
-        val_loss=workdir.validation_loss(path, config.train.select),
+        val_loss=history.validation_loss(path / history.METRICS, config.train.select),
         words=len(vocabulary),
         vocabulary=vocabulary.fingerprint,
     )

@@ -20,7 +20,7 @@ from jaxcap.experiment import ranges, restore, workdir
 from jaxcap.io import plain
 from jaxcap.io.digests import digest_json
 from jaxcap.io.files import check_writable, write_atomically
-from jaxcap.training import writers
+from jaxcap.training import history
 
 DESCRIPTION = f"""Caption a split with the run's best checkpoint and score it: BLEU, ROUGE-L, CIDEr-D and,
 where Java is, METEOR, each with a bootstrap interval; the health of captions and attention; and
@@ -156,7 +156,7 @@ def write_captions(folder: Path, found: Evaluation) -> None:
 def write_scores(folder: Path, result: dict[str, Any], photos: Sequence[report.Photo]) -> None:
     """Writes the numbers, and the report of them."""
     write_atomically(folder / "scores.json", plain.to_json(result, indent=2) + "\n")
-    metrics = writers.read_lines(Path(result["run"]["folder"]) / workdir.METRICS)
+    metrics = history.read_lines(Path(result["run"]["folder"]) / workdir.METRICS)
     report.write(folder / "report.html", result, metrics, photos)
 
 

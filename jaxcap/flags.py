@@ -11,9 +11,8 @@ from typing import Any, NoReturn
 
 from ml_collections import ConfigDict
 
-from jaxcap.decoding import Rules
+from jaxcap.decoding.rules import Rules, make_rules
 from jaxcap.errors import UserError
-from jaxcap.experiment import build as experiment
 from jaxcap.experiment import ranges
 from jaxcap.experiment.ranges import Range
 
@@ -116,7 +115,7 @@ def rules(options: argparse.Namespace, config: ConfigDict) -> tuple[Rules, int]:
     Raises:
       UserError: a value that no caption can satisfy.
     """
-    usual = experiment.search_rules(config)
+    usual = make_rules(config)
     names = ("min_length", "length_normalization", "no_repeat_ngram")
     typed = {name: value for name in names if (value := getattr(options, name)) is not None}
     return dataclasses.replace(

@@ -1,6 +1,4 @@
-"""Captions as words and words as numbers: split_words, count, and the `Vocabulary` that turns one into
-the other.
-"""
+"""Captions as words, and words as numbers: the `Vocabulary` turns one into the other."""
 
 import dataclasses
 import functools
@@ -9,6 +7,7 @@ import json
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -36,19 +35,48 @@ def split_words(caption: str, *, keep_punctuation: bool = False) -> list[str]:
         if not keep_punctuation:
             words.append(word)
             continue
+        # How many marks stand before the word: all of a chunk that is nothing but marks.
         before = len(chunk) - len(chunk.lstrip(PUNCTUATION)) if word else len(chunk)
         words.extend([*chunk[:before], word, *chunk[before + len(word) :]])
     return [word for word in words if word]
 
 
-def one_line(text: str) -> str:
-    """Returns text for a place that has one line: white space as single spaces, what cannot be
-    shown as U+FFFD.
+def split_captions(
+    captions: Iterable[Iterable[str]], section: Mapping[str, Any]
+) -> list[list[list[str]]]:
+    """Splits all captions of some images into words, once for all that needs them.
+
+    Args:
+      captions: of each image, such as `Split.captions`.
+      section: the config's section `text`, of which keep_punctuation counts here.
+
+    Returns:
+      For each image, for each of its captions, the words; a caption of marks alone has none.
     """
-    shown = (
-        " " if c.isspace() else "\ufffd" if unicodedata.category(c) in ("Cc", "Cs") else c
-        for c in text
-    )
+    keep = section["keep_punctuation"]
+    # Equal words share one string: with a string each, the captions of Flickr30k take three times
+    # the memory.
+    shared: dict[str, str] = {}
+    images = []
+    for of_image in captions:
+        sentences = []
+        for caption in of_image:
+            words = split_words(caption, keep_punctuation=keep)
+            sentences.append([shared.setdefault(word, word) for word in words])
+        images.append(sentences)
+    return images
+
+
+def one_line(text: str) -> str:
+    """Returns text on one line: white space as single spaces, control characters as U+FFFD."""
+    shown = []
+    for character in text:
+        if character.isspace():
+            shown.append(" ")
+        elif unicodedata.category(character) in ("Cc", "Cs"):
+            shown.append("\ufffd")
+        else:
+            shown.append(character)
     return " ".join("".join(shown).split())
 
 
@@ -58,9 +86,7 @@ def count_words(captions: Iterable[Sequence[str]]) -> Counter[str]:
 
 
 def fits(words: Sequence[str], max_length: int) -> bool:
-    """Tells whether a caption's words fit `max_length` positions together with <start> and
-    <end>.
-    """
+    """Tells whether a caption's words fit `max_length` positions with <start> and <end>."""
     return len(words) + 2 <= max_length
 
 
@@ -91,8 +117,9 @@ class Vocabulary:
 
     @classmethod
     def build(cls, counts: Mapping[str, int], min_count: int = 1) -> "Vocabulary":
-        """Returns the vocabulary of the words seen at least `min_count` times, frequent ones first,
-        ties by alphabet.
+        """Returns the vocabulary of the words seen at least `min_count` times.
+
+        Frequent words come first, ties by alphabet.
 
         Raises:
           UserError: no word is left.
@@ -106,7 +133,11 @@ class Vocabulary:
             raise UserError(
                 f"no word of the captions is seen {min_count} times or more: lower text.min_count"
             )
-        return cls(SPECIALS + tuple(sorted(kept, key=lambda word: (-counts[word], word))))
+
+        def rank(word: str) -> tuple[int, str]:
+            return -counts[word], word
+
+        return cls(SPECIALS + tuple(sorted(kept, key=rank)))
 
     def __len__(self) -> int:
         return len(self.words)
@@ -122,9 +153,7 @@ class Vocabulary:
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
 
     def index(self, word: str) -> int:
-        """Returns the number of a caption's `word`, `UNK` for every other string (also one that
-        spells a special).
-        """
+        """Returns the number of a caption's `word`; `UNK` also where it spells a special."""
         return self._numbers.get(word, UNK)
 
     def encode(self, words: Sequence[str], max_length: int) -> np.ndarray:
@@ -176,9 +205,7 @@ class Vocabulary:
         return words
 
     def unknown_rate(self, counts: Mapping[str, int]) -> float:
-        """Returns the fraction of all counted occurrences whose word is not in the vocabulary (0
-        for no words).
-        """
+        """Returns the fraction of all occurrences whose word is unknown; 0 where there are none."""
         unknown = sum(count for word, count in counts.items() if self.index(word) == UNK)
         return unknown / max(sum(counts.values()), 1)
 

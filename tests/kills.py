@@ -13,7 +13,7 @@ from jaxcap.training import checkpoint, loop
 
 # What a moment is counted in: calls of these, all together.
 CALLS = {
-    "step": [(loop.Loop, "_take")],
+    "step": [(loop.Loop, "_record_step")],
     "validation": [(scores, "words_of")],
     "samples": [(train.EpochSamples, "__call__")],
     "save": [(checkpoint.Checkpoints, "save")],

@@ -7,11 +7,11 @@ import pytest
 
 from jaxcap import cache as command
 from jaxcap import evaluate
-from jaxcap.data import datasets
 from jaxcap.errors import UserError
 from jaxcap.io import locks
 from jaxcap.io.uses import read_uses
 from tests import small_run
+from tests.data.raw_files import load
 
 
 @pytest.fixture
@@ -27,9 +27,9 @@ def listed(capsys):
 
 
 def test_what_a_run_uses_is_kept_while_the_run_exists(tmp_path, place, capsys):
-    run = small_run.make(tmp_path / "run", encoder__trainable=False)
+    run = small_run.make(tmp_path / "run", encoder__rates="*:0")
     assert evaluate.main(["--workdir", str(run), "--split", "val", "--beam", "1"]) == 0
-    datasets.load("scenes", scenes=10, scene_size=32)  # by no run
+    load("scenes", scenes=10, scene_size=32)  # by no run
     entries = listed(capsys)
     kinds = sorted(name.split("/")[0] for name in entries)
     # Two sets of scenes of three splits each; the features of val, and of train for the nearest
@@ -45,12 +45,12 @@ def test_what_a_run_uses_is_kept_while_the_run_exists(tmp_path, place, capsys):
     assert command.main([]) == 0
     assert capsys.readouterr().out == f"nothing in {place / 'prepared'} or {place / 'features'}\n"
     # What was removed is made again when it is asked for.
-    assert len(datasets.load("scenes", scenes=10, scene_size=32)["train"]) == 8
+    assert len(load("scenes", scenes=10, scene_size=32)["train"]) == 8
 
 
 def test_entries_are_removed_by_the_beginning_of_their_names(place, capsys):
     for seed in (0, 1):
-        datasets.load("scenes", scenes=10, scene_size=32, seed=seed)
+        load("scenes", scenes=10, scene_size=32, seed=seed)
     names = list(listed(capsys))
     with pytest.raises(UserError, match=r"no entry of the cache is called prepared/coco\*"):
         command.main(["--remove", names[0], "prepared/coco"])
@@ -63,7 +63,7 @@ def test_entries_are_removed_by_the_beginning_of_their_names(place, capsys):
 
 
 def test_what_is_being_made_is_not_removed(place, capsys):
-    datasets.load("scenes", scenes=10, scene_size=32)
+    load("scenes", scenes=10, scene_size=32)
     names = list(listed(capsys))
     with (
         locks.hold_path(place / "prepared" / "scenes", "waiting"),
@@ -86,7 +86,7 @@ def test_unfinished_features_are_said_and_damaged_notes_are_none(place, capsys):
 
 
 def test_folders_elsewhere_are_named_by_flags(tmp_path, place, capsys):
-    datasets.load("scenes", scenes=10, scene_size=32, prepared_dir=str(tmp_path / "sets"))
+    load("scenes", scenes=10, scene_size=32, prepared_dir=str(tmp_path / "sets"))
     assert listed(capsys) == {}
     assert command.main(["--prepared-dir", str(tmp_path / "sets"), "--remove", "all"]) == 0
     assert not list((tmp_path / "sets").glob("*/*/captions"))

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from jaxcap.errors import UserError
 from jaxcap.evaluation import scoring
 from jaxcap.experiment import workdir as workdirs
 from jaxcap.io.digests import digest_set
+from jaxcap.training import history
 
 WORDS = [
     "a",
@@ -66,7 +69,7 @@ def write_scores(
         "run": {
             "workdir": str(workdir),
             "config": config.to_dict(),
-            "val_loss": workdirs.validation_loss(workdir, "loss"),
+            "val_loss": history.validation_loss(workdir / workdirs.METRICS, "loss"),
             "vocabulary_size": len(vocabulary),
             "vocabulary": vocabulary.fingerprint,
         },
@@ -267,3 +270,13 @@ def test_scores_that_lack_a_part_are_named(two, key):
     file.write_text(json.dumps(result))
     with pytest.raises(UserError, match=f"scores.json cannot be read .no '{key}'"):
         compare.main(list(map(str, two)))
+
+
+def test_compare_loads_neither_checkpoints_nor_data_sets():
+    """It reads small files: orbax and TFDS would only make it slow to start."""
+    code = (
+        "import sys, jaxcap.compare;"
+        "print({name.partition('.')[0] for name in sys.modules} & {'orbax', 'tensorflow_datasets'})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

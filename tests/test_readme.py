@@ -29,7 +29,7 @@ SMALL = {
     "embedding.dim": 8,
     "decoder.hidden": 8,
     "decoder.attention": 8,
-    "decoder.feature_embedding": 8,
+    "regions.embedding": 8,
     "train.epochs": 1,
     "self_critical.epochs": 1,
 }

@@ -42,6 +42,17 @@ def test_tokenise_strips_or_keeps_the_marks_around_words(caption, plain, kept):
     assert text.split_words(caption, keep_punctuation=True) == kept
 
 
+@pytest.mark.parametrize("keep", [False, True])
+def test_the_captions_of_images_are_split_one_by_one_and_share_their_words(keep):
+    captions = [("A dog runs .", "..."), (), ("A dog sleeps .",)]
+    split = text.split_captions(captions, {"keep_punctuation": keep})
+    assert split == [
+        [text.split_words(caption, keep_punctuation=keep) for caption in of_image]
+        for of_image in captions
+    ]
+    assert split[0][0][1] is split[2][0][1]
+
+
 def test_vocabulary_is_ordered_by_count_then_alphabet_whatever_the_order_of_the_captions(
     vocabulary,
 ):

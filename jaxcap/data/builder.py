@@ -20,15 +20,14 @@ _SPLIT = "photos"  # what TFDS calls the one split of a set; "all" is its own wo
 
 
 class _Info(tfds.core.DatasetInfo):
-    """What TFDS knows of a set, without a look into its bucket, where none of ours can lie."""
+    """What TFDS knows of a set, without asking its bucket, which has none of ours."""
 
     def initialize_from_bucket(self) -> None:
-        """Does nothing; TFDS would leave an empty temporary folder behind for every set that is not
-        there yet.
-        """
+        """Does nothing; TFDS would leave an empty temporary folder behind for each new set."""
 
 
-class Captions(tfds.core.ShardBasedBuilder, skip_registration=True):
+# mypy sees no type of TFDS's, so it does not know the keyword of its __init_subclass__.
+class SplitBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """Writes and reads the prepared photos and captions of one split.
 
     A builder of shards, because the more usual generator needs TensorFlow for a split of more than
@@ -36,15 +35,14 @@ class Captions(tfds.core.ShardBasedBuilder, skip_registration=True):
     have them.
     """
 
+    name = "captions"  # part of the path of every prepared set
     VERSION = tfds.core.Version(VERSION)
     # else TFDS looks for checksums beside this file, by a package that it forgets to install
     code_path = None
 
     @property
     def is_complete(self) -> bool:
-        """Tells whether the set is there: TFDS renames its folder into place when all is
-        written.
-        """
+        """Tells whether the set is there: TFDS renames its folder when all is written."""
         return self.data_path.exists()
 
     def open(self, name: str, notes: Sequence[str], folder: Path) -> Split:
@@ -53,7 +51,7 @@ class Captions(tfds.core.ShardBasedBuilder, skip_registration=True):
         return Split(
             name,
             ids=tuple(metadata["ids"]),
-            captions=tuple(map(tuple, metadata["captions"])),
+            captions=tuple(tuple(of_image) for of_image in metadata["captions"]),
             records=self.as_data_source(_SPLIT, decoders={"photo": tfds.decode.SkipDecoding()}),
             photos=tuple(metadata["photos"]),
             notes=tuple(notes),
@@ -73,6 +71,7 @@ class Captions(tfds.core.ShardBasedBuilder, skip_registration=True):
         Raises:
           UserError: a photo cannot be read, or is not the one that was digested.
         """
+        # TFDS calls the methods below without arguments of ours.
         self._examples = examples
         self._digests = digests
         self._update = update
@@ -104,11 +103,8 @@ class Captions(tfds.core.ShardBasedBuilder, skip_registration=True):
         self.info.metadata["ids"] = [example.id for example in self._examples]
         self.info.metadata["captions"] = [example.captions for example in self._examples]
         self.info.metadata["photos"] = list(self._digests)
-        return {
-            _SPLIT: [
-                partial(self._records, rows) for rows in shard_rows(photo_sizes(self._examples))
-            ]
-        }
+        shards = cut_into_shards(photo_sizes(self._examples))
+        return {_SPLIT: [partial(self._records, rows) for rows in shards]}
 
     def _records(self, rows: range) -> Iterator[tuple[str, dict]]:
         for row in rows:
@@ -116,55 +112,51 @@ class Captions(tfds.core.ShardBasedBuilder, skip_registration=True):
             photo = read_photo(example)
             if digest_bytes(photo) != self._digests[row]:
                 raise UserError(
-                    f"{example.photo}: changed while it was being read: run the command again"
+                    f"{example.photo!s}: changed while it was being read: run the command again"
                 )
-            objects = [
-                {**thing, "box": tfds.features.BBox(*thing["box"])} for thing in example.objects
-            ]
-            yield (
-                example.id,
-                {
-                    "id": example.id,
-                    "photo": photo,
-                    "captions": example.captions,
-                    "objects": objects,
-                },
-            )
+            objects = []
+            for thing in example.objects:
+                objects.append({**thing, "box": tfds.features.BBox(*thing["box"])})
+            record = {
+                "id": example.id,
+                "photo": photo,
+                "captions": example.captions,
+                "objects": objects,
+            }
+            yield example.id, record
             self._update(1)
 
     def _log_download_bytes(self) -> None:
-        """Says nothing: TFDS announces itself on standard output, which is the commands' own."""
+        """Prints nothing: TFDS would print on standard output, which is for the commands' answers."""
 
     def _log_download_done(self) -> None:
-        """Says nothing either."""
+        """Prints nothing either."""
 
 
-def shard_rows(sizes: Sequence[int]) -> list[range]:
-    """Cuts rows into runs that each fit a file: at most a thousand photos, and 32 MiB where no
-    photo is larger.
+def cut_into_shards(sizes: Sequence[int]) -> list[range]:
+    """Cuts rows into ranges of at most a thousand photos and 32 MiB, each to be one file.
 
     Args:
       sizes: of the photos, in bytes.
 
     Returns:
-      Consecutive ranges that cover all rows.
+      Consecutive ranges that cover all rows; a photo larger than 32 MiB is alone in its range.
     """
     shards = []
     first = 0
-    held = 0
+    shard_bytes = 0
     for row, size in enumerate(sizes):
-        if row > first and (row - first == _SHARD_PHOTOS or held + size > _SHARD_BYTES):
+        is_full = row - first == _SHARD_PHOTOS or shard_bytes + size > _SHARD_BYTES
+        if row > first and is_full:
             shards.append(range(first, row))
             first = row
-            held = 0
-        held += size
+            shard_bytes = 0
+        shard_bytes += size
     return [*shards, range(first, len(sizes))]
 
 
 def photo_sizes(examples: Sequence[Example]) -> list[int]:
-    """Returns the size of each example's photo, in bytes; 0 for one that is gone, which reading it
-    will say.
-    """
+    """Returns each photo's size in bytes; 0 for one that is gone, which `read_photo` will report."""
     sizes = []
     for example in examples:
         if isinstance(example.photo, bytes):

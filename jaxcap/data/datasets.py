@@ -1,57 +1,46 @@
-"""Photos with their captions: five data sets, prepared once with TFDS, each loaded as splits by one
-call.
+"""The data sets: each is found by its own module, prepared once with TFDS, and loaded as splits.
+
+A further data set is a module with `locate(section) -> Source`, a line in `LOCATE`, and its name in
+`source.NAMES`.
 """
 
 import difflib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxcap.data import coco, flickr8k, flickr30k, folder, scene_captions, scenes
+from jaxcap.data import coco, flickr8k, flickr30k, folder, scenes
 from jaxcap.data.prepare import prepare_splits
-from jaxcap.data.source import Reading, Source
-from jaxcap.data.split import Split, summary
+from jaxcap.data.source import NAMES, Section, Source
+from jaxcap.data.split import Split
 from jaxcap.errors import UserError
-from jaxcap.io.digests import digest_bytes
 from jaxcap.io.files import cache_root
 
-__all__ = ["NAMES", "Split", "all_captions", "detect", "is_layout", "load", "summary"]
+LOCATE: dict[str, Callable[[Section], Source]] = {
+    "flickr30k": flickr30k.locate,
+    "flickr8k": flickr8k.locate,
+    "coco": coco.locate,
+    "folder": folder.locate,
+    "scenes": scenes.locate,
+}
+# In the order in which `detect` tries them; the last one takes any file called captions.*.
+_LAYOUTS: tuple[dict[str, Any], ...] = (
+    {"name": "flickr8k"},
+    {"name": "flickr30k"},
+    {"name": "coco", "year": 2014},
+    {"name": "coco", "year": 2017},
+    {"name": "folder"},
+)
 
-NAMES = ("flickr30k", "flickr8k", "coco", "folder", "scenes")
 
-
-def load(
-    name: str,
-    *,
-    dir: str = "",
-    captions: str = "",
-    download: bool = False,
-    prepared_dir: str = "",
-    splits: str = "published",
-    allow_missing: bool = False,
-    year: int = 2014,
-    scenes: int = 2400,
-    scene_size: int = 112,
-    seed: int = 0,
-    only: tuple[str, ...] | None = None,
-) -> dict[str, Split]:
-    """Loads a data set, which is prepared first unless the same photos and captions were prepared
-    before.
+def load(section: Section, *, only: Sequence[str] | None = None) -> dict[str, Split]:
+    """Loads a data set, preparing it first unless the same photos and captions were before.
 
     What is worth knowing of the raw files is printed on stderr when they are prepared, and kept in
     `Split.notes`.
 
     Args:
-      name: flickr30k, flickr8k, coco, folder or scenes.
-      dir: where the raw files lie; empty: the usual places.
-      captions: folder: the file of captions, when it is not called captions.*.
-      download: fetch what can be had without an account.
-      prepared_dir: where prepared sets go; empty: the cache folder.
-      splits: published, or random: 80/20 by image, val cut from the 80.
-      allow_missing: leave images out whose photos are not there.
-      year: coco: 2014 or 2017.
-      scenes: scenes: how many pictures.
-      scene_size: scenes: pixels a side.
-      seed: of random splits and of scenes.
+      section: the config's section `data`, with all of its keys.
       only: the splits that are needed; the photos of others need not be there. None: all.
 
     Returns:
@@ -60,30 +49,17 @@ def load(
     Raises:
       UserError: raw files are missing or wrong, or a wanted split is not there.
     """
-    root = Path(prepared_dir).expanduser() if prepared_dir else cache_root() / "prepared"
-    drawn = {"scenes": scenes, "scene_size": scene_size, "seed": seed}
-    source = _source(
-        name, dir=dir, splits=splits, captions=captions, download=download, year=year, **drawn
-    )
-    return prepare_splits(source, root, allow_missing=allow_missing, only=only)
+    root = Path(section["prepared_dir"] or cache_root() / "prepared").expanduser()
+    return prepare_splits(_locate(section), root, allow_missing=section["allow_missing"], only=only)
 
 
-def all_captions(
-    name: str,
-    *,
-    dir: str = "",
-    captions: str = "",
-    splits: str = "published",
-    year: int = 2014,
-    scenes: int = 2400,
-    scene_size: int = 112,
-    seed: int = 0,
-) -> list[str]:
-    """Reads every caption of a data set's raw files, also of images that are in no split or have no
-    photo.
+def all_captions(section: Section) -> list[str]:
+    """Reads every caption of the raw files, also of images in no split or without a photo.
+
+    Nothing is downloaded.
 
     Args:
-      name: the data set; for the others see `load`.
+      section: the config's section `data`.
 
     Returns:
       The captions, as their authors wrote them.
@@ -91,80 +67,55 @@ def all_captions(
     Raises:
       UserError: raw files are missing or wrong.
     """
-    drawn = {"scenes": scenes, "scene_size": scene_size, "seed": seed}
-    reading = _source(name, dir=dir, splits=splits, captions=captions, year=year, **drawn).read()
-    examples = [example for part in reading.splits.values() for example in part]
-    return [caption for example in examples for caption in example.captions] + list(
-        reading.left_out
-    )
+    reading = _locate({**section, "download": False}).read()
+    captions: list[str] = []
+    for examples in reading.splits.values():
+        for example in examples:
+            captions.extend(example.captions)
+    captions.extend(reading.left_out)
+    return captions
 
 
-def detect(dir: str) -> dict[str, Any]:
+def detect(directory: str) -> dict[str, Any]:
     """Tells which data set's layout a folder has.
 
     Args:
-      dir: the folder.
+      directory: the folder.
 
     Returns:
-      The arguments of `load` that say so: name, and for COCO year.
+      The keys of the section `data` that say so: name, and for COCO year.
 
     Raises:
       UserError: it has none that is known.
     """
-    layouts = [{"name": "flickr8k"}, {"name": "flickr30k"}, {"name": "coco", "year": 2014}]
-    for layout in (*layouts, {"name": "coco", "year": 2017}, {"name": "folder"}):
-        if is_layout(**layout, dir=dir, splits="random"):
+    # Random splits, so that a folder counts that lacks the published lists.
+    defaults = {"dir": directory, "captions": "", "splits": "random", "seed": 0, "year": 2014}
+    for layout in _LAYOUTS:
+        if is_layout({**defaults, **layout}):
             return layout
     raise UserError(
-        f"{dir}: no known layout: expected Flickr8k.token.txt or captions.txt, results.csv, "
+        f"{directory}: no known layout: expected Flickr8k.token.txt or captions.txt, results.csv, "
         "captions_train*.json or captions_val*.json, or captions.csv, .tsv or .jsonl"
     )
 
 
-def is_layout(name: str, **options: Any) -> bool:
-    """Tells whether the raw files of data set `name` are found; for the options see `load`."""
+def is_layout(section: Section) -> bool:
+    """Tells whether the raw files that a section `data` describes are there; downloads nothing."""
     try:
-        _source(name, **options)
+        _locate({**section, "download": False})
     except UserError:
         return False
     return True
 
 
-def _source(
-    name: str,
-    *,
-    dir: str,
-    splits: str,
-    captions: str = "",
-    download: bool = False,
-    year: int = 2014,
-    scenes: int = 0,
-    scene_size: int = 0,
-    seed: int = 0,
-) -> Source:
+def _locate(section: Section) -> Source:
     """Finds the raw files of a data set."""
+    name = section["name"]
+    splits = section["splits"]
     if splits not in ("published", "random"):
         raise UserError(f"data.splits={splits} is unknown: choose published or random")
-    match name:
-        case "flickr30k":
-            return flickr30k.locate(dir, splits, seed, download)
-        case "flickr8k":
-            return flickr8k.locate(dir, splits, seed, download)
-        case "coco":
-            return coco.locate(dir, splits, year, seed, download)
-        case "folder":
-            return folder.locate(dir, captions, splits, seed)
-        case "scenes":
-            return _scenes(scenes, scene_size, seed)
-    near = difflib.get_close_matches(name, NAMES, n=1)
-    raise UserError(
-        f"data.name={name} is unknown: "
-        + (f"did you mean {near[0]}?" if near else f"one of {NAMES}")
-    )
-
-
-def _scenes(count: int, size: int, seed: int) -> Source:
-    # What draws and words the pictures decides their content, so the code is part of the key.
-    code = [digest_bytes(Path(module.__file__).read_bytes()) for module in (scenes, scene_captions)]
-    key = f"{count} scenes of {size} pixels, seed {seed}, drawn by {' and '.join(code)}"
-    return Source("scenes", lambda: Reading(*scenes.read(count, size, seed)), key)
+    if name not in LOCATE:
+        near = difflib.get_close_matches(name, NAMES, n=1)
+        advice = f"did you mean {near[0]}?" if near else f"one of {NAMES}"
+        raise UserError(f"data.name={name} is unknown: {advice}")
+    return LOCATE[name](section)

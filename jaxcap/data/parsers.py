@@ -1,4 +1,4 @@
-"""Reads the caption files that data sets were published in, dirt included.
+"""Reads the caption files that data sets were published in, tolerant of their known defects.
 
 Every reader returns the captions by image name, in the file's order, as their authors wrote them.
 """
@@ -12,19 +12,19 @@ from typing import Any, NamedTuple, TextIO
 
 from jaxcap.errors import UserError
 
-Captions = dict[str, list[str]]
+CaptionsByImage = dict[str, list[str]]
 
 _RESULTS_HEADER = ["image_name", "comment_number", "comment"]
 # Flickr30k's one malformed row: a separator is missing between the number 4 and its comment.
 _MALFORMED = re.compile(r"(?P<image>2199200615\.jpg)\|?\s*(?P<number>4)[\s|]\s*(?P<caption>.*\S)")
-_HALVES = re.compile(r"[\ud800-\udfff]")  # JSON may spell one out
+_SURROGATES = re.compile(r"[\ud800-\udfff]")  # half a character, which JSON may spell out
 _TOKEN_ROW = re.compile(r"(?P<image>\S+)#\d+(?P<gap>[\t ])\s*(?P<caption>.*\S)")
+# Flickr8k.token.txt has captions of a photo called NAME.jpg.1, which was never published.
+_UNPUBLISHED = re.compile(r"\.\w+\.\d+$")
 
 
 class KarpathyImage(NamedTuple):
-    """One image of a `dataset_NAME.json`: `split` is train, val or test (restval counts as
-    train).
-    """
+    """One image of a `dataset_NAME.json`; `split` is train (also for restval), val or test."""
 
     filename: str
     cocoid: int | None
@@ -33,7 +33,7 @@ class KarpathyImage(NamedTuple):
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[TextIO]:
+def open_text(path: Path) -> Iterator[TextIO]:
     """Opens a text file, with or without a byte order mark, line ends kept as they are.
 
     Raises:
@@ -48,52 +48,45 @@ def opened(path: Path) -> Iterator[TextIO]:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yields the lines of a text file that are not blank, with their row numbers from 1, without
-    their ends.
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yields the number (from 1) and text of each line that is not blank, without line ends.
 
     Raises:
       UserError: the file is not UTF-8, or a row holds a NUL byte.
     """
-    with opened(path) as file:
+    with open_text(path) as file:
         for row, line in enumerate(file, start=1):
             if "\0" in line:
-                raise bad_row(path, row, "a NUL byte in it (UTF-16 or binary?)")
+                raise row_error(path, row, "a NUL byte in it (UTF-16 or binary?)")
             if line.strip():
                 yield row, line.rstrip("\r\n")
 
 
-def sound(text: str) -> bool:
-    """Tells whether text can be written down: without NUL bytes and without halves of a character
-    (surrogates).
-    """
-    return "\0" not in text and not _HALVES.search(text)
+def is_clean(text: str) -> bool:
+    """Tells whether text can be written as UTF-8: no NUL bytes and no surrogates."""
+    return "\0" not in text and not _SURROGATES.search(text)
 
 
-def bad_row(path: Path, row: int, why: str) -> UserError:
+def row_error(path: Path, row: int, why: str) -> UserError:
     """Returns the one line for a row that cannot be read."""
     return UserError(f"{path}, row {row}: {why}: correct or remove the row")
 
 
-def named_images(path: Path, separator: str) -> set[str]:
-    """Returns what stands before the first `separator` of each row: the names of the images with
-    captions.
+def read_image_names(path: Path, separator: str) -> set[str]:
+    """Returns the names of the captioned images: what stands before `separator` in each row.
 
     Much faster than to read the captions, and enough to tell where the photos lie.
     """
-    return {line.partition(separator)[0].strip() for _, line in numbered_lines(path)}
+    return {line.partition(separator)[0].strip() for _, line in read_lines(path)}
 
 
-def results_header(line: str) -> bool:
-    """Tells whether `line` is the first one of Flickr30k's results.csv, whose columns start with a
-    space.
-    """
+def is_results_header(line: str) -> bool:
+    """Tells whether `line` is the header of Flickr30k's results.csv."""
     return [column.strip() for column in line.split("|")] == _RESULTS_HEADER
 
 
-def flickr30k_results(path: Path) -> tuple[Captions, list[str]]:
-    """Reads Flickr30k's results.csv: `image_name| comment_number| comment`, quotes being part of
-    the comments.
+def read_flickr30k_results(path: Path) -> tuple[CaptionsByImage, list[str]]:
+    """Reads Flickr30k's results.csv: `image_name| comment_number| comment`, without quoting.
 
     Args:
       path: the file.
@@ -105,27 +98,28 @@ def flickr30k_results(path: Path) -> tuple[Captions, list[str]]:
     Raises:
       UserError: any other bad row, with its number.
     """
-    captions: Captions = {}
+    captions: CaptionsByImage = {}
     notes = []
-    for row, line in numbered_lines(path):
-        if row == 1 and results_header(line):
+    for row, line in read_lines(path):
+        if row == 1 and is_results_header(line):
             continue
         fields = [field.strip() for field in line.split("|", 2)]
-        if len(fields) != 3 and (repaired := _MALFORMED.fullmatch(line.strip())):
+        repaired = _MALFORMED.fullmatch(line.strip()) if len(fields) != 3 else None
+        if repaired:
             fields = [repaired["image"], repaired["number"], repaired["caption"]]
             notes.append(
                 f"{path.name}: 1 malformed row repaired: {fields[0]}, comment {fields[1]} (row "
                 f"{row})"
             )
         if len(fields) != 3 or not fields[0] or not fields[1].isdecimal() or not fields[2]:
-            raise bad_row(
+            raise row_error(
                 path, row, f"expected `image| number| comment`, found {line.strip()[:80]!r}"
             )
         captions.setdefault(fields[0], []).append(fields[2])
     return captions, notes
 
 
-def flickr8k_token(path: Path) -> tuple[Captions, list[str]]:
+def read_flickr8k_token(path: Path) -> tuple[CaptionsByImage, list[str]]:
     """Reads Flickr8k.token.txt: `image#number`, a tab, the caption.
 
     Args:
@@ -138,59 +132,62 @@ def flickr8k_token(path: Path) -> tuple[Captions, list[str]]:
     Raises:
       UserError: a row of another form, with its number.
     """
-    captions: Captions = {}
-    ghosts: Captions = {}
+    captions: CaptionsByImage = {}
+    unpublished: CaptionsByImage = {}
     spaced = 0
-    for row, line in numbered_lines(path):
+    for row, line in read_lines(path):
         found = _TOKEN_ROW.fullmatch(line)
         if not found:
-            raise bad_row(
+            raise row_error(
                 path, row, f"expected `image#number<tab>caption`, found {line.strip()[:80]!r}"
             )
-        spaced += found["gap"] == " "
-        into = ghosts if re.search(r"\.\w+\.\d+$", found["image"]) else captions
+        if found["gap"] == " ":
+            spaced += 1
+        into = unpublished if _UNPUBLISHED.search(found["image"]) else captions
         into.setdefault(found["image"], []).append(found["caption"])
-    notes = [f"{path.name}: {spaced:,} rows have a space for the tab"] if spaced else []
-    for image, rows in ghosts.items():
+    notes = []
+    if spaced:
+        notes.append(f"{path.name}: {spaced:,} rows have a space for the tab")
+    for image, rows in unpublished.items():
         notes.append(
             f"{path.name}: {len(rows)} captions of {image} left out: there is no such photo"
         )
     return captions, notes
 
 
-def kaggle_captions(path: Path) -> tuple[Captions, list[str]]:
-    """Reads Kaggle's captions.txt of Flickr8k: `image,caption`, the caption in quotes where it
-    holds a comma.
+def read_kaggle_captions(path: Path) -> tuple[CaptionsByImage, list[str]]:
+    """Reads Kaggle's captions.txt of Flickr8k: `image,caption`, quoted where it holds a comma.
 
     Each line is a row: a quotation mark that is never closed cannot swallow the rows after it.
 
     Raises:
       UserError: a row without a comma, a name or a caption, with its number.
     """
-    captions: Captions = {}
-    for row, line in numbered_lines(path):
+    captions: CaptionsByImage = {}
+    for row, line in read_lines(path):
         image, _, caption = (field.strip() for field in line.partition(","))
-        if row == 1 and [image, caption] == ["image", "caption"]:
+        if row == 1 and (image, caption) == ("image", "caption"):
             continue
-        caption = _unquoted(caption)
+        caption = _unquote(caption)
         if not image or not caption:
-            raise bad_row(path, row, f"expected `image,caption`, found {line.strip()[:80]!r}")
+            raise row_error(path, row, f"expected `image,caption`, found {line.strip()[:80]!r}")
         captions.setdefault(image, []).append(caption)
     return captions, []
 
 
-def coco_annotations(path: Path) -> Captions:
+def read_coco_annotations(path: Path) -> CaptionsByImage:
     """Reads COCO's captions_*.json; images without captions do not appear.
 
     Raises:
       UserError: the file is cut off, or is not a COCO captions file.
     """
-    content = _json(path)
+    content = _read_json(path)
     try:
         names = {image["id"]: image["file_name"] for image in content["images"]}
-        captions: Captions = {name: [] for name in names.values()}
+        captions: CaptionsByImage = {name: [] for name in names.values()}
         for annotation in content["annotations"]:
-            captions[names[annotation["image_id"]]].append(_text(annotation["caption"]))
+            text = _check_text(annotation["caption"])
+            captions[names[annotation["image_id"]]].append(text)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise UserError(
             f"{path}: not a file of COCO captions ({error!r}): get captions_*.json again"
@@ -204,30 +201,29 @@ def read_karpathy(path: Path) -> list[KarpathyImage]:
     Raises:
       UserError: the file is cut off, or is not one of theirs.
     """
-    content = _json(path)
+    content = _read_json(path)
     try:
-        return [
-            KarpathyImage(
-                filename=image["filename"],
-                cocoid=image.get("cocoid"),
-                split="train" if image["split"] == "restval" else image["split"],
-                captions=[_text(sentence["raw"]) for sentence in image["sentences"]],
-            )
-            for image in content["images"]
-        ]
+        return [_parse_karpathy(image) for image in content["images"]]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise UserError(
             f"{path}: not a file of Karpathy's splits ({error!r}): get it again"
         ) from error
 
 
-def _text(caption: str) -> str:
-    if not sound(caption):
+def _parse_karpathy(image: dict[str, Any]) -> KarpathyImage:
+    captions = [_check_text(sentence["raw"]) for sentence in image["sentences"]]
+    # restval: COCO's validation photos that Karpathy adds to the training ones.
+    split = "train" if image["split"] == "restval" else image["split"]
+    return KarpathyImage(image["filename"], image.get("cocoid"), split, captions)
+
+
+def _check_text(caption: str) -> str:
+    if not is_clean(caption):
         raise ValueError("half a character or a NUL byte in a caption")
     return caption.strip()
 
 
-def _json(path: Path) -> Any:
+def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())
     except OSError as error:
@@ -236,10 +232,8 @@ def _json(path: Path) -> Any:
         raise UserError(f"{path}: not JSON, perhaps cut off ({error}): get it again") from error
 
 
-def _unquoted(field: str) -> str:
-    """Undoes a csv writer's quoting of one field; quotation marks that are not such quoting
-    stay.
-    """
+def _unquote(field: str) -> str:
+    """Undoes a csv writer's quoting of one field; other quotation marks stay."""
     if len(field) > 1 and field[0] == field[-1] == '"' and '"' not in field[1:-1].replace('""', ""):
         return field[1:-1].replace('""', '"').strip()
     return field

@@ -1,5 +1,4 @@
-"""Prepared sets: a data set's photos and captions, checked, written once for each split, found
-again by content.
+"""Prepared sets: a data set's photos and captions, checked and written once for each split.
 
 A set lies in ROOT/NAME/KEY, whose key is a digest of every photo and caption in it: the same photos
 are never written twice, whatever folder they were read from, and other photos never pass for them.
@@ -7,34 +6,36 @@ A note in ROOT/NAME/seen, found by the sizes and times of the files, spares read
 been digested before.
 """
 
-import contextlib
 import errno
 import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from jaxcap.data.builder import VERSION, Captions, photo_sizes, read_photo
-from jaxcap.data.locations import listed
+from jaxcap.data.builder import VERSION, SplitBuilder, photo_sizes, read_photo
 from jaxcap.data.source import Example, Reading, Source
-from jaxcap.data.split import Split, summary
+from jaxcap.data.split import Split, summarize
 from jaxcap.data.splits import check_leaks
 from jaxcap.errors import UserError, out_of_space
-from jaxcap.io import locks
 from jaxcap.io.digests import digest_bytes, digest_json
-from jaxcap.io.files import space_checked, write_atomically
+from jaxcap.io.files import check_space, report_full_disk, write_atomically
+from jaxcap.io.locks import hold_writable
+from jaxcap.io.plain import list_some
 from jaxcap.io.progress import Progress
 
 SEEN = "seen"  # the folder of notes beside the sets
-_LOOKING = 16  # threads that look at files: on network disks each look waits for an answer
-_READING = 4  # threads that read photos: each holds one
+_STAT_THREADS = 16  # on network disks each look at a file waits for an answer
+_READ_THREADS = 4  # each holds one photo
 _LONG_READ = 2**28  # bytes whose reading is announced
+_ADVICE = "set another place with data.prepared_dir"
 
 Splits = dict[str, list[Example]]
+AnySplit = TypeVar("AnySplit")
 
 
 @dataclass(frozen=True)
@@ -70,37 +71,26 @@ def prepare_splits(
         half-written.
     """
     folder = root / source.name
-    reading = None
     if source.key:
+        # Rendered only where no prepared set has this key.
         listing = digest_json([VERSION, source.key])
+        note = _read_note(folder, listing) or _make_note(source, None, folder, listing)
+        notes = note.notes
     else:
         reading = check_reading(source.name, source.read(), allow_missing=allow_missing, only=only)
         listing = _digest_listing(reading)
-    note = _read_note(folder, listing)
-    if note is None:
-        with space_checked(folder), _lock_folder(folder):
-            note = _read_note(folder, listing)  # whoever was waited for may have made it
-            if note is None:
-                if reading is None:
-                    reading = check_reading(
-                        source.name, source.read(), allow_missing=False, only=None
-                    )
-                note = _make(source, reading, folder)
-                write_atomically(
-                    folder / SEEN / f"{listing}.json", json.dumps(asdict(note), indent=1) + "\n"
-                )
-    wanted = select_splits(source.name, note.keys, only)
-    notes = note.notes if source.key else [*reading.notes, *note.notes]
-    return {
-        name: _set_in(folder / key).open(name, notes, folder / key) for name, key in wanted.items()
-    }
+        note = _read_note(folder, listing) or _make_note(source, reading, folder, listing)
+        notes = [*reading.notes, *note.notes]
+    splits = {}
+    for name, key in select_splits(source.name, note.keys, only).items():
+        splits[name] = _set_in(folder / key).open(name, notes, folder / key)
+    return splits
 
 
 def check_reading(
     name: str, reading: Reading, *, allow_missing: bool, only: Sequence[str] | None
 ) -> Reading:
-    """Makes sure that a reading can be written: no image in two splits, the wanted splits there, no
-    photo missing.
+    """Checks a reading: no image in two splits, the wanted splits there, no photo missing.
 
     Args:
       name: the data set, for the messages.
@@ -114,30 +104,34 @@ def check_reading(
     Raises:
       UserError: one of the checks failed.
     """
-    check_leaks(
-        {split: [example.id for example in examples] for split, examples in reading.splits.items()}
-    )
+    ids = {}
+    for split, part in reading.splits.items():
+        ids[split] = [example.id for example in part]
+    check_leaks(ids)
     wanted = select_splits(name, reading.splits, only)
     examples = [example for part in wanted.values() for example in part]
-    with ThreadPoolExecutor(_LOOKING) as pool:
-        there = list(pool.map(_is_there, examples))
-    missing = [example for example, found in zip(examples, there, strict=True) if not found]
+    with ThreadPoolExecutor(_STAT_THREADS) as pool:
+        are_there = list(pool.map(_is_there, examples))
+    missing = [example for example, there in zip(examples, are_there, strict=True) if not there]
     if not missing:
-        return _without((), wanted, reading.notes)
-    first = listed([str(missing[0].photo), *(example.id for example in missing[1:])], 3)
-    said = f"{len(missing):,} of {len(examples):,} photos are missing, such as {first}"
+        return _leave_out((), wanted, reading.notes)
+    # The path of one, so that the user sees where photos were expected.
+    names = list_some([str(missing[0].photo), *(example.id for example in missing[1:])], 3)
+    report = f"{len(missing):,} of {len(examples):,} photos are missing, such as {names}"
     if len(missing) == len(examples):
         raise UserError(
-            f"{name}: {said}: add them, or name the folder that holds them with data.dir"
+            f"{name}: {report}: add them, or name the folder that holds them with data.dir"
         )
     if not allow_missing:
         raise UserError(
-            f"{name}: {said}: add them, or go on without them with data.allow_missing=True"
+            f"{name}: {report}: add them, or go on without them with data.allow_missing=True"
         )
-    return _without(missing, wanted, [*reading.notes, f"{said}: left out"])
+    return _leave_out(missing, wanted, [*reading.notes, f"{report}: left out"])
 
 
-def select_splits(name: str, splits: Mapping[str, object], only: Sequence[str] | None) -> dict:
+def select_splits(
+    name: str, splits: Mapping[str, AnySplit], only: Sequence[str] | None
+) -> dict[str, AnySplit]:
     """Returns the splits named in `only`, or all.
 
     Raises:
@@ -152,20 +146,17 @@ def select_splits(name: str, splits: Mapping[str, object], only: Sequence[str] |
     return {split: splits[split] for split in only or splits}
 
 
-def _without(missing: Sequence[Example], splits: Splits, notes: Sequence[str]) -> Reading:
-    gone = {example.id for example in missing}
-    left = {
-        split: [example for example in examples if example.id not in gone]
-        for split, examples in splits.items()
-    }
-    empty = [
-        f"splits: no photo of {split} is there, so no such split"
-        for split in left
-        if not left[split]
-    ]
-    return Reading(
-        {split: examples for split, examples in left.items() if examples}, [*notes, *empty]
-    )
+def _leave_out(missing: Sequence[Example], splits: Splits, notes: Sequence[str]) -> Reading:
+    missing_ids = {example.id for example in missing}
+    left: Splits = {}
+    all_notes = list(notes)
+    for split, examples in splits.items():
+        there = [example for example in examples if example.id not in missing_ids]
+        if there:
+            left[split] = there
+        else:
+            all_notes.append(f"splits: no photo of {split} is there, so no such split")
+    return Reading(left, all_notes)
 
 
 def _is_there(example: Example) -> bool:
@@ -173,58 +164,82 @@ def _is_there(example: Example) -> bool:
 
 
 def _digest_listing(reading: Reading) -> str:
-    """Returns a digest of all captions and of each photo's place, size and times.
-
-    The time of the last change of the file's record counts too: a program that overwrites a photo
-    can put back the time of its content, but not that one.
-    """
-
-    def describe(example: Example) -> list:
-        stat = example.photo.stat()
-        return [
-            example.id,
-            example.captions,
-            str(example.photo.absolute()),
-            stat.st_size,
-            stat.st_mtime_ns,
-            stat.st_ctime_ns,
-        ]
-
-    with ThreadPoolExecutor(_LOOKING) as pool:
-        rows = {
-            split: list(pool.map(describe, examples)) for split, examples in reading.splits.items()
-        }
+    """Returns a digest of all captions and of each photo's place, size and times."""
+    rows = {}
+    with ThreadPoolExecutor(_STAT_THREADS) as pool:
+        for split, examples in reading.splits.items():
+            rows[split] = list(pool.map(_describe_file, examples))
     return digest_json([VERSION, rows])
+
+
+def _describe_file(example: Example) -> list:
+    assert isinstance(example.photo, Path)  # rendered sets have a key instead
+    stat = example.photo.stat()
+    return [
+        example.id,
+        example.captions,
+        str(example.photo.absolute()),
+        stat.st_size,
+        stat.st_mtime_ns,
+        # A program that overwrites a photo can put back the time of its content, but not this one,
+        # of the last change of the file's record.
+        stat.st_ctime_ns,
+    ]
 
 
 def _read_note(folder: Path, listing: str) -> _Note | None:
     """Returns the note of a reading whose sets are all there, or None."""
     try:
-        note = _Note(**json.loads((folder / SEEN / f"{listing}.json").read_text(encoding="utf-8")))
-        whole = all(_set_in(folder / key).is_complete for key in note.keys.values())
+        text = (folder / SEEN / f"{listing}.json").read_text(encoding="utf-8")
+        note = _Note(**json.loads(text))
+        complete = all(_set_in(folder / key).is_complete for key in note.keys.values())
     except (OSError, ValueError, TypeError, AttributeError):
-        return None  # it is made anew
-    return note if whole else None
+        return None  # absent or damaged: it is made anew
+    return note if complete else None
 
 
-def _make(source: Source, reading: Reading, folder: Path) -> _Note:
+def _make_note(source: Source, reading: Reading | None, folder: Path, listing: str) -> _Note:
+    """Writes the sets of a reading that are not there yet, and the note that they are.
+
+    Args:
+      source: the raw files.
+      reading: what was read and checked; None for a rendered set, which is rendered here.
+      folder: of the data set's prepared sets.
+      listing: the name of the note.
+    """
+    with (
+        report_full_disk(folder),
+        hold_writable(folder, f"another process prepares {folder}: waiting for it", _ADVICE),
+    ):
+        folder.mkdir(exist_ok=True)
+        note = _read_note(folder, listing)  # the process that was waited for may have made it
+        if note is None:
+            if reading is None:
+                reading = check_reading(source.name, source.read(), allow_missing=False, only=None)
+            note = _write_missing_sets(source, reading, folder)
+            text = json.dumps(asdict(note), indent=1) + "\n"
+            write_atomically(folder / SEEN / f"{listing}.json", text)
+    return note
+
+
+def _write_missing_sets(source: Source, reading: Reading, folder: Path) -> _Note:
     """Digests all photos and writes the sets that are not there yet."""
-    name = source.name
-    digests = _digest_photos(name, reading)
-    keys = {
-        split: _content_key(examples, digests[split]) for split, examples in reading.splits.items()
-    }
+    digests = _digest_photos(source.name, reading)
+    keys = {}
+    absent = {}
+    for split, examples in reading.splits.items():
+        keys[split] = _content_key(examples, digests[split])
+        if not _set_in(folder / keys[split]).is_complete:
+            absent[split] = examples
     twins = _note_twins(reading, digests)
     notes = [*reading.notes, *twins]
-    absent = {split: key for split, key in keys.items() if not _set_in(folder / key).is_complete}
     if absent:
-        _write(name, {split: reading.splits[split] for split in absent}, digests, absent, folder)
-        splits = {
-            split: _set_in(folder / key).open(split, notes, folder / key)
-            for split, key in keys.items()
-        }
-        for line in (*notes, summary(splits)):
-            print(f"{name}: {line}", file=sys.stderr, flush=True)
+        _write(source.name, absent, digests, keys, folder)
+        splits = {}
+        for split, key in keys.items():
+            splits[split] = _set_in(folder / key).open(split, notes, folder / key)
+        for line in (*notes, summarize(splits)):
+            print(f"{source.name}: {line}", file=sys.stderr, flush=True)
     return _Note(keys, notes if source.key else twins)
 
 
@@ -232,56 +247,45 @@ def _digest_photos(name: str, reading: Reading) -> dict[str, list[str]]:
     """Reads every photo of every split and returns its digest."""
     examples = [example for part in reading.splits.values() for example in part]
     if sum(photo_sizes(examples)) > _LONG_READ:
-        print(
-            f"{name}: reading {len(examples):,} photos to tell what they are",
-            file=sys.stderr,
-            flush=True,
-        )
-    with ThreadPoolExecutor(_READING) as pool:
-        return {
-            split: list(pool.map(lambda example: digest_bytes(read_photo(example)), part))
-            for split, part in reading.splits.items()
-        }
+        message = f"{name}: reading {len(examples):,} photos to compute their digests"
+        print(message, file=sys.stderr, flush=True)
+
+    def digest_photo(example: Example) -> str:
+        return digest_bytes(read_photo(example))
+
+    digests = {}
+    with ThreadPoolExecutor(_READ_THREADS) as pool:
+        for split, part in reading.splits.items():
+            digests[split] = list(pool.map(digest_photo, part))
+    return digests
 
 
 def _content_key(examples: Sequence[Example], digests: Sequence[str]) -> str:
     """Returns the name of a set that holds these examples, in this order."""
-    rows = [
-        [example.id, digest, example.captions, example.objects]
-        for example, digest in zip(examples, digests, strict=True)
-    ]
+    rows = []
+    for example, digest in zip(examples, digests, strict=True):
+        rows.append([example.id, digest, example.captions, example.objects])
     return digest_json([VERSION, rows])[:16]
 
 
 def _note_twins(reading: Reading, digests: Mapping[str, Sequence[str]]) -> list[str]:
-    """Notes the photos that stand in two splits under two names."""
-    first: dict[str, tuple[str, str]] = {}
+    """Notes the photos that are in two splits under two names."""
+    first_seen: dict[str, tuple[str, str]] = {}
     twins = []
     for split, examples in reading.splits.items():
         for example, digest in zip(examples, digests[split], strict=True):
-            other, home = first.setdefault(digest, (example.id, split))
-            if home != split:
-                twins.append(f"{other} ({home}) = {example.id} ({split})")
+            other, other_split = first_seen.setdefault(digest, (example.id, split))
+            if other_split != split:
+                twins.append(f"{other} ({other_split}) = {example.id} ({split})")
     if not twins:
         return []
-    return [f"photos in two splits, byte for byte the same: {len(twins):,}, namely {listed(twins)}"]
+    return [
+        f"photos in two splits, byte for byte the same: {len(twins):,}, namely {list_some(twins)}"
+    ]
 
 
-def _set_in(folder: Path) -> Captions:
-    return Captions(data_dir=folder)
-
-
-@contextlib.contextmanager
-def _lock_folder(folder: Path) -> Iterator[None]:
-    """Holds the folder of a data set's prepared sets against other processes."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with locks.hold_path(folder, f"another process prepares {folder}: waiting for it"):
-            yield
-    except (PermissionError, FileExistsError, NotADirectoryError) as error:
-        raise UserError(
-            f"{folder}: cannot be written ({error.strerror}): set data.prepared_dir"
-        ) from error
+def _set_in(folder: Path) -> SplitBuilder:
+    return SplitBuilder(data_dir=folder)
 
 
 def _write(
@@ -291,9 +295,10 @@ def _write(
     keys: Mapping[str, str],
     folder: Path,
 ) -> None:
-    """Writes the sets of some splits; one that is not whole in the end is removed."""
-    _check_space(splits, folder)
-    total = sum(map(len, splits.values()))
+    """Writes the sets of some splits; one that is not complete in the end is removed."""
+    needed = sum(sum(photo_sizes(examples)) for examples in splits.values())
+    check_space(folder, needed, "the prepared photos", _ADVICE)
+    total = sum(len(examples) for examples in splits.values())
     print(f"{name}: preparing {total:,} photos in {folder}", file=sys.stderr, flush=True)
     with Progress(total, name, unit="photos") as progress:
         for split, examples in splits.items():
@@ -301,28 +306,17 @@ def _write(
             shutil.rmtree(place, ignore_errors=True)  # what a killed process left unfinished
             try:
                 _set_in(place).write(examples, digests[split], progress.update)
-                shutil.rmtree(
-                    place / "downloads", ignore_errors=True
-                )  # TFDS makes one even if it downloads nothing
-            except (
-                RuntimeError
-            ) as error:  # the record writer's own kind of error, whatever happened
+                # TFDS makes this folder even if it downloads nothing.
+                shutil.rmtree(place / "downloads", ignore_errors=True)
+            except BaseException as error:
                 shutil.rmtree(place, ignore_errors=True)
-                for code in (errno.ENOSPC, errno.EDQUOT):
-                    if os.strerror(code) in str(error):
-                        raise out_of_space(OSError(code, os.strerror(code)), place) from error
-                raise
-            except BaseException:
-                shutil.rmtree(place, ignore_errors=True)
+                if isinstance(error, RuntimeError):
+                    _raise_if_out_of_space(error, place)
                 raise
 
 
-def _check_space(splits: Splits, folder: Path) -> None:
-    """Stops before anything is written when the photos will not fit."""
-    needed = sum(sum(photo_sizes(examples)) for examples in splits.values())
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise UserError(
-            f"{folder}: preparing needs {needed / 1e6:,.0f} MB and {free / 1e6:,.0f} MB are free: "
-            "free some space, or set another place with data.prepared_dir"
-        )
+def _raise_if_out_of_space(error: RuntimeError, place: Path) -> None:
+    """Raises a `UserError` for a full disk: the record writer knows one kind of error for all."""
+    for code in (errno.ENOSPC, errno.EDQUOT):
+        if os.strerror(code) in str(error):
+            raise out_of_space(OSError(code, os.strerror(code)), place) from error

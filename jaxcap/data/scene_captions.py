@@ -1,6 +1,4 @@
-"""Five differently worded captions of a drawn scene, in the plain lower-case English of Flickr's
-captions.
-"""
+"""Five differently worded captions of a scene, in the plain lower-case English of Flickr's."""
 
 import itertools
 import random
@@ -44,7 +42,7 @@ _SIZES = {
     "medium": ("",),
     "large": ("large", "large", "big"),
 }
-_SIZE_SAID = 0.6  # how often the size is mentioned
+_SIZE_MENTIONED = 0.6  # how often
 _SHORT = ("left of", "right of", "above", "below")
 _FULL = ("to the left of", "to the right of", "above", "below")
 _PLACES = (
@@ -58,57 +56,60 @@ def describe(objects: Sequence[Mapping[str, Any]], rng: random.Random) -> tuple[
     """Writes five captions of a scene; each names the colour and the shape of every object.
 
     The order in which objects are named follows from how a sentence begins, as people name first
-    what strikes them first. A decoder that looks before it knows its last word could not tell which
-    of two objects that word began.
+    what strikes them first. A decoder that attends before it knows its last word could not tell
+    which of two objects that word began.
 
     Args:
       objects: one to three, each with "shape", "colour", "size" and "box" = (y0, x0, y1, x1) in
         0..1.
-      rng: chooses the sentences and whether a size is said.
+      rng: chooses the sentences and whether a size is mentioned.
 
     Returns:
       Five captions of at most 18 words, none the same as another.
     """
-    ordered = sorted(objects, key=lambda thing: list(_SIZES).index(thing["size"]), reverse=True)
-    return tuple(
-        _write(sentence, ordered, rng) for sentence in rng.sample(_SENTENCES[len(ordered)], 5)
-    )
+    ordered = sorted(objects, key=_size_rank, reverse=True)
+    sentences = rng.sample(_SENTENCES[len(ordered)], 5)
+    return tuple(_fill(sentence, ordered, rng) for sentence in sentences)
 
 
-def _write(sentence: str, objects: Sequence[Mapping[str, Any]], rng: random.Random) -> str:
+def _size_rank(thing: Mapping[str, Any]) -> int:
+    return list(_SIZES).index(thing["size"])
+
+
+def _fill(sentence: str, objects: Sequence[Mapping[str, Any]], rng: random.Random) -> str:
     """Fills one sentence with the objects, which come from the largest to the smallest."""
-    words = {"place": _place(objects[0])}
-    named = dict(zip("abc", objects, strict=False))
-    for letter, thing in named.items():
-        size = rng.choice(_SIZES[thing["size"]]) if rng.random() < _SIZE_SAID else ""
+    phrases = {"place": _describe_place(objects[0])}
+    lettered = dict(zip("abc", objects, strict=False))
+    for letter, thing in lettered.items():
+        size = rng.choice(_SIZES[thing["size"]]) if rng.random() < _SIZE_MENTIONED else ""
         noun = f"{size} {thing['colour']} {thing['shape']}".strip()
-        words[letter] = f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
-        words[letter.upper()] = " ".join(
-            f"the {size} {thing['shape']} is {thing['colour']}".split()
-        )
-    for (one, thing), (other, beside) in itertools.permutations(named.items(), 2):
-        words[one + other] = _relation(thing, beside, _SHORT)
-        words[f"{one}{other}_"] = _relation(thing, beside, _FULL)
-    return sentence.format(**words)
+        article = "an" if noun[0] in "aeiou" else "a"
+        phrases[letter] = f"{article} {noun}"
+        # Split and joined, because the size may be empty.
+        statement = f"the {size} {thing['shape']} is {thing['colour']}".split()
+        phrases[letter.upper()] = " ".join(statement)
+    for (one, thing), (other, reference) in itertools.permutations(lettered.items(), 2):
+        phrases[one + other] = _relate(thing, reference, _SHORT)
+        phrases[f"{one}{other}_"] = _relate(thing, reference, _FULL)
+    return sentence.format(**phrases)
 
 
-def _relation(one: Mapping[str, Any], other: Mapping[str, Any], names: Sequence[str]) -> str:
-    """Says where `one` stands as seen from `other`, along the axis on which they are farther
-    apart.
-    """
-    (y, x), (other_y, other_x) = _centre(one), _centre(other)
+def _relate(one: Mapping[str, Any], other: Mapping[str, Any], names: Sequence[str]) -> str:
+    """Says where `one` stands seen from `other`, along the axis on which they are farther apart."""
+    y, x = _center(one)
+    other_y, other_x = _center(other)
     left, right, above, below = names
     if abs(x - other_x) >= abs(y - other_y):
         return left if x < other_x else right
     return above if y < other_y else below
 
 
-def _place(thing: Mapping[str, Any]) -> str:
-    """Says in which ninth of the picture the object's centre lies."""
-    y, x = _centre(thing)
+def _describe_place(thing: Mapping[str, Any]) -> str:
+    """Says in which ninth of the picture the object's center lies."""
+    y, x = _center(thing)
     return _PLACES[int(y * 3)][int(x * 3)]
 
 
-def _centre(thing: Mapping[str, Any]) -> tuple[float, float]:
+def _center(thing: Mapping[str, Any]) -> tuple[float, float]:
     y0, x0, y1, x1 = thing["box"]
     return (y0 + y1) / 2, (x0 + x1) / 2

@@ -1,13 +1,21 @@
-"""What a data set is before it is prepared: its files, how to read them, and the examples that come
-out.
-"""
+"""A data set before it is prepared: its files, how to read them, and the examples they hold."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from jaxcap.data.locations import listed
 from jaxcap.errors import UserError
+from jaxcap.io.plain import list_some
+
+# Every value of data.name. They stand here because this module imports no TFDS, which takes
+# seconds; `datasets.LOCATE` says how each is found.
+NAMES = ("flickr30k", "flickr8k", "coco", "folder", "scenes")
+
+Section = Mapping[str, Any]  # the config's section `data`
+
+# The data sets by the values of data.name.
+NAMES = ("flickr30k", "flickr8k", "coco", "folder", "scenes")
 
 
 @dataclass(frozen=True)
@@ -25,7 +33,7 @@ class Example:
     id: str
     photo: Path | bytes
     captions: tuple[str, ...]
-    objects: tuple[dict, ...] = ()
+    objects: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,8 +58,8 @@ class Source:
     Attributes:
       name: the data set.
       read: reads the captions and says where each photo lies.
-      key: of a set that is drawn and not read: what decides its content, so that it need not be
-        drawn to be found again. Empty for sets that are read from files.
+      key: of a set that is rendered and not read: what decides its content, so that it need not be
+        rendered to be found again. Empty for sets that are read from files.
     """
 
     name: str
@@ -59,10 +67,10 @@ class Source:
     key: str = ""
 
 
-def chosen(
+def make_reading(
     splits: Mapping[str, Sequence[str]],
     captions: Mapping[str, Sequence[str]],
-    photo: Callable[[str], Path],
+    find_photo: Callable[[str], Path],
     notes: Sequence[str] = (),
 ) -> Reading:
     """Makes the examples of the images that the splits name.
@@ -70,7 +78,7 @@ def chosen(
     Args:
       splits: image names by split.
       captions: captions by image name.
-      photo: says where an image's photo lies.
+      find_photo: says where an image's photo lies.
       notes: what reading the files brought to light.
 
     Returns:
@@ -79,20 +87,20 @@ def chosen(
     Raises:
       UserError: a split names images that have no captions.
     """
+    examples: dict[str, list[Example]] = {}
     for split, names in splits.items():
-        if bare := [name for name in names if not captions.get(name)]:
+        without = [name for name in names if not captions.get(name)]
+        if without:
             raise UserError(
-                f"{len(bare):,} of the {len(names):,} images of {split} have no captions "
-                f"({listed(bare)}): "
+                f"{len(without):,} of the {len(names):,} images of {split} have no captions "
+                f"({list_some(without)}): "
                 "the list of images and the file of captions do not belong together"
             )
-    named = {name for names in splits.values() for name in names}
-    others = [name for name in captions if name not in named]
-    return Reading(
-        {
-            split: [Example(name, photo(name), tuple(captions[name])) for name in names]
-            for split, names in splits.items()
-        },
-        [*notes, *([f"{len(others):,} captioned images are in no split"] if others else [])],
-        tuple(caption for name in others for caption in captions[name]),
-    )
+        examples[split] = [Example(name, find_photo(name), tuple(captions[name])) for name in names]
+    in_splits = {example.id for part in examples.values() for example in part}
+    others = [name for name in captions if name not in in_splits]
+    left_out = tuple(caption for name in others for caption in captions[name])
+    all_notes = list(notes)
+    if others:
+        all_notes.append(f"{len(others):,} captioned images are in no split")
+    return Reading(examples, all_notes, left_out)

@@ -1,6 +1,4 @@
-"""A split of a prepared data set: names and captions at hand, photos and objects read from the
-records when asked.
-"""
+"""A split of a prepared data set: ids and captions in memory, photos and objects in the records."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -39,25 +37,26 @@ class Split:
         """Returns the photo as its file was (JPEG, PNG, ...)."""
         return self.records[index]["photo"]
 
-    def objects(self, index: int) -> list[dict]:
+    def objects(self, index: int) -> list[dict[str, Any]]:
         """Returns what is in the picture, where that is known.
 
         Returns:
           For each object a dict of shape, colour and size (strings) and box (y0, x0, y1, x1), each
           in 0..1.
         """
-        things = self.records[index]["objects"]
-        boxes = [tuple(map(float, box)) for box in things["box"]]
-        words = [[word.decode() for word in things[key]] for key in ("shape", "colour", "size")]
-        return [
-            {"shape": shape, "colour": colour, "size": size, "box": box}
-            for shape, colour, size, box in zip(*words, boxes, strict=True)
-        ]
+        # TFDS keeps a sequence of dicts as a dict of sequences.
+        columns = self.records[index]["objects"]
+        objects = []
+        for i, box in enumerate(columns["box"]):
+            names = {key: columns[key][i].decode() for key in ("shape", "colour", "size")}
+            objects.append({**names, "box": tuple(float(side) for side in box)})
+        return objects
 
 
-def summary(splits: Mapping[str, Split]) -> str:
+def summarize(splits: Mapping[str, Split]) -> str:
     """Returns one line with the images and captions of every split."""
-    return "; ".join(
-        f"{name} {len(split):,} images, {sum(map(len, split.captions)):,} captions"
-        for name, split in splits.items()
-    )
+    parts = []
+    for name, split in splits.items():
+        captions = sum(len(of_image) for of_image in split.captions)
+        parts.append(f"{name} {len(split):,} images, {captions:,} captions")
+    return "; ".join(parts)

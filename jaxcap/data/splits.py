@@ -1,6 +1,4 @@
-"""Who is in which split: published lists, or a seeded random split by image, and the checks that
-nothing leaks.
-"""
+"""Which image is in which split: published lists or a seeded random split, and no image in two."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,21 +6,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jaxcap.data import locations
-from jaxcap.data.locations import listed
-from jaxcap.data.parsers import KarpathyImage, numbered_lines, read_karpathy
+from jaxcap.data.parsers import KarpathyImage, read_karpathy, read_lines
+from jaxcap.data.source import Section
 from jaxcap.errors import UserError
+from jaxcap.io.plain import list_some
 
 SPLITS = ("train", "val", "test")
 TEST_SHARE = 0.2  # of all images, as in the original systems
 VAL_SHARE = 0.1  # of the training part
 
+NamesBySplit = dict[str, list[str]]
 
-def random_splits(ids: Iterable[str], seed: int) -> dict[str, list[str]]:
-    """Splits images 80/20 into a training part and test, and cuts 10 % of the training part off as
-    val.
 
-    An image's place follows from a hash of the seed and its name, so it is the same on every
-    machine and version.
+def random_splits(ids: Iterable[str], seed: int) -> NamesBySplit:
+    """Splits images 80/20 into training and test, and cuts 10 % of the training part off as val.
+
+    A hash of the seed and the image's name decides, so the split is the same on every machine and
+    with every version.
 
     Args:
       ids: the image ids; repeats (one a caption) count once.
@@ -39,25 +39,24 @@ def random_splits(ids: Iterable[str], seed: int) -> dict[str, list[str]]:
         raise UserError(
             f"{len(images)} images cannot be split into train, val and test: at least 3 are needed"
         )
-    training, test = cut(images, max(1, round(TEST_SHARE * len(images))), f"test/{seed}")
-    train, val = cut(training, max(1, round(VAL_SHARE * len(training))), f"val/{seed}")
+    training, test = split_off(images, max(1, round(TEST_SHARE * len(images))), f"test/{seed}")
+    train, val = split_off(training, max(1, round(VAL_SHARE * len(training))), f"val/{seed}")
     return {"train": train, "val": val, "test": test}
 
 
-def cut(ids: Sequence[str], count: int, salt: str) -> tuple[list[str], list[str]]:
-    """Cuts `count` of the images off, those whose salted hash comes first; both parts keep the
-    order of `ids`.
-    """
-    off = set(
-        sorted(
-            ids, key=lambda id: hashlib.blake2b(f"{salt}/{id}".encode(), digest_size=16).digest()
-        )[:count]
-    )
-    return [id for id in ids if id not in off], [id for id in ids if id in off]
+def split_off(ids: Sequence[str], count: int, salt: str) -> tuple[list[str], list[str]]:
+    """Splits `count` images off, those whose salted hash comes first; both parts keep the order."""
+
+    def salted_hash(image: str) -> bytes:
+        return hashlib.blake2b(f"{salt}/{image}".encode(), digest_size=16).digest()
+
+    off = set(sorted(ids, key=salted_hash)[:count])
+    rest = [image for image in ids if image not in off]
+    return rest, [image for image in ids if image in off]
 
 
-def random_note(seed: int) -> str:
-    """Returns the note that says how `random_splits` split."""
+def describe_random(seed: int) -> str:
+    """Returns the note that says how `random_splits` splits."""
     return (
         f"splits: random by image with seed {seed}: test {TEST_SHARE:.0%} of all, "
         f"val {VAL_SHARE:.0%} of the rest, train what remains"
@@ -79,23 +78,14 @@ class Plan:
     seed: int
 
 
-def plan(
-    name: str,
-    splits: str,
-    seed: int,
-    near: Path,
-    roots: Sequence[Path],
-    lists: Mapping[str, str],
-    karpathy: str,
+def plan_splits(
+    section: Section, root: Path, roots: Sequence[Path], lists: Mapping[str, str], karpathy: str
 ) -> Plan:
-    """Finds the files that say how a data set was split when it was published, unless splits are
-    random.
+    """Finds the files that say how a data set was published, unless splits are random.
 
     Args:
-      name: the data set.
-      splits: published or random.
-      seed: of random splits.
-      near: the folder where lists are looked for, and two deeper.
+      section: the config's section `data`.
+      root: the folder where lists are looked for, and two deeper.
       roots: the folders where Karpathy's file is looked for, and two deeper; of them ~/data/NAME
         may hold lists too.
       lists: the name of each split's list.
@@ -104,25 +94,29 @@ def plan(
     Raises:
       UserError: splits are to be as published, and no file says how.
     """
-    if splits == "random":
+    name, seed = section["name"], section["seed"]
+    if section["splits"] == "random":
         return Plan({}, None, seed)
     # Not in every root: other data sets have a train_images.txt as well.
-    beside = [near, *(root for root in roots if root == locations.home(name))]
-    if found := {
-        split: path for split, file in lists.items() if (path := locations.find(beside, file))
-    }:
+    folders = [root, *(other for other in roots if other == locations.home_folder(name))]
+    found = {}
+    for split, file in lists.items():
+        path = locations.find(folders, file)
+        if path:
+            found[split] = path
+    if found:
         return Plan(found, None, seed)
-    if split_file := locations.find(roots, karpathy):
+    split_file = locations.find(roots, karpathy)
+    if split_file:
         return Plan({}, split_file, seed)
     raise UserError(
-        f"{name}: nothing in {' or '.join(map(str, beside))} says how the published splits are: "
-        "add the lists "
-        f"{', '.join(lists.values())} or the file {karpathy}, or split at random with "
-        "data.splits=random"
+        f"{name}: nothing in {' or '.join(map(str, folders))} says how the published splits are: "
+        f"add the lists {', '.join(lists.values())} or the file {karpathy}, or split at random "
+        "with data.splits=random"
     )
 
 
-def divide(plan: Plan, ids: Iterable[str]) -> tuple[dict[str, list[str]], list[str]]:
+def make_splits(plan: Plan, ids: Iterable[str]) -> tuple[NamesBySplit, list[str]]:
     """Splits as the plan says.
 
     Args:
@@ -133,54 +127,53 @@ def divide(plan: Plan, ids: Iterable[str]) -> tuple[dict[str, list[str]], list[s
       The names by split, and notes: how it was split, names listed twice, splits without a list.
     """
     if plan.lists:
-        return _listed_splits(plan.lists)
+        return _read_lists(plan.lists)
     if plan.karpathy:
-        return karpathy_splits(read_karpathy(plan.karpathy)), [
-            f"splits: Karpathy's ({plan.karpathy.name})"
-        ]
-    return random_splits(ids, plan.seed), [random_note(plan.seed)]
+        splits = karpathy_splits(read_karpathy(plan.karpathy))
+        return splits, [f"splits: Karpathy's ({plan.karpathy.name})"]
+    return random_splits(ids, plan.seed), [describe_random(plan.seed)]
 
 
-def karpathy_splits(images: Iterable[KarpathyImage]) -> dict[str, list[str]]:
+def karpathy_splits(images: Iterable[KarpathyImage]) -> NamesBySplit:
     """Returns the image names by split as Karpathy and Li 2015 split them."""
-    splits: dict[str, list[str]] = {}
+    splits: NamesBySplit = {}
     for image in images:
         splits.setdefault(image.split, []).append(image.filename)
     return splits
 
 
-def _listed_splits(lists: Mapping[str, Path]) -> tuple[dict[str, list[str]], list[str]]:
-    splits, notes = (
-        {},
-        [f"splits: the published lists ({', '.join(path.name for path in lists.values())})"],
-    )
+def _read_lists(lists: Mapping[str, Path]) -> tuple[NamesBySplit, list[str]]:
+    """Reads the list of images of each split."""
+    splits: NamesBySplit = {}
+    files = ", ".join(path.name for path in lists.values())
+    notes = [f"splits: the published lists ({files})"]
     for split, path in lists.items():
-        names = [line.strip() for _, line in numbered_lines(path)]
+        names = [line.strip() for _, line in read_lines(path)]
         splits[split] = list(dict.fromkeys(names))
-        if twice := len(names) - len(splits[split]):
-            notes.append(f"{path.name}: {twice:,} names listed twice count once")
-    notes += [
-        f"splits: no list of {split} images, so no such split"
-        for split in SPLITS
-        if split not in lists
-    ]
+        repeated = len(names) - len(splits[split])
+        if repeated:
+            notes.append(f"{path.name}: {repeated:,} names listed twice count once")
+    for split in SPLITS:
+        if split not in lists:
+            notes.append(f"splits: no list of {split} images, so no such split")
     return splits, notes
 
 
 def check_leaks(splits: Mapping[str, Sequence[str]]) -> None:
-    """Makes sure that no image stands in two splits.
+    """Makes sure that no image is in two splits.
 
     Raises:
-      UserError: some do; they are counted and the first few are named.
+      UserError: some are; they are counted and the first few are named.
     """
-    home: dict[str, str] = {}
+    split_of: dict[str, str] = {}
     leaks = []
     for split, ids in splits.items():
-        leaks += [
-            f"{id} ({home[id]}, {split})" for id in ids if home.setdefault(id, split) != split
-        ]
+        for image in ids:
+            first = split_of.setdefault(image, split)
+            if first != split:
+                leaks.append(f"{image} ({first}, {split})")
     if leaks:
         raise UserError(
-            f"{len(leaks):,} images stand in two splits: {listed(leaks)}: correct the lists of "
+            f"{len(leaks):,} images stand in two splits: {list_some(leaks)}: correct the lists of "
             "images"
         )

@@ -10,55 +10,55 @@ import jax
 import jax.numpy as jnp
 
 
-class _Lanes(NamedTuple):
-    """The state of S lanes that work off B searches."""
+class _Slots(NamedTuple):
+    """The state of S slots that work off B searches."""
 
     searches: Any  # [B, ...] each leaf: waiting, or done and put back
-    images: jax.Array  # [S], whose search runs in each lane; B marks an empty lane
+    images: jax.Array  # [S], whose search runs in each slot; B marks an empty slot
     running: Any  # [S, ...]
     memory: Any  # [S, ...]
     following: jax.Array  # [], the first image that still waits; B when none does
 
 
-def run_in_lanes(advance: Callable[[Any, Any], Any], searches: Any, memory: Any, lanes: int) -> Any:
-    """Advances all searches until they are done, `lanes` of them at a time.
+def run_in_slots(advance: Callable[[Any, Any], Any], searches: Any, memory: Any, slots: int) -> Any:
+    """Advances all searches until they are done, `slots` of them at a time.
 
-    A lane whose search is done puts it back and takes up the next, so that a batch costs the sum of
+    A slot whose search is done puts it back and takes up the next, so that a batch costs the sum of
     its sentences' lengths instead of its size times the longest.
 
     Args:
       advance: from S searches and their memory to the searches one step later.
       searches: a pytree of [B, ...] whose leaf `done` is bool [B].
       memory: what `advance` reads, a pytree of [B, ...].
-      lanes: S, below B.
+      slots: S, below B.
 
     Returns:
       The searches, all done.
     """
     size = searches.done.shape[0]
 
-    def ready(state: _Lanes) -> jax.Array:
+    def ready(state: _Slots) -> jax.Array:
         return state.running.done & (state.images < size)  # [S]
 
-    def swap(state: _Lanes) -> _Lanes:
-        lane, image = jnp.argmax(ready(state)), jnp.minimum(state.following, size - 1)
-        searches = _put(state.searches, state.images[lane], _take(state.running, lane))
-        return _Lanes(
+    def swap(state: _Slots) -> _Slots:
+        slot, image = jnp.argmax(ready(state)), jnp.minimum(state.following, size - 1)
+        searches = _put(state.searches, state.images[slot], _take(state.running, slot))
+        return _Slots(
             searches,
-            state.images.at[lane].set(state.following),
-            _put(state.running, lane, _take(searches, image)),
-            _put(state.memory, lane, _take(memory, image)),
+            state.images.at[slot].set(state.following),
+            _put(state.running, slot, _take(searches, image)),
+            _put(state.memory, slot, _take(memory, image)),
             jnp.minimum(state.following + 1, size),
         )
 
-    def turn(state: _Lanes) -> _Lanes:
+    def turn(state: _Slots) -> _Slots:
         state = state._replace(running=advance(state.running, state.memory))
-        # One image after the other: writing a single lane in place leaves the memory of the others
+        # One image after the other: writing a single slot in place leaves the memory of the others
         # untouched.
         return jax.lax.while_loop(lambda state: ready(state).any(), swap, state)
 
-    first = jax.tree.map(lambda x: x[:lanes], (searches, memory))
-    state = _Lanes(searches, jnp.arange(lanes), *first, jnp.asarray(lanes))
+    first = jax.tree.map(lambda x: x[:slots], (searches, memory))
+    state = _Slots(searches, jnp.arange(slots), *first, jnp.asarray(slots))
     return jax.lax.while_loop(lambda state: (state.images < size).any(), turn, state).searches
 
 

@@ -49,7 +49,6 @@ import numpy as np
 
 import jaxcap
 from jaxcap import decoding
-from jaxcap.data.locations import listed
 from jaxcap.data.split import Split
 from jaxcap.decoding.captions import Caption, captions_one_by_one, check_scenes
 from jaxcap.errors import UserError
@@ -60,10 +59,12 @@ from jaxcap.experiment import contents, workdir
 from jaxcap.experiment.restore import Run, searching
 from jaxcap.inputs import batches
 from jaxcap.io import plain, uses
+from jaxcap.io.plain import list_some
 from jaxcap.io.progress import Progress
 from jaxcap.scores import attention, health, with_intervals
 from jaxcap.scores.signature import signature
 from jaxcap.text import split_words
+from jaxcap.training import history
 
 BASELINES = ("none", "cheap", "all")
 CALL = 8  # batches of cached features in one call
@@ -195,7 +196,7 @@ def write_captions(
     # Cached features come in larger calls, in which the next image takes the place of one whose
     # caption has ended.
     cached = not run.config.encoder.trainable
-    caption = searching(run, rules, beam, lanes=batch_size if cached else None)
+    caption = searching(run, rules, beam, slots=batch_size if cached else None)
     call = min(CALL * batch_size, images) if cached else batch_size
     written = []
     with Progress(images, "captions") as progress:
@@ -248,7 +249,7 @@ def _compare_with_training(
         part = "all" if len(overlap) == len(scored.ids) else f"{len(overlap):,}"
         notes.append(
             f"{part} of the {len(scored.ids):,} scored photos are among the training photos "
-            f"({listed(overlap)}): "
+            f"({list_some(overlap)}): "
             "no score of unseen photos"
         )
     if changed and split in known.splits:
@@ -301,7 +302,7 @@ def _about_run(run: Run) -> dict[str, Any]:
         },
         "step": run.step,
         "epoch": run.epoch,
-        "val_loss": workdir.validation_loss(run.folder, run.config.train.select),
+        "val_loss": history.validation_loss(run.folder / history.METRICS, run.config.train.select),
     }
 
 

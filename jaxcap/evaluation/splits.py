@@ -2,6 +2,7 @@
 there.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ from ml_collections import ConfigDict
 from jaxcap.data import datasets
 from jaxcap.data.split import Split
 from jaxcap.errors import UserError
-from jaxcap.experiment import build as experiment
 
 
 def load_scored(config: ConfigDict, name: str, dir: str = "") -> tuple[str, Split]:
@@ -28,22 +28,15 @@ def load_scored(config: ConfigDict, name: str, dir: str = "") -> tuple[str, Spli
     Raises:
       UserError: there is no such split (those that are there are named), or its photos are missing.
     """
-    section = config.data
-    options = _own_options(config) | {"download": section.download}
+    section = dict(config.data)
     if dir:
         if not Path(dir).expanduser().is_dir():
             raise UserError(
                 f"--data-dir {dir} is no folder: name the one that holds the photos and their "
                 "captions"
             )
-        options = _options_of(config, dir)
-    splits = datasets.load(
-        **options,
-        prepared_dir=section.prepared_dir,
-        allow_missing=section.allow_missing,
-        only=(name,),
-    )
-    return options["name"], splits[name]
+        section = _section_of(section, dir)
+    return section["name"], datasets.load(section, only=(name,))[name]
 
 
 def load_training(config: ConfigDict) -> Split:
@@ -52,27 +45,16 @@ def load_training(config: ConfigDict) -> Split:
     Raises:
       UserError: it is not on this machine any more.
     """
-    section = config.data
-    return datasets.load(
-        **_own_options(config),
-        prepared_dir=section.prepared_dir,
-        allow_missing=section.allow_missing,
-        only=("train",),
-    )["train"]
+    section = {**config.data, "download": False}
+    return datasets.load(section, only=("train",))["train"]
 
 
-def _own_options(config: ConfigDict) -> dict[str, Any]:
-    return {"name": config.data.name} | experiment.data_options(config)
-
-
-def _options_of(config: ConfigDict, dir: str) -> dict[str, Any]:
-    """Returns the options by which the data set in `dir` is read: the run's own where it is the
-    run's data set.
-    """
-    own = _own_options(config) | {"dir": dir}
-    if config.data.name != "scenes" and datasets.is_layout(**own):
+def _section_of(section: Mapping[str, Any], dir: str) -> dict[str, Any]:
+    """Returns the section `data` that reads `dir`: the run's own where that is its data set."""
+    own = {**section, "dir": dir, "download": False}
+    if section["name"] != "scenes" and datasets.is_layout(own):
         return own
     layout = datasets.detect(dir)
-    if layout["name"] == config.data.name:
+    if layout["name"] == section["name"]:
         return own | layout
-    return layout | {"dir": dir, "seed": config.seed}
+    return own | {"captions": "", "splits": "published"} | layout

@@ -10,9 +10,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from jaxcap.data.locations import listed
 from jaxcap.data.split import Split
 from jaxcap.io.digests import digest_json, digest_set
+from jaxcap.io.plain import list_some
 
 # Both are photos of Flickr, whose number their names begin with; one photo may lie in both, scaled
 # differently.
@@ -121,10 +121,10 @@ def list_split_differences(name: str, old: SplitContents, new: SplitContents) ->
     found = []
     for said, ids in (("added", added), ("removed", removed), ("changed", photos)):
         if ids:
-            found.append(f"{name}: {_count(ids, 'photo')} {said} ({listed(ids, 2)})")
+            found.append(f"{name}: {_count(ids, 'photo')} {said} ({list_some(ids, 2)})")
     if captions:
         found.append(
-            f"{name}: captions of {_count(captions, 'photo')} changed ({listed(captions, 2)})"
+            f"{name}: captions of {_count(captions, 'photo')} changed ({list_some(captions, 2)})"
         )
     if not found and old.ids != new.ids:
         found.append(f"{name}: the photos stand in another order")

@@ -27,7 +27,7 @@ from jaxcap.errors import UserError
 from jaxcap.inputs import images
 from jaxcap.io import locks
 from jaxcap.io.digests import digest_json
-from jaxcap.io.files import space_checked, write_atomically
+from jaxcap.io.files import report_full_disk, write_atomically
 from jaxcap.io.progress import Progress
 
 _FORMAT = 2  # part of every key; raise it when the meaning of a cache's numbers changes
@@ -119,7 +119,7 @@ def fill(
         ]
 
     if not path.exists():
-        with _hold_cache(path), space_checked(path):
+        with _hold_cache(path), report_full_disk(path):
             if not path.exists():  # else another process has done it meanwhile
                 partial = path.with_name(f"{path.name}.partial")
                 _compute(partial, meta, pictures, encode, batch_size, workers)

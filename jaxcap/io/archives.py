@@ -1,6 +1,4 @@
-"""Zip archives from the net: downloaded, checked, unpacked into a folder that is there only when it
-is complete.
-"""
+"""Zip archives from the net: downloaded, checked, and unpacked into a folder all at once."""
 
 import lzma
 import os
@@ -12,7 +10,7 @@ from urllib.parse import urlsplit
 
 from jaxcap.errors import UserError
 from jaxcap.io.fetch import fetch
-from jaxcap.io.files import space_checked
+from jaxcap.io.files import report_full_disk
 from jaxcap.io.locks import hold_path
 from jaxcap.io.progress import Progress
 
@@ -23,7 +21,7 @@ class Damaged(UserError):
     """An archive of which something is missing or wrong, so that it must be fetched again."""
 
 
-def fetched(
+def fetch_archive(
     url: str, into: Path, *, sha256: str | None = None, md5: str | None = None, members: str = ""
 ) -> Path:
     """Downloads a zip archive and unpacks it, unless that was done before.
@@ -50,7 +48,7 @@ def fetched(
         return folder
     try:
         with (
-            space_checked(folder),
+            report_full_disk(folder),
             hold_path(folder, f"another process fetches {name}: waiting for it"),
         ):
             if not folder.is_dir():
@@ -89,16 +87,16 @@ def unpack(archive: Path, folder: Path, members: str = "") -> None:
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (
-        space_checked(folder),
+        report_full_disk(folder),
         tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary,
     ):
         inside = Path(temporary).resolve() / folder.name
         try:
             with zipfile.ZipFile(archive) as zipped:
-                wanted = _wanted(archive, zipped, inside, members)
+                wanted = _select_members(archive, zipped, inside, members)
                 with Progress(len(wanted), f"unpacking {archive.name}", unit="files") as progress:
                     for name in wanted:
-                        zipped.extract(name, inside)  # and compares its content with its CRC
+                        zipped.extract(name, inside)  # which also checks its CRC
                         progress.update(1)
         except NotImplementedError as error:
             raise UserError(
@@ -111,16 +109,17 @@ def unpack(archive: Path, folder: Path, members: str = "") -> None:
         except OSError as error:
             if error.errno is not None:
                 raise
+            # Without a number it is bzip2's complaint of damaged data.
             raise Damaged(
                 f"{archive}: not a whole zip archive ({error}): remove it and run again"
-            ) from error  # bzip2
+            ) from error
         os.replace(inside, folder)
 
 
-def _wanted(archive: Path, zipped: zipfile.ZipFile, inside: Path, members: str) -> list[str]:
-    """Returns the files to unpack, when all that the archive names can be unpacked into
-    `inside`.
-    """
+def _select_members(
+    archive: Path, zipped: zipfile.ZipFile, inside: Path, members: str
+) -> list[str]:
+    """Returns the files to unpack; refuses an archive that names any outside `inside`."""
     infos = [info for info in zipped.infolist() if not info.is_dir()]
     for info in infos:
         if not (inside / info.filename).resolve().is_relative_to(inside):
@@ -132,9 +131,10 @@ def _wanted(archive: Path, zipped: zipfile.ZipFile, inside: Path, members: str) 
         raise UserError(
             f"{archive}: holds no file {members}*: it is not the archive that was expected"
         )
-    if locked := [info.filename for info in wanted if info.flag_bits & ENCRYPTED]:
+    encrypted = [info.filename for info in wanted if info.flag_bits & ENCRYPTED]
+    if encrypted:
         raise UserError(
-            f"{archive}: {locked[0]!r} in it is encrypted: unpack it yourself, or get it without a "
-            "password"
+            f"{archive}: {encrypted[0]!r} in it is encrypted: unpack it yourself, or get it "
+            "without a password"
         )
     return [info.filename for info in wanted]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from jaxcap import __version__
 from jaxcap.errors import UserError, is_out_of_space
-from jaxcap.io.files import space_checked, write_atomically
+from jaxcap.io.files import report_full_disk, write_atomically
 from jaxcap.io.locks import hold_path
 
 TIMEOUT = 30.0  # seconds without a byte
@@ -56,7 +56,7 @@ def fetch(
         if _is_there(path, kind, expected):
             return path
         with (
-            space_checked(path),
+            report_full_disk(path),
             hold_path(path, f"another process downloads {what}: waiting for it"),
         ):
             if not _is_there(path, kind, expected):
@@ -83,7 +83,7 @@ def _is_there(path: Path, kind: str, expected: str | None) -> bool:
 def _fill(url: str, path: Path, kind: str, expected: str | None, what: str) -> None:
     """Downloads `path`, which no other process does meanwhile, and checks it."""
     part, tag = path.with_name(path.name + ".part"), path.with_name(path.name + ".part.etag")
-    with space_checked(part):
+    with report_full_disk(part):
         _download(url, path, part, tag, kind, what)
     found = digest(part, kind) if expected else None
     tag.unlink(missing_ok=True)

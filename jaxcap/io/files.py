@@ -1,29 +1,27 @@
-"""Files on this machine: where jaxcap keeps what it makes, and writing so that nothing is ever half
-there.
-"""
+"""Files on this machine: the cache folder, atomic writes, and checks of what can be written."""
 
 import contextlib
 import io
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from jaxcap.errors import UserError, is_out_of_space, out_of_space
+from jaxcap.io.plain import format_bytes
 
 UNFINISHED = ".unfinished"  # what a file is named until all of it is there
 
 
 def cache_root() -> Path:
-    """Returns the folder of prepared data, features and weights: $JAXCAP_CACHE, or
-    ~/.cache/jaxcap.
-    """
+    """Returns the folder of data, features and weights: $JAXCAP_CACHE, or ~/.cache/jaxcap."""
     return Path(os.environ.get("JAXCAP_CACHE") or Path.home() / ".cache" / "jaxcap").expanduser()
 
 
 @contextlib.contextmanager
-def space_checked(path: os.PathLike | str) -> Iterator[None]:
+def report_full_disk(path: os.PathLike | str) -> Iterator[None]:
     """Turns a full disk met inside the block into a `UserError` that names `path`."""
     try:
         yield
@@ -31,6 +29,26 @@ def space_checked(path: os.PathLike | str) -> Iterator[None]:
         if is_out_of_space(error):
             raise out_of_space(error, path) from error
         raise
+
+
+def check_space(folder: os.PathLike | str, needed: int, what: str, advice: str) -> None:
+    """Makes sure, before long work, that a disk has room.
+
+    Args:
+      folder: where it is to be written.
+      needed: bytes.
+      what: what needs them, in the plural.
+      advice: what to do beside freeing space.
+
+    Raises:
+      UserError: less is free.
+    """
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise UserError(
+            f"{what} need {format_bytes(needed)} in {folder}, where {format_bytes(free)} are "
+            f"free: free some space, or {advice}"
+        )
 
 
 def check_writable(folder: os.PathLike | str, advice: str) -> None:
@@ -56,8 +74,7 @@ def check_writable(folder: os.PathLike | str, advice: str) -> None:
 
 
 def write_atomically(path: os.PathLike | str, content: str | bytes) -> None:
-    """Writes `content` beside `path` and renames it into place, so that a reader sees all of it or
-    nothing.
+    """Writes `content` beside `path` and renames it into place: a reader sees all of it or nothing.
 
     Raises:
       UserError: the disk is full, or the place cannot be written; nothing is left behind.

@@ -1,5 +1,6 @@
-"""Locks between processes: one works, the others wait or are refused. A lock ends with its
-process.
+"""Locks between processes: one works, the others wait or are refused.
+
+A lock ends with its process.
 """
 
 import contextlib
@@ -35,9 +36,28 @@ def hold_path(path: os.PathLike | str, waiting: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def hold_writable(path: os.PathLike | str, waiting: str, advice: str) -> Iterator[None]:
+    """Holds `path` as `hold_path` does, and says in one line that its place cannot be written.
+
+    Args:
+      path: what is to be made or changed.
+      waiting: printed on stderr when another holds it, before waiting for it.
+      advice: what to do where it cannot be written.
+
+    Raises:
+      UserError: the place cannot be written, here or in the block.
+    """
+    try:
+        with hold_path(path, waiting):
+            yield
+    except (PermissionError, FileExistsError, NotADirectoryError) as error:
+        place = Path(path).parent
+        raise UserError(f"cannot write to {place} ({error.strerror}): {advice}") from error
+
+
+@contextlib.contextmanager
 def hold_folder(folder: os.PathLike | str) -> Iterator[None]:
-    """Holds a folder for the one process that may write to it, and makes it first if it is not
-    there.
+    """Holds a folder for the one process that may write to it, and makes it if it is not there.
 
     Folders that were made and are empty at the end are removed again.
 
@@ -85,9 +105,7 @@ def is_held(lock: Path) -> bool:
 
 
 def _open_held(lock: Path, waiting: str | None) -> IO[bytes]:
-    """Opens a lock file and takes its lock; without a word for waiting, a lock that is held is a
-    `UserError`.
-    """
+    """Opens a lock file and takes its lock; without `waiting`, a held one is a `UserError`."""
     while True:
         file = lock.open("a+b")
         if not _take(file):
@@ -103,19 +121,19 @@ def _open_held(lock: Path, waiting: str | None) -> IO[bytes]:
             fcntl.flock(file, fcntl.LOCK_EX)
         if _lies_at(file, lock):
             return file
-        file.close()  # whoever held it has removed it, and others may hold a new one by now
+        # The process that held it has removed it, and another may hold a new one by now.
+        file.close()
 
 
 def _take(file: IO) -> bool:
-    """Takes the lock of an open file unless another process holds it, and tells whether it
-    could.
-    """
+    """Takes the lock of an open file unless another process holds it; tells whether it could."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:
-        # some clusters' file systems know no locks: there, one process at a time is the user's care
+        # Some clusters' file systems know no locks: there, users must see to it themselves that
+        # one process works at a time.
         pass
     return True
 

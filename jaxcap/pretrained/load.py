@@ -32,14 +32,14 @@ class Pretrained(NamedTuple):
     Attributes:
       params: of a `ResNet` with folded=True, on the host.
       fingerprint: a hash of everything that the features of a normalised image depend on.
-      convention: how the weights want images normalised: "imagenet" or "caffe".
+      normalization: how the weights want images normalised: "imagenet" or "caffe".
       pool: the max-pool they were trained with: "padded" or "ceil".
       source: a line that says what was loaded.
     """
 
     params: dict
     fingerprint: str
-    convention: str
+    normalization: str
     pool: str
     source: str
 
@@ -80,10 +80,10 @@ def load_resnet(
     params = fold(
         names.to_variables(arrays, model, names.KERAS if keras else names.TORCH, str(path)), eps
     )
-    convention = "caffe" if keras else "imagenet"
-    source = f"{path.name} ({layout}, {pool} pool, {convention} normalisation)"
+    normalization = "caffe" if keras else "imagenet"
+    source = f"{path.name} ({layout}, {pool} pool, {normalization} normalisation)"
     return Pretrained(
-        params, _fingerprint(params, layout, pool, convention), convention, pool, source
+        params, _fingerprint(params, layout, pool, normalization), normalization, pool, source
     )
 
 
@@ -171,11 +171,11 @@ def _torch_home() -> Path:
     return Path(os.environ.get("TORCH_HOME") or Path(caches) / "torch").expanduser()
 
 
-def _fingerprint(params: dict, layout: str, pool: str, convention: str) -> str:
+def _fingerprint(params: dict, layout: str, pool: str, normalization: str) -> str:
     """Hashes what makes the features, so that the same weights in another file have the same
     fingerprint.
     """
-    hashed = hashlib.sha256(f"{layout} {pool} {convention}".encode())
+    hashed = hashlib.sha256(f"{layout} {pool} {normalization}".encode())
     for path, array in sorted(flatten_dict(params).items()):
         hashed.update(f"{'/'.join(path)} {array.shape}".encode())
         hashed.update(array.tobytes())

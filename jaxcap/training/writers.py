@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self, TextIO
 
-from jaxcap.errors import UserError
 from jaxcap.io import plain
-from jaxcap.io.files import space_checked, write_atomically
+from jaxcap.io.files import report_full_disk, write_atomically
 from jaxcap.io.progress import Progress, named
+from jaxcap.training.history import read_lines
 
 FLUSH = 10.0  # seconds until TensorBoard sees what was written
 
@@ -41,32 +41,8 @@ class JsonLines:
 
     def __call__(self, step: int, numbers: Numbers) -> None:
         record = {"step": int(step)} | plain.values(numbers)
-        with space_checked(self.path), self.path.open("a", encoding="utf-8") as file:
+        with report_full_disk(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record, allow_nan=False) + "\n")
-
-
-def read_lines(path: os.PathLike | str) -> list[dict[str, Any]]:
-    """Reads the records back; a file that is not there has none, and a last line cut off by a kill
-    is left out.
-
-    Raises:
-      UserError: a line before the last is not a record; its number is said.
-    """
-    path = Path(path)
-    lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else []
-    while lines and not lines[-1]:
-        lines.pop()
-    records = []
-    for number, line in enumerate(lines, 1):
-        record = _record(line)
-        if record is not None:
-            records.append(record)
-        elif number < len(lines):
-            raise UserError(
-                f"{path}, line {number} is not a record of metrics: delete the line, or start a "
-                "new workdir"
-            )
-    return records
 
 
 def truncate_after(path: os.PathLike | str, step: int) -> int:
@@ -105,7 +81,7 @@ class TensorBoard:
 
         self._folder, self._summary, self._event = Path(folder), summary, event_pb2.Event
         start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-        with space_checked(folder):
+        with report_full_disk(folder):
             self._folder.mkdir(parents=True, exist_ok=True)
             self._file = event_file_writer.EventsWriter(str(self._folder / "events"))
         self._flushed = time.monotonic()
@@ -135,11 +111,11 @@ class TensorBoard:
 
     def close(self) -> None:
         """Puts everything on disk and closes the file."""
-        with space_checked(self._folder):
+        with report_full_disk(self._folder):
             self._file.close()
 
     def _write(self, step: int, **content: Any) -> None:
-        with space_checked(self._folder):
+        with report_full_disk(self._folder):
             self._file.write_event(self._event(step=int(step), wall_time=time.time(), **content))
             if time.monotonic() - self._flushed > FLUSH:
                 self._file.flush()
@@ -194,12 +170,3 @@ class Console:
     def say(self, line: str) -> None:
         """Prints a line of its own without tearing the bar."""
         self._progress.say(line)
-
-
-def _record(line: str) -> dict[str, Any] | None:
-    """Returns the record of a line, or None when it holds none."""
-    try:
-        record = json.loads(line)
-    except json.JSONDecodeError:
-        return None
-    return record if isinstance(record, dict) and isinstance(record.get("step"), int) else None

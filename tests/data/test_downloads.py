@@ -15,9 +15,10 @@ import zipfile
 import pytest
 from PIL import Image
 
-from jaxcap.data import coco, datasets, flickr8k, locations
+from jaxcap.data import coco, flickr8k, locations
 from jaxcap.errors import UserError
 from jaxcap.io import archives, fetch
+from tests.data.raw_files import load
 
 NAMES = [f"{number}_ab{number}.jpg" for number in range(21, 26)]
 
@@ -84,23 +85,23 @@ def offer_flickr8k(site, monkeypatch):
 def test_flickr8k_is_fetched_once_and_only_when_asked(site, monkeypatch, tmp_path):
     offer_flickr8k(site, monkeypatch)
     with pytest.raises(UserError, match="data.download=True"):
-        datasets.load("flickr8k")
+        load("flickr8k")
     assert not site.asked
-    splits = datasets.load("flickr8k", download=True)
+    splits = load("flickr8k", download=True)
     assert {name: len(split) for name, split in splits.items()} == {"train": 3, "val": 1, "test": 1}
     assert splits["test"].photo(0) == photo(4)
     assert len(site.asked) == 2
-    assert len(datasets.load("flickr8k", download=True)) == len(datasets.load("flickr8k")) == 3
+    assert len(load("flickr8k", download=True)) == len(load("flickr8k")) == 3
     assert len(site.asked) == 2
     assert not list((tmp_path / "cache").rglob("*.zip"))
-    assert len(datasets.load("flickr8k", dir=str(tmp_path / "own"), download=True)) == 3
+    assert len(load("flickr8k", dir=str(tmp_path / "own"), download=True)) == 3
     assert (tmp_path / "own" / "Flickr8k_Dataset").is_dir() and len(site.asked) == 4
 
 
 def test_a_missing_archive_ends_in_one_line(site, monkeypatch):
     monkeypatch.setattr(flickr8k, "URL", site.url)
     with pytest.raises(UserError, match="Flickr8k_text.zip"):
-        datasets.load("flickr8k", download=True)
+        load("flickr8k", download=True)
 
 
 def offer_coco(site, monkeypatch):
@@ -141,7 +142,7 @@ def offer_coco(site, monkeypatch):
 
 def test_coco_of_2014_comes_with_karpathys_splits(site, monkeypatch, tmp_path):
     offer_coco(site, monkeypatch)
-    splits = datasets.load("coco", download=True)
+    splits = load("coco", download=True)
     assert {name: len(split) for name, split in splits.items()} == {"train": 3, "val": 1, "test": 2}
     assert sorted(site.asked) == [
         "/k/caption_datasets.zip",
@@ -149,13 +150,13 @@ def test_coco_of_2014_comes_with_karpathys_splits(site, monkeypatch, tmp_path):
         "/zips/val2014.zip",
     ]
     assert not list((tmp_path / "cache").rglob("dataset_flickr8k.json"))
-    datasets.load("coco", download=True)
+    load("coco", download=True)
     assert len(site.asked) == 3
 
 
 def test_coco_of_2017_comes_with_its_own_annotations(site, monkeypatch, tmp_path):
     offer_coco(site, monkeypatch)
-    splits = datasets.load("coco", year=2017, download=True)
+    splits = load("coco", year=2017, download=True)
     assert {name: len(split) for name, split in splits.items()} == {"train": 3, "val": 1, "test": 2}
     assert sorted(site.asked) == [
         "/annotations/annotations_trainval2017.zip",
@@ -169,7 +170,7 @@ def test_an_archive_that_is_not_what_was_published_is_refused(site, monkeypatch)
     offer_coco(site, monkeypatch)
     monkeypatch.setitem(coco.SHA256, "train2014.zip", "0" * 64)
     with pytest.raises(UserError, match="train2014.zip.*sha256"):
-        datasets.load("coco", download=True)
+        load("coco", download=True)
 
 
 def test_flickr8ks_archives_are_checked_too(site, monkeypatch, tmp_path):
@@ -178,7 +179,7 @@ def test_flickr8ks_archives_are_checked_too(site, monkeypatch, tmp_path):
     archive = site.folder / "Flickr8k_Dataset.zip"
     archive.write_bytes(archive.read_bytes().replace(b"JFIF", b"JFIX", 1))
     with pytest.raises(UserError, match="Flickr8k_Dataset.zip.*another file than expected .md5"):
-        datasets.load("flickr8k", download=True)
+        load("flickr8k", download=True)
     assert (tmp_path / "cache" / "raw" / "flickr8k" / "Flickr8k_text").is_dir()
     assert not list((tmp_path / "cache").rglob("*.zip*"))
 
@@ -192,17 +193,19 @@ def test_an_archive_that_came_damaged_is_removed_and_fetched_anew_by_the_next_ru
         UserError,
         match="x.zip was damaged .Bad CRC-32 for file 'a.txt'.* and is removed: run again",
     ):
-        archives.fetched(f"{site.url}/x.zip", tmp_path / "raw")
+        archives.fetch_archive(f"{site.url}/x.zip", tmp_path / "raw")
     assert list((tmp_path / "raw").iterdir()) == []
     archive.write_bytes(whole)
-    assert (archives.fetched(f"{site.url}/x.zip", tmp_path / "raw") / "b.txt").read_text() == "b"
+    assert (
+        archives.fetch_archive(f"{site.url}/x.zip", tmp_path / "raw") / "b.txt"
+    ).read_text() == "b"
 
 
 FETCHING = """
 import sys
 from pathlib import Path
-from jaxcap.io.archives import fetched
-print(len(list(fetched(sys.argv[1], Path(sys.argv[2])).iterdir())))
+from jaxcap.io.archives import fetch_archive
+print(len(list(fetch_archive(sys.argv[1], Path(sys.argv[2])).iterdir())))
 """
 
 
@@ -248,7 +251,7 @@ def test_a_folder_of_downloads_that_cannot_be_written_is_named(site, tmp_path):
     pack(site.folder / "x.zip", **{"a.txt": "x"})
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="x.zip: cannot write .*file.* set another place"):
-        archives.fetched(f"{site.url}/x.zip", tmp_path / "file" / "raw")
+        archives.fetch_archive(f"{site.url}/x.zip", tmp_path / "file" / "raw")
 
 
 @pytest.mark.parametrize(

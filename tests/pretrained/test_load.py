@@ -111,7 +111,7 @@ def test_names_are_torchvisions(stage_sizes):
 )
 def test_the_pool_follows_the_layout_unless_it_is_set(tmp_path, arrays, layout, pool, expected):
     loaded = load_resnet(written(tmp_path, arrays), layout=layout, pool=pool, **SMALL)
-    assert (loaded.pool, loaded.convention) == (expected, "imagenet")
+    assert (loaded.pool, loaded.normalization) == (expected, "imagenet")
 
 
 def test_fingerprints_tell_apart_whatever_changes_the_features(tmp_path, arrays):
@@ -434,7 +434,7 @@ def test_keras_files_are_read_under_both_generations_of_names(tmp_path, keras_va
     write_keras(tmp_path / "weights.h5", keras_layers(keras_variables), old)
     loaded = load_resnet(str(tmp_path / "weights.h5"), layout="v1", **SMALL)
     assert equal_trees(loaded.params, fold(keras_variables, 1.001e-5))
-    assert (loaded.pool, loaded.convention) == ("padded", "caffe")
+    assert (loaded.pool, loaded.normalization) == ("padded", "caffe")
 
 
 def test_keras_files_that_do_not_fit_are_refused(tmp_path, keras_variables, monkeypatch):
@@ -486,7 +486,7 @@ def test_the_hubs_weights_are_downloaded_once_resumed_and_then_found(hub, tmp_pa
     hub.faults.append(("cut", 50_000_000))
     first = load_resnet("hub", layout="v1.5")
     assert hub.asked == [None, "bytes=50000000-"]
-    assert (first.pool, first.convention) == ("padded", "imagenet")
+    assert (first.pool, first.normalization) == ("padded", "imagenet")
     files = list((tmp_path / "cache" / "weights").iterdir())
     assert [path.name for path in files] == ["timm--resnet50.tv_in1k-aa6c2d36.safetensors"]
     hub.faults.extend([("status", 503)] * 9)
