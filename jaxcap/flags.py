@@ -28,8 +28,9 @@ def program(command: str) -> str:
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that complains by `UserError`, one line like every other, and prints help as
-    written, but for `%(prog)s` in the epilog: how the command was called.
+    """A parser that complains by `UserError`, one line like every other, and prints help as written.
+
+    In the epilog `%(prog)s` stands for how the command was called.
     """
 
     def __init__(self, command: str, description: str, epilog: str):
