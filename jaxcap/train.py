@@ -24,7 +24,7 @@ from jaxcap.experiment.check import check
 from jaxcap.experiment.inputs import open_plain_inputs, open_training_inputs
 from jaxcap.experiment.phases import build_phases, count_epochs
 from jaxcap.experiment.restore import compile_search
-from jaxcap.figures.curves import curves
+from jaxcap.figures.curves import write_curves
 from jaxcap.figures.samples import draw_samples
 from jaxcap.inputs.batches import Inputs, TrainingBatches
 from jaxcap.io import files, locks
@@ -168,7 +168,7 @@ def train(experiment: Experiment, folder: Path, resuming: bool) -> int:
             ),
         )
         state, signal = loop.run(state, progress)
-    curves(read_lines(metrics), folder / "curves.png")
+    write_curves(read_lines(metrics), folder / "curves.png")
     if signal:
         print(
             f"stopped after step {int(state.step):,}: the same command goes on from there",

@@ -15,8 +15,8 @@ from PIL import Image
 from jaxcap import cache as cache_command
 from jaxcap import caption, compare, errors, evaluate, train
 from jaxcap.errors import UserError
-from jaxcap.experiment import build as experiment
 from jaxcap.experiment import ranges
+from jaxcap.experiment.check import check
 from jaxcap.experiment.ranges import KEYS
 from tests.experiment.test_ranges import inside, typed_outside
 
@@ -199,7 +199,7 @@ def test_the_examples_of_training_name_an_experiment_that_can_run(monkeypatch):
     folders = []
     for arguments in examples(train):
         config, folder = train.parse(arguments)
-        experiment.check(config)
+        check(config)
         folders.append(str(folder))
     assert folders == [
         "checkpoints/quickstart",

@@ -37,8 +37,8 @@ def check_scenes(split: Split, captions: Sequence[Caption], grid: tuple[int, int
     gains: list[float] = []
     for row, caption in enumerate(captions):
         objects = split.objects(row)
-        named, present = grounding.correct(caption.words, objects)
+        named, present = grounding.count_correct(caption.words, objects)
         right += named
         total += present
-        gains += grounding.attention_gain(caption.attention, caption.words, objects, grid)
+        gains += grounding.attention_gains(caption.attention, caption.words, objects, grid)
     return SceneCheck(right, total, float(np.mean(gains)) if gains else float("nan"))

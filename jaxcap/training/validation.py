@@ -5,12 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from jaxcap import parallel, scores
+from jaxcap import parallel
 from jaxcap.data.split import Split
 from jaxcap.decoding.captions import write_captions
 from jaxcap.inputs.batches import Inputs, iterate_split
 from jaxcap.models.captioner import Captioner
-from jaxcap.scores import cider
+from jaxcap.scores import cider, tokenizer
 from jaxcap.text import Vocabulary
 from jaxcap.training.loop import check_finite
 from jaxcap.training.metrics import add_metrics, compute_means, read_metrics
@@ -73,7 +73,7 @@ class Validation:
             self.search, params, self.inputs, len(self.split), self.batch_size, self.vocabulary
         )
         texts = [" ".join(caption.words) for caption in captions]
-        ours, theirs = scores.words_of(
+        ours, theirs = tokenizer.tokenize_pairs(
             dict(zip(self.split.ids, texts, strict=True)),
             dict(zip(self.split.ids, self.split.captions, strict=True)),
         )
