@@ -51,7 +51,7 @@ def run(program: str = "jaxcap") -> NoReturn:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         # As in __init__.py: the imports below take seconds, and Ctrl-C must end them quietly.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    # Only the command's own file is imported: compare, for one, starts without JAX's devices.
+    # Only this command's module: a list of the cache need not wait for what training imports.
     command = importlib.import_module(f"jaxcap.{arguments[0]}")
     errors.exit_with(functools.partial(command.main, arguments[1:]))
 

@@ -3,6 +3,7 @@
 import codecs
 import contextlib
 import errno
+import io
 import os
 import signal
 import sys
@@ -12,9 +13,7 @@ from typing import NoReturn
 
 
 class UserError(Exception):
-    """A mistake of the user's. Its text is one line: what was wrong, where, and what to do about
-    it.
-    """
+    """A mistake of the user's, as one line: what was wrong, where, and what to do about it."""
 
 
 def out_of_space(error: OSError, path: os.PathLike | str) -> UserError:
@@ -26,21 +25,19 @@ def out_of_space(error: OSError, path: os.PathLike | str) -> UserError:
 
 
 def is_out_of_space(error: BaseException) -> bool:
-    """Tells whether `error` is the operating system's word for a full disk or an exhausted
-    quota.
-    """
+    """Tells whether `error` is a full disk or an exhausted quota."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def exit_with(main: Callable[[], int | None]) -> NoReturn:
-    """Runs a command's `main` and leaves the process: 0 or its own code, 2 after a mistake, 130
-    after Ctrl-C.
+    """Runs a command's `main` and exits: with 0 or its own code, 2 after a mistake, 130 at Ctrl-C.
 
     What the system refuses, such as a file that cannot be read, is a mistake too. Where the reader
-    of a pipe, such as `head`, went before the last line: 141, as shells say it of SIGPIPE.
+    of a pipe, such as `head`, ended before the last line, the code is 141, as after SIGPIPE.
     """
     if not sys.warnoptions:
-        warnings.simplefilter("ignore")  # libraries warn programmers; `python -W default` shows it
+        # What libraries warn of is for programmers, who can see it with `python -W default`.
+        warnings.simplefilter("ignore")
     _make_printable()
     try:
         if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
@@ -49,34 +46,40 @@ def exit_with(main: Callable[[], int | None]) -> NoReturn:
         sys.stdout.flush()
         sys.exit(code)
     except UserError as mistake:
-        print(f"error: {' '.join(str(mistake).split())}", file=sys.stderr)
+        _print_error(mistake)
     except BrokenPipeError:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # or Python meets the pipe again as it leaves
+        # Else Python writes into the pipe once more as it exits, and fails again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except OSError as error:
         if not error.errno:
             raise
         name = error.filename or "a file"
-        said = out_of_space(error, name) if is_out_of_space(error) else f"{name}: {error.strerror}"
-        print(f"error: {' '.join(str(said).split())}", file=sys.stderr)
+        if is_out_of_space(error):
+            _print_error(out_of_space(error, name))
+        else:
+            _print_error(f"{name}: {error.strerror}")
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr, flush=True)
         with contextlib.suppress(OSError):
             sys.stdout.flush()
-        # At once: XLA, when it was stopped while it compiled, crashes as Python takes itself down.
+        # Without Python's cleaning up, in which XLA crashes when it was stopped while it compiled.
         os._exit(130)
     sys.exit(2)
+
+
+def _print_error(message: UserError | str) -> None:
+    print(f"error: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 def _make_printable() -> None:
     """Lets every caption and name be printed, whatever the locale's encoding lacks."""
     for stream in (sys.stdout, sys.stderr):
+        if not isinstance(stream, io.TextIOWrapper):
+            continue  # replaced, as in a notebook, by something that prints all of Unicode
         is_ascii = codecs.lookup(stream.encoding or "ascii").name == "ascii"
-        if is_ascii and not os.environ.get(
-            "PYTHONIOENCODING"
-        ):  # as in many containers, where nobody chose it
+        # As in many containers, where nobody chose it.
+        if is_ascii and not os.environ.get("PYTHONIOENCODING"):
             stream.reconfigure(encoding="utf-8", errors=stream.errors)
         elif stream.errors == "strict":
             stream.reconfigure(errors="backslashreplace")

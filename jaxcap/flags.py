@@ -17,7 +17,7 @@ from jaxcap.experiment.ranges import Range
 _RULES = ("min_length", "length_normalization", "no_repeat_ngram")  # that a flag can change
 
 
-def program(command: str) -> str:
+def name_program(command: str) -> str:
     """Returns how `command` was called, as usage lines and examples show it."""
     called = Path(sys.argv[0])
     if called.stem == "jaxcap":  # the script that pip installs
@@ -38,7 +38,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, command: str, description: str, epilog: str):
         super().__init__(
-            program(command),
+            name_program(command),
             description=description,
             epilog=epilog,
             formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -163,7 +163,6 @@ def text_of_any_encoding(call: ast.Call) -> bool:
     binary = any(isinstance(mode, str) and "b" in mode and len(mode) <= 3 for mode in modes)
     others = ast.unparse(function) in (
         "Image.open",
-        "gzip.open",
         "os.open",
         "tarfile.open",
     )

@@ -3,7 +3,7 @@ run up again.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +117,7 @@ def load_config(path: Path) -> ConfigDict:
     """Reads the resolved config of the run in `path`.
 
     Raises:
-      UserError: there is no run, or its config cannot be read.
+      UserError: there is no run, another version made it, or its config cannot be read.
     """
     config = _read(path, CONFIG, _config_from_json)
     if config is None:
@@ -163,7 +163,8 @@ def _is_free(difference: str) -> bool:
     return key in _FREE or f"{key.partition('.')[0]}." in _FREE
 
 
-def _read(path: Path, name: str, parse):
+def _read(path: Path, name: str, parse: Callable[[str], Any]) -> Any:
+    """Reads and parses a file of a workdir; raises `UserError` as `load_config`."""
     try:
         return parse((path / name).read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -37,7 +37,6 @@ _CROPS = {
 VIEWS = ("plain", "mirror", *(crop + mirrored for crop in _CROPS for mirrored in ("", "_mirror")))
 
 
-
 def is_photo(name: str) -> bool:
     """Tells by its name whether a file is a photo; hidden ones are not, as macOS's "._name.jpg"."""
     return name.lower().endswith(SUFFIXES) and not name.startswith(".")

@@ -12,9 +12,7 @@ def digest_bytes(data: bytes) -> str:
 
 
 def digest_json(value: Any) -> str:
-    """Returns the digest of a value that JSON can hold; the order of a dict's keys does not
-    count.
-    """
+    """Returns the digest of a value that JSON can hold, whatever the order of a dict's keys."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return digest_bytes(text.encode())
 

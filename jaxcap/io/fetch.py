@@ -1,4 +1,4 @@
-"""Downloads: resumable, checked, and either wholly there or not."""
+"""Downloads: resumed after a break, checked, and moved into place only when complete."""
 
 import errno
 import hashlib
@@ -10,15 +10,31 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import NamedTuple
 
 from jaxcap import __version__
 from jaxcap.errors import UserError, is_out_of_space
 from jaxcap.io.files import report_full_disk, write_atomically
 from jaxcap.io.locks import hold_path
+from jaxcap.io.progress import Progress
 
 TIMEOUT = 30.0  # seconds without a byte
 PAUSES = (1.0, 3.0, 9.0)  # seconds before each further attempt
 CHUNK = 1 << 18
+
+
+class _Checksum(NamedTuple):
+    """What a file must hash to; expected is None where nothing was published."""
+
+    algorithm: str
+    expected: str | None
+
+
+class _Part(NamedTuple):
+    """A download that is under way: what has come, and the ETag of the file it is part of."""
+
+    data: Path
+    etag: Path
 
 
 def fetch(
@@ -40,7 +56,7 @@ def fetch(
       path: where it goes.
       sha256: what its content must hash to, in hexadecimal.
       md5: the same, where nothing better was published: it finds damage, not malice. Without
-        either, the server is trusted, which is said on stderr.
+        either, the server is trusted, which is printed on stderr.
       what: its name in the progress bar and in errors.
 
     Returns:
@@ -51,16 +67,14 @@ def fetch(
         removed).
     """
     path = Path(path).expanduser()
-    kind, expected = ("sha256", sha256) if sha256 else ("md5", md5)
+    checksum = _Checksum("sha256", sha256) if sha256 else _Checksum("md5", md5)
     try:
-        if _is_there(path, kind, expected):
+        if _is_there(path, checksum):
             return path
-        with (
-            report_full_disk(path),
-            hold_path(path, f"another process downloads {what}: waiting for it"),
-        ):
-            if not _is_there(path, kind, expected):
-                _fill(url, path, kind, expected, what)
+        waiting = f"another process downloads {what}: waiting for it"
+        with report_full_disk(path), hold_path(path, waiting):
+            if not _is_there(path, checksum):
+                _fetch_anew(url, path, checksum, what)
     except OSError as error:
         raise UserError(
             f"{what}: cannot write {error.filename or path} ({error.strerror}): set another place"
@@ -68,130 +82,132 @@ def fetch(
     return path
 
 
-def digest(path: os.PathLike | str, kind: str = "sha256") -> str:
+def digest_file(path: os.PathLike | str, algorithm: str = "sha256") -> str:
     """Returns the SHA-256 (or another sum that hashlib knows) of a file in hexadecimal."""
     with open(path, "rb") as file:
+        # Against damage and not for security, so that a system in FIPS mode computes MD5 too.
         return hashlib.file_digest(
-            file, lambda: hashlib.new(kind, usedforsecurity=False)
+            file, lambda: hashlib.new(algorithm, usedforsecurity=False)
         ).hexdigest()
 
 
-def _is_there(path: Path, kind: str, expected: str | None) -> bool:
-    return path.exists() and (expected is None or digest(path, kind) == expected)
+def _is_there(path: Path, checksum: _Checksum) -> bool:
+    if not path.exists():
+        return False
+    algorithm, expected = checksum
+    return expected is None or digest_file(path, algorithm) == expected
 
 
-def _fill(url: str, path: Path, kind: str, expected: str | None, what: str) -> None:
+def _fetch_anew(url: str, path: Path, checksum: _Checksum, what: str) -> None:
     """Downloads `path`, which no other process does meanwhile, and checks it."""
-    part, tag = path.with_name(path.name + ".part"), path.with_name(path.name + ".part.etag")
-    with report_full_disk(part):
-        _download(url, path, part, tag, kind, what)
-    found = digest(part, kind) if expected else None
-    tag.unlink(missing_ok=True)
-    if found != expected:
-        part.unlink()
-        raise UserError(
-            f"{what}: {url} sent another file than expected ({kind} {found[:12]}..., not "
-            f"{expected[:12]}...), which "
-            f"was removed: try again later, or put the right file at {path}"
-        )
-    if not expected:
-        print(
-            f"{what}: no checksum of it is known, so it is taken as it came",
-            file=sys.stderr,
-            flush=True,
-        )
-    os.replace(part, path)
+    part = _Part(path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.part.etag"))
+    algorithm, expected = checksum
+    with report_full_disk(part.data):
+        _download(url, path, part, algorithm, what)
+    part.etag.unlink(missing_ok=True)
+    if expected is None:
+        message = f"{what}: no checksum of it is known, so it is taken as it came"
+        print(message, file=sys.stderr, flush=True)
+    else:
+        found = digest_file(part.data, algorithm)
+        if found != expected:
+            part.data.unlink()
+            raise UserError(
+                f"{what}: {url} sent another file than expected ({algorithm} {found[:12]}..., not "
+                f"{expected[:12]}...), which was removed: try again later, or put the right file "
+                f"at {path}"
+            )
+    os.replace(part.data, path)
 
 
-def _download(url: str, path: Path, part: Path, tag: Path, kind: str, what: str) -> None:
+def _download(url: str, path: Path, part: _Part, algorithm: str, what: str) -> None:
     """Fills `part`, with another attempt after each failure that may pass."""
     for pause in (*PAUSES, None):
         try:
-            return _attempt(url, part, tag, what)
+            return _attempt(url, part, what)
         except (OSError, http.client.HTTPException) as error:
             if _is_local(error):
                 raise
             if pause is None or _is_final(error):
-                wrong = f" (the one there is another: its {kind} differs)" if path.exists() else ""
+                wrong = ""
+                if path.exists():
+                    wrong = f" (the one there is another: its {algorithm} differs)"
                 raise UserError(
                     f"{what}: cannot download {url} ({_reason(error)}): check the address and the "
-                    "network and try "
-                    f"again, or put the file at {path}{wrong}"
+                    f"network and try again, or put the file at {path}{wrong}"
                 ) from error
             time.sleep(pause)
 
 
-def _attempt(url: str, part: Path, tag: Path, what: str) -> None:
+def _attempt(url: str, part: _Part, what: str) -> None:
     """Downloads what `part` lacks, over one connection."""
-    etag = tag.read_text(encoding="utf-8") if tag.exists() and part.exists() else ""
+    etag = ""
+    if part.etag.exists() and part.data.exists():
+        etag = part.etag.read_text(encoding="utf-8")
     request = urllib.request.Request(url, headers={"User-Agent": f"jaxcap/{__version__}"})
     if etag:
-        request.add_header("Range", f"bytes={part.stat().st_size}-")
-        request.add_header(
-            "If-Range", etag
-        )  # the server sends the whole file when it is another by now
+        request.add_header("Range", f"bytes={part.data.stat().st_size}-")
+        # The server sends the whole file when it has another one by now.
+        request.add_header("If-Range", etag)
     try:
         response = urllib.request.urlopen(request, timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
-        if error.code != 416:
+        if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise
-        if error.headers.get("Content-Range") == f"bytes */{part.stat().st_size}":
+        if error.headers.get("Content-Range") == f"bytes */{part.data.stat().st_size}":
             return None  # nothing was missing
-        tag.unlink()
-        return _attempt(url, part, tag, what)
+        part.etag.unlink()  # `part` is longer than the file, so it is not the beginning of it
+        return _attempt(url, part, what)
     with response:
         length = response.headers.get("Content-Length")
         missing = None if length is None else int(length)
-        if missing and missing > shutil.disk_usage(part.parent).free:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(part))
-        if response.status != 206:
-            _begin(part, tag, response.headers.get("ETag"))
-        _receive(response, part, missing, what)
+        if missing and missing > shutil.disk_usage(part.data.parent).free:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(part.data))
+        if response.status != http.HTTPStatus.PARTIAL_CONTENT:
+            _begin(part, response.headers.get("ETag"))
+        _receive(response, part.data, missing, what)
 
 
-def _begin(part: Path, tag: Path, etag: str | None) -> None:
+def _begin(part: _Part, etag: str | None) -> None:
     """Empties `part` and notes which file it will be part of; a weak ETag does not say that."""
-    tag.unlink(missing_ok=True)
-    part.write_bytes(b"")
+    part.etag.unlink(missing_ok=True)
+    part.data.write_bytes(b"")
     if etag and not etag.startswith("W/"):
-        write_atomically(tag, etag)
+        write_atomically(part.etag, etag)
 
 
 def _receive(
-    response: http.client.HTTPResponse, part: Path, missing: int | None, what: str
+    response: http.client.HTTPResponse, data: Path, missing: int | None, what: str
 ) -> None:
-    """Appends the body of `response` to `part`, which lacks `missing` bytes, if the server says how
-    many.
-    """
-    from jaxcap.io.progress import Progress
-
-    have = part.stat().st_size
+    """Appends the body of `response` to `data`, which lacks `missing` bytes if that is known."""
+    have = data.stat().st_size
     total = None if missing is None else have + missing
-    with part.open("ab") as file, Progress(total, what, unit="B", done=have) as progress:
+    with data.open("ab") as file, Progress(total, what, unit="B", done=have) as progress:
         while chunk := response.read(CHUNK):
             file.write(chunk)
             progress.update(len(chunk))
-    if total is not None and part.stat().st_size < total:
+    if total is not None and data.stat().st_size < total:
         raise ConnectionError(
-            f"the connection broke off after {part.stat().st_size} of {total} bytes"
+            f"the connection broke off after {data.stat().st_size} of {total} bytes"
         )
 
 
 def _is_local(error: Exception) -> bool:
     """Tells a failure of this machine's files from one of the network."""
-    named = getattr(error, "filename", None) is not None and not isinstance(
+    if is_out_of_space(error):
+        return True
+    # An HTTPError has a file name too: its address.
+    return getattr(error, "filename", None) is not None and not isinstance(
         error, urllib.error.HTTPError
     )
-    return named or is_out_of_space(error)
 
 
 def _is_final(error: Exception) -> bool:
-    """Tells whether the server would say the same again."""
-    return (
-        isinstance(error, urllib.error.HTTPError)
-        and error.code < 500
-        and error.code not in (408, 429)
-    )
+    """Tells whether the server would answer the same again."""
+    if not isinstance(error, urllib.error.HTTPError):
+        return False
+    passing = (http.HTTPStatus.REQUEST_TIMEOUT, http.HTTPStatus.TOO_MANY_REQUESTS)
+    return error.code < 500 and error.code not in passing
 
 
 def _reason(error: Exception) -> str:

@@ -1,6 +1,4 @@
-"""How far a long piece of work is: a tqdm bar on a terminal, a plain line every few seconds
-elsewhere.
-"""
+"""How far a long piece of work is: a tqdm bar on a terminal, elsewhere a line every few seconds."""
 
 import os
 import sys
@@ -15,14 +13,15 @@ _LINE_INTERVAL = 5.0  # seconds between two plain lines
 _BAR = (
     "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}, {rate_fmt}, {remaining} left{postfix}"
 )
-# weight of the newest interval in the rate, so that a slow first step (compilation) is soon
-# forgotten
-_NEWEST = 0.3
+# Weight of the newest interval in the rate, so that a slow first step (compilation) soon counts for
+# little.
+_NEWEST_WEIGHT = 0.3
 
 
 class Progress:
-    """Counts what is done and says so at intervals; between them, `update` costs an addition and a
-    look at the clock.
+    """Counts what is done and prints it at intervals.
+
+    Between them, `update` costs an addition and a look at the clock.
 
     with Progress(len(photos), "features", unit="images") as progress:
         for batch in batches:
@@ -50,7 +49,10 @@ class Progress:
           stream: where to print; standard error by default.
           done: how many an earlier run has already done; they do not count for the rate.
         """
-        self.total, self.label, self.unit, self.done = total, label, unit, done
+        self.total = total
+        self.label = label
+        self.unit = unit
+        self.done = done
         self._stream = sys.stderr if stream is None else stream
         self._shown: dict[str, Any] = {}
         self._rate = 0.0
@@ -58,8 +60,10 @@ class Progress:
         self._start(done)
 
     def _start(self, done: int) -> None:
-        self._began = self._drawn = time.monotonic()
-        self._first = self._drawn_done = done
+        self._start_time = time.monotonic()
+        self._start_done = done
+        self._drawn_time = self._start_time
+        self._drawn_done = done
 
     def __enter__(self) -> Self:
         self._start(self.done)
@@ -78,13 +82,17 @@ class Progress:
         return self
 
     def update(self, n: int = 1, **shown: Any) -> None:
-        """Counts `n` more as done; `shown` values (numbers or strings) stand beside the count until
-        the next ones.
+        """Counts `n` more as done.
+
+        Args:
+          n: how many.
+          **shown: numbers or strings that stand beside the count until the next ones.
         """
         self.done += n
         self._shown = shown or self._shown
         now = time.monotonic()
-        if now - self._drawn >= (_LINE_INTERVAL if self._bar is None else _BAR_INTERVAL):
+        interval = _LINE_INTERVAL if self._bar is None else _BAR_INTERVAL
+        if now - self._drawn_time >= interval:
             self._draw(now)
 
     def say(self, line: str) -> None:
@@ -99,57 +107,61 @@ class Progress:
         if self._bar is not None:
             self._draw(now)
             self._bar.close()
-        elif self.done > self._first:
-            seconds = max(now - self._began, 1e-9)
-            self._line(f"in {_clock(seconds)}", (self.done - self._first) / seconds)
+        elif self.done > self._start_done:
+            seconds = max(now - self._start_time, 1e-9)
+            rate = (self.done - self._start_done) / seconds
+            self._print_line(f"in {_format_time(seconds)}", rate)
 
     def _draw(self, now: float) -> None:
-        done, seconds = self.done - self._drawn_done, max(now - self._drawn, 1e-9)
-        self._drawn, self._drawn_done = now, self.done
+        done = self.done - self._drawn_done
+        seconds = max(now - self._drawn_time, 1e-9)
+        self._drawn_time = now
+        self._drawn_done = self.done
         if self._bar is not None:
-            self._bar.set_postfix_str(", ".join(named(self._shown)), refresh=False)
+            self._bar.set_postfix_str(", ".join(format_values(self._shown)), refresh=False)
             self._bar.update(done)
             return
         newest = done / seconds
-        self._rate = (1 - _NEWEST) * self._rate + _NEWEST * newest if self._rate else newest
-        left = (
-            None
-            if self.total is None or not self._rate
-            else max(self.total - self.done, 0) / self._rate
-        )
-        self._line("" if left is None else f"{_clock(left)} left", self._rate)
+        if self._rate:
+            self._rate = (1 - _NEWEST_WEIGHT) * self._rate + _NEWEST_WEIGHT * newest
+        else:
+            self._rate = newest
+        time_left = ""
+        if self.total is not None and self._rate:
+            seconds_left = max(self.total - self.done, 0) / self._rate
+            time_left = f"{_format_time(seconds_left)} left"
+        self._print_line(time_left, self._rate)
 
-    def _line(self, time_said: str, rate: float) -> None:
+    def _print_line(self, time_text: str, rate: float) -> None:
         of_total = "" if self.total is None else f"/{self.total:,}"
-        speed = f"{rate:,.0f}" if rate >= 100 else f"{rate:.1f}" if rate >= 1 else f"{rate:.2g}"
-        parts = [
-            f"{self.done:,}{of_total} {self.unit}",
-            f"{speed} {self.unit}/s",
-            time_said,
-            *named(self._shown),
-        ]
-        self.say(f"{self.label}: {', '.join(part for part in parts if part)}")
+        parts = [f"{self.done:,}{of_total} {self.unit}", f"{_format_rate(rate)} {self.unit}/s"]
+        if time_text:
+            parts.append(time_text)
+        parts += format_values(self._shown)
+        self.say(f"{self.label}: {', '.join(parts)}")
 
 
 def _width(stream: TextIO) -> dict[str, Any]:
-    """Returns tqdm's options: follow the terminal's size, or 100 columns where it has none (a bare
-    pty says 0 x 0).
-    """
+    """Returns tqdm's options: follow the terminal's size, or 100 columns where it has none."""
     try:
-        columns = os.get_terminal_size(stream.fileno()).columns
+        columns = os.get_terminal_size(stream.fileno()).columns  # 0 on a bare pty
     except (OSError, ValueError, AttributeError):
         columns = 0
     return {"dynamic_ncols": True} if columns else {"ncols": 100, "nrows": 20}
 
 
-def named(values: Mapping[str, Any]) -> list[str]:
-    """Returns each value with its name before it, as people read them: ["epoch 3", "loss
-    2.812"].
-    """
-    return [f"{name} {_number(value)}" for name, value in values.items()]
+def format_values(values: Mapping[str, Any]) -> list[str]:
+    """Returns each value with its name before it: ["epoch 3", "loss 2.812"]."""
+    return [f"{name} {_format_number(value)}" for name, value in values.items()]
 
 
-def _number(value: Any) -> str:
+def _format_rate(rate: float) -> str:
+    if rate >= 100:
+        return f"{rate:,.0f}"
+    return f"{rate:.1f}" if rate >= 1 else f"{rate:.2g}"
+
+
+def _format_number(value: Any) -> str:
     """Returns a string or an integer as it is, anything else as a number of about four digits."""
     if isinstance(value, str | int):
         return str(value)
@@ -157,7 +169,7 @@ def _number(value: Any) -> str:
     return f"{number:.3f}" if number == 0 or abs(number) >= 0.01 else f"{number:.2e}"
 
 
-def _clock(seconds: float) -> str:
+def _format_time(seconds: float) -> str:
     """Returns a time as people say it: 0.8 s, 42 s, 3:05 or 1:02:03."""
     if round(seconds) < 60:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"

@@ -1,5 +1,4 @@
-"""Pickles from anywhere, read without trust: nothing in one is run, and none takes much more memory
-than its size.
+"""Pickles from anywhere, read without trust: nothing in one is run, and memory is bounded.
 
 A pickle is a program. Python's own reader lets it call any function, and in the reader written in C
 ten bytes can ask for gigabytes. The one here knows no function, believes no length before so many
@@ -7,9 +6,10 @@ bytes are there, and copies nothing that the file did not spell out.
 """
 
 import copyreg
+import io
 import pickle
 import struct
-from typing import Any, BinaryIO
+from typing import Any
 
 CHUNK = 1 << 20  # bytes asked for at once, as a length in the file may be a lie
 LINE = 1 << 16  # bytes of the longest line, which is a number or a name
@@ -17,16 +17,21 @@ READS = 1 << 27  # of one pickle; gensim's take eight a word
 ARGUMENTS = 64  # of one call
 PLAIN = (str, bytes, int, float, bool, type(None))
 
+# Python's reader in Python, whose memo is a dictionary: in C, it is an array up to the highest
+# index. Any, because type checkers know the one in C alone, which has none of the methods below.
+_PythonUnpickler: Any = pickle._Unpickler
+_EXTENSIONS: dict[int, tuple[str, str]] = vars(copyreg)["_inverted_registry"]
+
 
 class Reader:
-    """Reads what an open file has, and asks the system for no more than that.
+    """Reads an open file, and asks the system for no more than the file has.
 
     Raises:
       EOFError: the file ends before the bytes that are asked for.
       ValueError: a line is too long, or more than `READS` pieces are read.
     """
 
-    def __init__(self, file: BinaryIO):
+    def __init__(self, file: io.BufferedIOBase):
         self.reads = 0
         self._file = file
 
@@ -48,32 +53,34 @@ class Reader:
         return line
 
     def _read_long(self, size: int) -> bytes:
-        parts, missing = [], size
-        while missing and (part := self._file.read(min(missing, CHUNK))):
+        parts = []
+        missing = size
+        while missing:
+            part = self._file.read(min(missing, CHUNK))
+            if not part:
+                break
             parts.append(part)
             missing -= len(part)
         return b"".join(parts)
 
 
-# Made of Python's reader in Python, whose memo is a dictionary: in C, it is an array up to the
-# highest index.
-class Unpickler(pickle._Unpickler):
-    """Unpickles plain values, and what `find_class` of a subclass returns for the names in the
-    file.
+class Unpickler(_PythonUnpickler):
+    """Unpickles plain values, and what `find_class` of a subclass returns for names in the file.
 
     Keys are plain values: to hash a few nested tuples can take for ever, or end the process. An
     object gets its state only where its type has __setstate__.
     """
 
-    def __init__(self, file: BinaryIO):
-        self._reader, self._copied = Reader(file), 0
+    def __init__(self, file: io.BufferedIOBase):
+        self._reader = Reader(file)
+        self._copied = 0
         super().__init__(self._reader)
 
     def find_class(self, module: str, name: str) -> Any:
         """Returns what stands for a name."""
         raise NotImplementedError
 
-    def copied(self, items: Any) -> Any:
+    def allow_copy(self, items: Any) -> Any:
         """Returns `items`, to be copied, unless more would be copied by then than was read."""
         self._copied += len(items)
         if self._copied > self._reader.reads:
@@ -81,10 +88,10 @@ class Unpickler(pickle._Unpickler):
         return items
 
     def get_extension(self, code: int) -> None:
-        if code not in copyreg._inverted_registry:
+        if code not in _EXTENSIONS:
             raise ValueError(f"it names an extension {code}")
-        # Without the cache of what others have unpickled, where the functions themselves lie.
-        self.append(self.find_class(*copyreg._inverted_registry[code]))
+        # Python's own would take the function itself from the cache of what others have unpickled.
+        self.append(self.find_class(*_EXTENSIONS[code]))
 
     def load_frame(self) -> None:
         self.read(8)  # how much could be read at once; here it is read piece by piece
@@ -133,7 +140,7 @@ class Unpickler(pickle._Unpickler):
         super().load_frozenset()
 
     dispatch = {
-        **pickle._Unpickler.dispatch,
+        **_PythonUnpickler.dispatch,
         pickle.FRAME[0]: load_frame,
         pickle.BYTEARRAY8[0]: load_bytearray8,
         pickle.BUILD[0]: load_build,

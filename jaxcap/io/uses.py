@@ -1,6 +1,4 @@
-"""Which runs use which prepared sets and features, noted beside these, so that what nothing uses
-can be removed.
-"""
+"""Which runs use which prepared sets and features, so that what none uses can be removed."""
 
 import contextlib
 import datetime
@@ -25,9 +23,7 @@ def record_use(entry: Path, workdir: Path) -> None:
 
 
 def read_uses(entry: Path) -> dict[str, str]:
-    """Returns the workdirs that have used a cache entry, each with the day when it last did, as
-    YYYY-MM-DD.
-    """
+    """Returns the workdirs that have used a cache entry, with the day when each last did (ISO)."""
     try:
         uses = json.loads((entry / USES).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -145,7 +145,9 @@ class Decoder(nn.Module):
         carry, (hidden, context, attention) = self._recur(carry, memory, projected)
         return carry, self.head(hidden, words, context, self.embed.embedding), attention
 
-    def _recur(self, carry: Carry, memory: Memory, projected: jax.Array):
+    def _recur(
+        self, carry: Carry, memory: Memory, projected: jax.Array
+    ) -> tuple[Carry, tuple[jax.Array, jax.Array | None, jax.Array]]:
         """Attends once and steps the cell once: the body of the scan.
 
         Args:

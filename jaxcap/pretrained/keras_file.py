@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from jaxcap.errors import UserError
 # Keras keeps a layer's arrays in this order, whatever the file calls them.
 CONVOLUTION = ("kernel", "bias")
 BATCH_NORM = ("gamma", "beta", "moving_mean", "moving_variance")
+_OTHER_LAYERS = {"conv1": "conv1_conv", "bn_conv1": "conv1_bn", "fc1000": "predictions"}
 
 
 def read_keras(path: Path) -> dict[str, np.ndarray]:
@@ -21,7 +23,7 @@ def read_keras(path: Path) -> dict[str, np.ndarray]:
 
     Returns:
       The arrays by name, such as "conv2_block1_1_conv/kernel"; the names of the files of 2016 are
-      brought to today's.
+      translated to today's.
 
     Raises:
       UserError: h5py is not installed, or the file is truncated, damaged or of another kind.
@@ -39,41 +41,37 @@ def read_keras(path: Path) -> dict[str, np.ndarray]:
                     ".weights.h5"
                 )
             arrays = {}
-            for layer in map(_text, root.attrs["layer_names"]):
-                arrays.update(_layer(root[layer], layer))
+            for name in root.attrs["layer_names"]:
+                layer = _decode(name)
+                arrays.update(_read_layer(root[layer], layer))
             return arrays
     except UserError:
         raise
-    except Exception as error:  # what h5py raises at a damaged file is anybody's guess
+    except Exception as error:  # h5py may raise anything at a damaged file
         raise UserError(
             f"{path}: truncated, damaged or not a Keras file ({error}): fetch it again"
         ) from error
 
 
-def _layer(group, layer: str) -> dict[str, np.ndarray]:
+def _read_layer(group: Any, layer: str) -> dict[str, np.ndarray]:
     """Reads one layer's arrays."""
-    weights = [np.asarray(group[_text(name)]) for name in group.attrs["weight_names"]]
+    weights = [np.asarray(group[_decode(name)]) for name in group.attrs["weight_names"]]
     roles = BATCH_NORM if len(weights) == 4 else CONVOLUTION
-    return {
-        f"{_modern(layer)}/{role}": weight for role, weight in zip(roles, weights, strict=False)
-    }
+    name = _translate(layer)
+    # Not strict: a convolution may have no bias.
+    return {f"{name}/{role}": weight for role, weight in zip(roles, weights, strict=False)}
 
 
-def _modern(layer: str) -> str:
-    """Brings a layer's name of 2016 (res2a_branch2b, bn_conv1) to today's (conv2_block1_2_conv,
-    conv1_bn).
-    """
+def _translate(layer: str) -> str:
+    """Translates a layer's name of 2016, as res2a_branch2b, to today's, as conv2_block1_2_conv."""
     old = re.fullmatch(r"(res|bn)(\d)([a-z])_branch(?:1|2([abc]))", layer)
     if old is None:
-        return {"conv1": "conv1_conv", "bn_conv1": "conv1_bn", "fc1000": "predictions"}.get(
-            layer, layer
-        )
-    kind, stage, block, branch = old.groups()
+        return _OTHER_LAYERS.get(layer, layer)
+    kind, stage, letter, branch = old.groups()
+    block = ord(letter) - ord("a") + 1
     part = " abc".index(branch or " ")
-    return (
-        f"conv{stage}_block{ord(block) - ord('a') + 1}_{part}_{'conv' if kind == 'res' else 'bn'}"
-    )
+    return f"conv{stage}_block{block}_{part}_{'conv' if kind == 'res' else 'bn'}"
 
 
-def _text(name: bytes | str) -> str:
+def _decode(name: bytes | str) -> str:
     return name.decode() if isinstance(name, bytes) else str(name)

@@ -1,4 +1,4 @@
-"""ImageNet weights in, checked and folded parameters of the encoder out."""
+"""Loads ImageNet weights from a file or the hub: checked, folded, with their fingerprint."""
 
 import hashlib
 import os
@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from jaxcap.errors import UserError
-from jaxcap.io.fetch import digest, fetch
+from jaxcap.io.fetch import digest_file, fetch
 from jaxcap.io.files import cache_root
 from jaxcap.models.resnet import LAYOUTS, POOLS, ResNet, fold
 from jaxcap.pretrained import names
@@ -32,7 +32,7 @@ class Pretrained(NamedTuple):
     Attributes:
       params: of a `ResNet` with folded=True, on the host.
       fingerprint: a hash of everything that the features of a normalised image depend on.
-      normalization: how the weights want images normalised: "imagenet" or "caffe".
+      normalization: how images must be normalised for them: "imagenet" or "caffe".
       pool: the max-pool they were trained with: "padded" or "ceil".
       source: a line that says what was loaded.
     """
@@ -69,28 +69,34 @@ def load_resnet(
     Raises:
       UserError: the file is missing, damaged, unsafe or of another network, or the download fails.
     """
-    keras = weights.lower().endswith(".h5")
-    _check(weights, keras, layout, pool, stage_sizes, width)
-    path = _hub_file() if weights == "hub" else Path(weights).expanduser()
-    arrays = _read(path)
+    is_keras = weights.lower().endswith(".h5")
+    _check_options(weights, is_keras, layout, pool, stage_sizes, width)
+    path = _find_hub_file() if weights == "hub" else Path(weights).expanduser()
+    arrays = _read_arrays(path)
     if pool == "auto":
-        pool = "ceil" if layout == "v1" and not keras else "padded"
-    eps = 1.001e-5 if keras else 1e-5
-    model = ResNet(tuple(stage_sizes), width, layout, pool, folded=False, eps=eps, conv_bias=keras)
-    params = fold(
-        names.to_variables(arrays, model, names.KERAS if keras else names.TORCH, str(path)), eps
+        pool = "ceil" if layout == "v1" and not is_keras else "padded"
+    # Keras differs in its batch norm's epsilon, in the biases of its convolutions, and in what it
+    # was trained on: BGR with the mean taken off, as Caffe has it.
+    eps = 1.001e-5 if is_keras else 1e-5
+    weight_format = names.KERAS if is_keras else names.TORCH
+    normalization = "caffe" if is_keras else "imagenet"
+    model = ResNet(
+        tuple(stage_sizes), width, layout, pool, folded=False, eps=eps, conv_bias=is_keras
     )
-    normalization = "caffe" if keras else "imagenet"
-    source = f"{path.name} ({layout}, {pool} pool, {normalization} normalisation)"
+    params = fold(names.to_variables(arrays, model, weight_format, str(path)), eps)
     return Pretrained(
-        params, _fingerprint(params, layout, pool, normalization), normalization, pool, source
+        params=params,
+        fingerprint=_fingerprint(params, layout, pool, normalization),
+        normalization=normalization,
+        pool=pool,
+        source=f"{path.name} ({layout}, {pool} pool, {normalization} normalisation)",
     )
 
 
-def _check(
-    weights: str, keras: bool, layout: str, pool: str, stage_sizes: Sequence[int], width: int
+def _check_options(
+    weights: str, is_keras: bool, layout: str, pool: str, stage_sizes: Sequence[int], width: int
 ) -> None:
-    """Refuses options that cannot be, before anything is read or downloaded."""
+    """Refuses options that contradict each other, before anything is read or downloaded."""
     if layout not in LAYOUTS:
         raise UserError(
             f"encoder.layout={layout}: no such layout; set it to {' or '.join(LAYOUTS)}"
@@ -99,7 +105,7 @@ def _check(
         raise UserError(
             f"encoder.pool={pool}: no such max-pool; set it to auto, {' or '.join(POOLS)}"
         )
-    if keras and layout != "v1":
+    if is_keras and layout != "v1":
         raise UserError(
             f"{weights}: Keras's ResNet50 has its strides in the first convolution: set "
             "encoder.layout=v1"
@@ -107,12 +113,12 @@ def _check(
     if weights == "hub" and (layout, tuple(stage_sizes), width) != ("v1.5", (3, 4, 6, 3), 64):
         raise UserError(
             "encoder.weights=hub is torchvision's ResNet50: set encoder.layout=v1.5, "
-            "encoder.stage_sizes=(3,4,6,3) and "
-            "encoder.width=64, or give a file of the network that these describe"
+            "encoder.stage_sizes=(3,4,6,3) and encoder.width=64, or give a file of the network "
+            "that these describe"
         )
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     """Reads a file's arrays by its kind."""
     reader = READERS.get(path.suffix.lower())
     if reader is None:
@@ -150,16 +156,13 @@ READERS = {
 }
 
 
-def _hub_file() -> Path:
+def _find_hub_file() -> Path:
     """Finds torchvision's ResNet50 on this machine, or downloads it."""
     copy = _torch_home() / "hub" / "checkpoints" / TORCHVISION_COPY
-    if copy.is_file() and digest(copy).startswith(copy.stem.rpartition("-")[2]):
+    if copy.is_file() and digest_file(copy).startswith(copy.stem.rpartition("-")[2]):
         return copy
-    cached = (
-        cache_root()
-        / "weights"
-        / f"{HUB_REPOSITORY.replace('/', '--')}-{HUB_COMMIT[:8]}.safetensors"
-    )
+    name = f"{HUB_REPOSITORY.replace('/', '--')}-{HUB_COMMIT[:8]}.safetensors"
+    cached = cache_root() / "weights" / name
     endpoint = os.environ.get("HF_ENDPOINT") or HUB
     url = f"{endpoint.rstrip('/')}/{HUB_REPOSITORY}/resolve/{HUB_COMMIT}/model.safetensors"
     return fetch(url, cached, sha256=HUB_SHA256, what="ImageNet weights of ResNet50")
@@ -172,9 +175,7 @@ def _torch_home() -> Path:
 
 
 def _fingerprint(params: dict, layout: str, pool: str, normalization: str) -> str:
-    """Hashes what makes the features, so that the same weights in another file have the same
-    fingerprint.
-    """
+    """Hashes what makes the features, whatever file the weights were read from."""
     hashed = hashlib.sha256(f"{layout} {pool} {normalization}".encode())
     for path, array in sorted(flatten_dict(params).items()):
         hashed.update(f"{'/'.join(path)} {array.shape}".encode())

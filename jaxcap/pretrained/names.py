@@ -1,5 +1,6 @@
-"""Foreign names and shapes of a ResNet's arrays, and the check of a whole file against them, in
-both directions.
+"""Foreign names and shapes of a ResNet's arrays, and the check of a whole file against them.
+
+The check goes both ways: what is missing and what is unexpected are both reported, all at once.
 """
 
 import re
@@ -14,34 +15,35 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxcap.errors import UserError
 from jaxcap.models.resnet import ResNet
 
-NAMED = 3  # names listed of each kind of error
+_MOST_NAMES = 3  # listed of each kind of error
+
+# The path of one of our arrays, such as ("params", "layer1_0", "conv1", "kernel").
+ArrayPath = tuple[str, ...]
 
 
 class WeightFormat(NamedTuple):
     """How another library writes down the same network.
 
     Attributes:
-      name: maps the path of one of our arrays, such as ("params", "layer1_0", "conv1", "kernel"),
-        to its name there.
+      name: maps the path of one of our arrays to its name there.
       kernel_axes: its kernel's axes in the order of ours: height, width, in, out.
       ignored: matches the names of arrays that an encoder has no use for: classifiers and counters.
     """
 
-    name: Callable[[Sequence[str]], str]
+    name: Callable[[ArrayPath], str]
     kernel_axes: tuple[int, int, int, int]
     ignored: re.Pattern[str]
 
 
-def torch_name(path: Sequence[str]) -> str:
-    """Maps a path in our variables to torchvision's name: layer1.0.conv1.weight,
-    layer1.0.downsample.1.running_var.
+def torch_name(path: ArrayPath) -> str:
+    """Maps a path in our variables to torchvision's name.
+
+    Such as layer1.0.conv1.weight and layer1.0.downsample.1.running_var.
     """
     *modules, leaf = path[1:]
-    module = (
-        ".".join(modules)
-        .replace("downsample_conv", "downsample.0")
-        .replace("downsample_bn", "downsample.1")
-    )
+    module = ".".join(modules)
+    module = module.replace("downsample_conv", "downsample.0")
+    module = module.replace("downsample_bn", "downsample.1")
     leaves = {
         "kernel": "weight",
         "scale": "weight",
@@ -52,15 +54,17 @@ def torch_name(path: Sequence[str]) -> str:
     return f"{module.replace('_', '.')}.{leaves[leaf]}"
 
 
-def keras_name(path: Sequence[str]) -> str:
-    """Maps a path in our variables to Keras's name: conv2_block1_1_conv/kernel,
-    conv2_block1_0_bn/moving_mean.
+def keras_name(path: ArrayPath) -> str:
+    """Maps a path in our variables to Keras's name.
+
+    Such as conv2_block1_1_conv/kernel and conv2_block1_0_bn/moving_mean.
     """
     *blocks, module, leaf = path[1:]
     place = "conv1"
     if blocks:
-        stage, block = re.fullmatch(r"layer(\d+)_(\d+)", blocks[0]).groups()
-        part = 0 if module.startswith("downsample") else module[-1]
+        # Ours count stages from 1 and blocks from 0; Keras counts the stem as the first stage.
+        stage, block = blocks[0].removeprefix("layer").split("_")
+        part = "0" if module.startswith("downsample") else module[-1]
         place = f"conv{int(stage) + 1}_block{int(block) + 1}_{part}"
     if "conv" in module:
         return f"{place}_conv/{leaf}"
@@ -73,14 +77,14 @@ KERAS = WeightFormat(keras_name, (0, 1, 2, 3), re.compile(r"predictions/.*"))
 
 
 def to_variables(
-    arrays: Mapping[str, np.ndarray], model: ResNet, dialect: WeightFormat, file: str
+    arrays: Mapping[str, np.ndarray], model: ResNet, weight_format: WeightFormat, file: str
 ) -> dict:
     """Arranges a file's arrays as a model's variables.
 
     Args:
       arrays: what the file holds, under its own names.
       model: what they must fill, with folded=False.
-      dialect: whose names they are.
+      weight_format: whose names and axes they have.
       file: how to call the file in an error.
 
     Returns:
@@ -90,63 +94,67 @@ def to_variables(
       UserError: names are missing or left over, or arrays have other shapes or hold no numbers: all
         of it at once.
     """
-    expected = {dialect.name(path): (path, shape) for path, shape in _shapes(model).items()}
-    missing = [name for name in expected if name not in arrays]
-    left_over = [
-        name for name in arrays if name not in expected and not dialect.ignored.fullmatch(name)
-    ]
-    variables, misshapen, broken = {}, [], []
+    expected = {}
+    for path, shape in _model_shapes(model).items():
+        expected[weight_format.name(path)] = path, shape
+    faults: dict[str, list[str]] = {
+        "missing": [name for name in expected if name not in arrays],
+        "unexpected": [],
+        "of another shape": [],
+        "with impossible values": [],
+    }
+    for name in arrays:
+        if name not in expected and not weight_format.ignored.fullmatch(name):
+            faults["unexpected"].append(name)
+    variables = {}
     for name, (path, shape) in expected.items():
         if name not in arrays:
             continue
-        with np.errstate(
-            over="ignore"
-        ):  # what becomes infinite is among the impossible values below
+        with np.errstate(over="ignore"):  # what becomes infinite is an impossible value below
             array = np.asarray(arrays[name]).astype(np.float32, copy=False)
-        theirs = (
-            tuple(shape[ours] for ours in np.argsort(dialect.kernel_axes))
-            if len(shape) == 4
-            else shape
-        )
-        if array.shape != theirs:
-            misshapen.append(f"{name} {_times(array.shape)} instead of {_times(theirs)}")
-        elif not np.isfinite(array).all() or (path[-1] == "var" and array.min() < 0):
-            broken.append(name)
+        is_kernel = len(shape) == 4
+        if is_kernel:
+            shape = tuple(shape[axis] for axis in np.argsort(weight_format.kernel_axes))
+        is_variance = path[-1] == "var"
+        if array.shape != shape:
+            faults["of another shape"].append(
+                f"{name} {_format_shape(array.shape)} instead of {_format_shape(shape)}"
+            )
+        elif not np.isfinite(array).all() or (is_variance and array.min() < 0):
+            faults["with impossible values"].append(name)
         else:
-            variables[path] = array.transpose(dialect.kernel_axes) if array.ndim == 4 else array
-    faults = {
-        "missing": missing,
-        "unexpected": left_over,
-        "of another shape": misshapen,
-        "with impossible values": broken,
-    }
+            variables[path] = array.transpose(weight_format.kernel_axes) if is_kernel else array
     if any(faults.values()):
-        raise UserError(_report(faults, model, file))
+        raise UserError(_describe(faults, model, file))
     return unflatten_dict(variables)
 
 
-def _shapes(model: ResNet) -> dict[tuple[str, ...], tuple[int, ...]]:
-    """Returns the shape of each of a model's variables, the kernels first and the statistics
-    last.
-    """
+def _model_shapes(model: ResNet) -> dict[ArrayPath, tuple[int, ...]]:
+    """Returns the shape of each of a model's variables, kernels first and statistics last."""
     image = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
-    variables = jax.eval_shape(lambda image: model.init(jax.random.key(0), image), image)
+    variables = jax.eval_shape(model.init, jax.random.key(0), image)
     shapes = {path: leaf.shape for path, leaf in flatten_dict(variables).items()}
-    return dict(
-        sorted(shapes.items(), key=lambda item: (item[0][-1] != "kernel", item[0][0] != "params"))
-    )
+
+    def rank(path: ArrayPath) -> tuple[bool, bool]:
+        return path[-1] != "kernel", path[0] != "params"
+
+    return {path: shapes[path] for path in sorted(shapes, key=rank)}
 
 
-def _report(faults: Mapping[str, Sequence[str]], model: ResNet, file: str) -> str:
+def _describe(faults: Mapping[str, Sequence[str]], model: ResNet, file: str) -> str:
     """Says in one line how a file differs from what the model needs."""
     parts = []
     for fault, names in faults.items():
         if names:
-            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-            parts.append(f"{len(names)} {fault} ({', '.join(names[:NAMED])}{more})")
+            listed = ", ".join(names[:_MOST_NAMES])
+            more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+            parts.append(f"{len(names)} {fault} ({listed}{more})")
     network = f"encoder.stage_sizes={tuple(model.stage_sizes)} and encoder.width={model.width}"
-    return f"{file}: not the weights of a ResNet with {network}: {'; '.join(parts)}: give its weights, or set these"
+    return (
+        f"{file}: not the weights of a ResNet with {network}: {'; '.join(parts)}: give its "
+        "weights, or set these"
+    )
 
 
-def _times(shape: Sequence[int]) -> str:
-    return "x".join(map(str, shape)) or "scalar"
+def _format_shape(shape: Sequence[int]) -> str:
+    return "x".join(str(size) for size in shape) or "scalar"

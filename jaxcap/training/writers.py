@@ -14,7 +14,7 @@ from typing import Any, Self, TextIO
 
 from jaxcap.io import plain
 from jaxcap.io.files import report_full_disk, write_atomically
-from jaxcap.io.progress import Progress, named
+from jaxcap.io.progress import Progress, format_values
 from jaxcap.training.history import read_lines
 
 FLUSH = 10.0  # seconds until TensorBoard sees what was written
@@ -165,7 +165,7 @@ class Console:
             self._progress.update((step - self._step) * self._images, **shown)
             self._step = step
         else:
-            self.say(f"{split}: {', '.join(named(shown))}")
+            self.say(f"{split}: {', '.join(format_values(shown))}")
 
     def say(self, line: str) -> None:
         """Prints a line of its own without tearing the bar."""

@@ -1,5 +1,4 @@
-"""Files of word vectors, read word by word: only the wanted words are kept, whatever the size of
-the file.
+"""Files of word vectors, read word by word: only the wanted words take memory.
 
 The kind of a file is read from its content, not from its name: word2vec's binary format, text with
 the header "COUNT DIM" (word2vec, fastText's .vec) or without one (GloVe), or a file saved by
@@ -8,28 +7,25 @@ gensim; each also inside gzip.
 
 import contextlib
 import gzip
+import io
 import re
 import zlib
 from collections.abc import Container, Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
 from jaxcap.errors import UserError
 from jaxcap.word2vec import saved
 
-CHUNK = (
-    1 << 18
-)  # bytes read at once; mapping the file instead would count every touched page as memory
+CHUNK = 1 << 18  # bytes read at once; a mapped file would count every touched page as memory
 LONGEST = 1 << 16  # bytes of the longest word
 HEADER = re.compile(rb"(\d+)[ \t](\d+)\s*")
-CONTROL = re.compile(
-    rb"[\x00-\x08\x0e-\x1f\x7f]"
-)  # bytes that text never holds and a few float32 always do
+# Bytes that text never holds and a few float32 always do.
+CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")
 
 
-def rows(path: Path, dim: int, wanted: Container[bytes]) -> Iterator[tuple[bytes, np.ndarray]]:
+def read_rows(path: Path, dim: int, wanted: Container[bytes]) -> Iterator[tuple[bytes, np.ndarray]]:
     """Yields each wanted word of a file with its vector, in the file's order.
 
     Args:
@@ -43,25 +39,26 @@ def rows(path: Path, dim: int, wanted: Container[bytes]) -> Iterator[tuple[bytes
     Raises:
       UserError: the file is missing, cut off, damaged, of another E, or no file of word vectors.
     """
-    with _opened(path) as file:
+    with _open(path) as file:
         first = file.readline(CHUNK)
+        fields = first.split()
+        header = HEADER.fullmatch(first)
         if first.startswith(saved.MAGIC):
             file.seek(0)
-            yield from saved.rows(file, path, dim, wanted)
-        elif header := HEADER.fullmatch(first):
-            count, length = int(header[1]), int(header[2])
-            check_dim(path, length, dim)
-            binary = CONTROL.search(file.read(1 << 12))
+            yield from saved.read_rows(file, path, dim, wanted)
+        elif header:
+            count = int(header[1])
+            check_dim(path, int(header[2]), dim)
+            is_binary = CONTROL.search(file.read(1 << 12))
             file.seek(len(first))
-            yield from (
-                _binary(file, path, count, dim, wanted)
-                if binary
-                else _text(file, path, 2, dim, wanted, count)
-            )
-        elif len(first.split()) > 1 and not CONTROL.search(first) and _is_number(first.split()[-1]):
-            check_dim(path, len(first.split()) - 1, dim)
+            if is_binary:
+                yield from _read_binary(file, path, count, dim, wanted)
+            else:
+                yield from _read_text(file, path, 2, dim, wanted, count)
+        elif len(fields) > 1 and not CONTROL.search(first) and _is_number(fields[-1]):
+            check_dim(path, len(fields) - 1, dim)
             file.seek(0)
-            yield from _text(file, path, 1, dim, wanted)
+            yield from _read_text(file, path, 1, dim, wanted)
         else:
             raise UserError(
                 f"{path} is no file of word vectors: word2vec's .bin or text, GloVe's text or "
@@ -79,12 +76,12 @@ def check_dim(path: Path, length: int, dim: int) -> None:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
+def _open(path: Path) -> Iterator[io.BufferedIOBase]:
     """Opens a file, unpacked when it is a gzip, and says in one line why it cannot be read."""
     try:
-        with open(path, "rb") as file:
-            packed = file.read(2) == b"\x1f\x8b"
-        with gzip.open(path) if packed else open(path, "rb") as file:
+        with path.open("rb") as plain:
+            is_gzip = plain.read(2) == b"\x1f\x8b"
+        with gzip.GzipFile(path) if is_gzip else path.open("rb") as file:
             yield file
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise UserError(
@@ -96,60 +93,68 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         ) from error
 
 
-def _binary(file: BinaryIO, path: Path, count: int, dim: int, wanted: Container[bytes]) -> Iterator:
-    """Walks word2vec's binary format after its header: each word, a space, and E little-endian
-    float32.
-    """
+def _read_binary(
+    file: io.BufferedIOBase, path: Path, count: int, dim: int, wanted: Container[bytes]
+) -> Iterator[tuple[bytes, np.ndarray]]:
+    """Reads word2vec's binary format after its header: words, each with a space and E float32."""
     size = 4 * dim
-    buffer, start = b"", 0
+    buffer = b""  # what was read and is not used up from `start` on
+    start = 0
     for number in range(1, count + 1):
         while (space := buffer.find(b" ", start)) < 0 or len(buffer) <= space + size:
             if space < 0 and len(buffer) - start > LONGEST:
                 raise UserError(
                     f"word {number:,} of {count:,} in {path} has no end: fetch the file again"
                 )
-            more = _more(file)
+            more = _read_more(file)
             if not more:
                 place = f"at byte {file.tell():,} in word {number:,} of {count:,}"
                 raise UserError(
                     f"the word vectors in {path} are cut off {place}: fetch the file again"
                 )
-            buffer, start = buffer[start:] + more, 0
+            buffer = buffer[start:] + more
+            start = 0
         word = buffer[start:space].lstrip(b"\n")  # some writers end each vector with a newline
         start = space + 1 + size
         if word in wanted:
             yield word, np.frombuffer(buffer, "<f4", dim, space + 1)
-    if buffer[start:].strip() or _more(file).strip():
+    if buffer[start:].strip() or _read_more(file).strip():
         raise UserError(
             f"{path} goes on after its {count:,} words: its header is wrong or it is damaged"
         )
 
 
-def _more(file: BinaryIO) -> bytes:
-    """Reads on; a gzip that was cut off ends like any other file, so that its last word can be
-    named.
-    """
+def _read_more(file: io.BufferedIOBase) -> bytes:
+    """Reads on; a gzip that was cut off ends as any other file, so that its last word is named."""
     try:
         return file.read1(CHUNK)
     except EOFError:
         return b""
 
 
-def _text(
-    file: BinaryIO,
+def _read_text(
+    file: io.BufferedIOBase,
     path: Path,
     first: int,
     dim: int,
     wanted: Container[bytes],
     count: int | None = None,
 ) -> Iterator[tuple[bytes, np.ndarray]]:
-    """Walks rows of text: a word and E numbers. `first` is the number of the first row, `count`
-    what a header says.
+    """Reads rows of text, each a word and E numbers.
+
+    Args:
+      file: the open file, at its first row of vectors.
+      path: its name.
+      first: the number of that row, for messages.
+      dim: E.
+      wanted: the words to keep.
+      count: how many words a header announces; None without a header.
     """
     number = first - 1
+    longest = LONGEST + 64 * dim  # bytes; a file without line ends is not read into memory
     try:
-        longest = LONGEST + 64 * dim
-        for number, line in enumerate(iter(lambda: file.readline(longest), b""), first):
+        while line := file.readline(longest):
+            number += 1
             if len(line) == longest:
                 raise UserError(
                     f"row {number:,} of {path} is too long for {dim} numbers: fetch the file again"
@@ -164,7 +169,7 @@ def _text(
                 word, *numbers = line.rsplit(b" ", dim)
                 # GloVe has a few words with spaces inside, such as "at name@domain.com".
                 if b" " not in word:
-                    yield word, _vector(numbers, number, path)
+                    yield word, _parse_vector(numbers, number, path)
     except EOFError as error:
         raise UserError(
             f"the word vectors in {path} are cut off after row {number:,}: fetch the file again"
@@ -176,14 +181,14 @@ def _text(
         )
 
 
-def _vector(numbers: list[bytes], row: int, path: Path) -> np.ndarray:
+def _parse_vector(numbers: list[bytes], row: int, path: Path) -> np.ndarray:
     """Returns the numbers of one row of text as float32 [E]."""
     for number in numbers:
         if not _is_number(number):
             raise UserError(
                 f"row {row:,} of {path}: {number.decode(errors='replace')!r} is not a number"
             )
-    with np.errstate(over="ignore"):  # the matrix is looked through for what became infinite
+    with np.errstate(over="ignore"):  # the whole matrix is checked for what became infinite
         return np.array([float(number) for number in numbers], np.float32)
 
 

@@ -1,6 +1,4 @@
-"""The matrix [V, E] of word vectors for a vocabulary: from a file, at random, or trained on the
-captions.
-"""
+"""The matrix [V, E] of word vectors for a vocabulary: from a file, or trained on the captions."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -60,15 +58,15 @@ def load(path: str, vocabulary: Vocabulary, *, dim: int, seed: int) -> WordVecto
             "no file of word vectors is given: set embedding.path, or embedding.kind=random"
         )
     file = Path(path).expanduser()
-    forms = _forms(vocabulary)
+    forms = _spellings(vocabulary)
     matrix = np.zeros((len(vocabulary), dim), np.float32)  # [V, E]
-    best = np.full(
-        len(vocabulary), 3
-    )  # rank of the form found so far: 0 as it stands, 1 Capitalised, 2 UPPER, 3 none
-    for form, vector in formats.rows(file, dim, forms):
+    # Rank of the form found so far: 0 as it stands, 1 Capitalised, 2 UPPER, 3 none.
+    best = np.full(len(vocabulary), 3)
+    for form, vector in formats.read_rows(file, dim, forms):
         for index, rank in forms[form]:
             if rank < best[index]:
-                matrix[index], best[index] = vector, rank
+                matrix[index] = vector
+                best[index] = rank
     found = best < 3
     if not found.any():
         raise UserError(
@@ -80,16 +78,15 @@ def load(path: str, vocabulary: Vocabulary, *, dim: int, seed: int) -> WordVecto
             f"the vector of {word!r} in {file} holds numbers that are not finite: fetch the file "
             "again"
         )
-    return WordVectors(_completed(matrix, found, seed), found, file.name)
+    return WordVectors(_fill_missing(matrix, found, seed), found, file.name)
 
 
 def train_vectors(
     captions: Sequence[Sequence[str]], vocabulary: Vocabulary, *, dim: int, seed: int
 ) -> WordVectors:
-    """Trains word vectors on the captions with gensim's CBOW (Mikolov et al., 2013,
-    arXiv:1301.3781).
+    """Trains word vectors on the captions with gensim's CBOW (Mikolov et al. 2013, 1301.3781).
 
-    The captions are seen as the decoder sees them: between <start> and <end>, with <unk> for
+    The captions are read as the decoder reads them: between <start> and <end>, with <unk> for
     unknown words, so that these have vectors too. One thread and a seed: the same call gives the
     same bits.
 
@@ -110,22 +107,22 @@ def train_vectors(
 
     if not captions:
         raise UserError("there are no captions to train word vectors on")
-    sentences = [[START, *map(vocabulary.index, words), END] for words in captions]
-    named = [[vocabulary.words[number] for number in sentence] for sentence in sentences]
-    trained = Word2Vec(named, vector_size=dim, min_count=1, workers=1, seed=seed).wv
+    sentences = []
+    for words in captions:
+        known = [vocabulary.words[vocabulary.index(word)] for word in words]
+        sentences.append([SPECIALS[START], *known, SPECIALS[END]])
+    trained = Word2Vec(sentences, vector_size=dim, min_count=1, workers=1, seed=seed).wv
     matrix = np.zeros((len(vocabulary), dim), np.float32)  # [V, E]
     found = np.array([word in trained for word in vocabulary.words])
     matrix[found] = [trained[word] for word in vocabulary.words if word in trained]
-    return WordVectors(
-        _completed(matrix, found, seed), found, f"trained on {len(captions):,} captions"
-    )
+    source = f"trained on {len(captions):,} captions"
+    return WordVectors(_fill_missing(matrix, found, seed), found, source)
 
 
 def coverage(
     found: np.ndarray, vocabulary: Vocabulary, counts: Mapping[str, int]
 ) -> tuple[float, float]:
-    """Returns how much of the vocabulary has a vector: the fraction of its words, and of their
-    occurrences.
+    """Returns the fractions of the vocabulary's words, and of their occurrences, with a vector.
 
     Args:
       found: bool [V].
@@ -138,25 +135,23 @@ def coverage(
 
 
 def describe(vectors: WordVectors, vocabulary: Vocabulary, counts: Mapping[str, int]) -> str:
-    """Returns one line that says how many words and occurrences have a vector, and which frequent
-    words have none.
-    """
+    """Returns a line on how many words have a vector, and which frequent ones have none."""
     by_word, by_occurrence = coverage(vectors.found, vocabulary, counts)
-    words = np.array(vocabulary.words)[len(SPECIALS) :]
-    missing = sorted(
-        words[~vectors.found[len(SPECIALS) :]].tolist(), key=lambda word: -counts.get(word, 0)
+    words = vocabulary.words[len(SPECIALS) :]
+    found = vectors.found[len(SPECIALS) :]
+    missing = [word for word, has_vector in zip(words, found, strict=True) if not has_vector]
+    missing.sort(key=lambda word: -counts.get(word, 0))
+    line = (
+        f"{vectors.source}: vectors for {len(words) - len(missing):,} of {len(words):,} words "
+        f"({by_word:.1%}), {by_occurrence:.1%} of their occurrences"
     )
-    line = f"{vectors.source}: vectors for {len(words) - len(missing):,} of {len(words):,} words ({by_word:.1%})"
-    line += f", {by_occurrence:.1%} of their occurrences"
-    return (
-        f"{line}; the others are random, most often {', '.join(missing[:5])}" if missing else line
-    )
+    if missing:
+        line += f"; the others are random, most often {', '.join(missing[:5])}"
+    return line
 
 
-def _forms(vocabulary: Vocabulary) -> dict[bytes, list[tuple[int, int]]]:
-    """Returns the spellings to look for, each with the words it may serve: (index, rank of the
-    spelling).
-    """
+def _spellings(vocabulary: Vocabulary) -> dict[bytes, list[tuple[int, int]]]:
+    """Returns the spellings to look for, each with the (index, rank) of the words it may serve."""
     forms: dict[bytes, list[tuple[int, int]]] = {}
     for index, word in enumerate(vocabulary.words[len(SPECIALS) :], len(SPECIALS)):
         for rank, form in enumerate((word, word.capitalize(), word.upper())):
@@ -164,14 +159,11 @@ def _forms(vocabulary: Vocabulary) -> dict[bytes, list[tuple[int, int]]]:
     return forms
 
 
-def _completed(matrix: np.ndarray, found: np.ndarray, seed: int) -> np.ndarray:
-    """Fills the rows of `matrix` [V, E] where `found` [V] is False with random ones distributed as
-    the others.
-    """
+def _fill_missing(matrix: np.ndarray, found: np.ndarray, seed: int) -> np.ndarray:
+    """Fills the rows of `matrix` [V, E] not in `found` with random ones of like mean and spread."""
     known = matrix[found]
-    drawn = np.random.default_rng(seed).standard_normal(
-        (int((~found).sum()), matrix.shape[1]), np.float32
-    )
-    matrix[~found] = known.mean(axis=0) + known.std(axis=0) * drawn
+    rng = np.random.default_rng(seed)
+    noise = rng.standard_normal((int((~found).sum()), matrix.shape[1]), np.float32)
+    matrix[~found] = known.mean(axis=0) + known.std(axis=0) * noise
     matrix[PAD] = 0
     return matrix

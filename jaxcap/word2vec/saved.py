@@ -1,15 +1,16 @@
-"""Word vectors saved by gensim (`KeyedVectors.save`, `Word2Vec.save`), read without running
-anything in the file.
+"""Word vectors saved by gensim (`KeyedVectors.save`, `Word2Vec.save`), read without running them.
 
 gensim's files are pickles, and gensim's own `load` lets them call any function. The unpickler here
-hands every class and function that the file names an inert shell in its place, which keeps what it
-is given and does nothing; words and vectors are then taken out of the shells. An array that gensim
-stored beside the file (NAME.vectors.npy, NAME.wv.vectors.npy) is mapped with pickles forbidden.
+puts an inert shell in the place of every class and function that the file names, which keeps what
+it is given and does nothing; words and vectors are then taken out of the shells. An array that
+gensim stored beside the file (NAME.vectors.npy, NAME.wv.vectors.npy) is mapped with pickles
+forbidden.
 """
 
+import io
 from collections.abc import Container, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -20,15 +21,17 @@ MAGIC = b"\x80"  # how a pickle of protocol 2 or later begins
 
 
 class _Shell:
-    """Stands for whatever the file names: called, built or filled, it only keeps its arguments and
-    its state.
-    """
+    """Stands for whatever the file names; it only keeps its arguments and its state."""
 
     __slots__ = ("arguments", "state")
+    arguments: tuple
+    state: Any
 
+    # In __new__, for a pickle may make an object without calling __init__.
     def __new__(cls, *arguments: Any) -> "_Shell":
         shell = super().__new__(cls)
-        shell.arguments, shell.state = arguments, None
+        shell.arguments = arguments
+        shell.state = None
         return shell
 
     def __setstate__(self, state: Any) -> None:
@@ -42,8 +45,8 @@ class _Shells(unpickling.Unpickler):
         return _Shell
 
 
-def rows(
-    file: BinaryIO, path: Path, dim: int, wanted: Container[bytes]
+def read_rows(
+    file: io.BufferedIOBase, path: Path, dim: int, wanted: Container[bytes]
 ) -> Iterator[tuple[bytes, np.ndarray]]:
     """Yields each wanted word of a file saved by gensim 4 with its vector.
 
@@ -78,25 +81,24 @@ def rows(
     for word, vector in zip(words, vectors, strict=True):
         name = word.encode(errors="surrogatepass")
         if name in wanted:
-            with np.errstate(
-                over="ignore"
-            ):  # the matrix is looked through for what became infinite
-                yield name, np.asarray(vector, np.float32)
+            with np.errstate(over="ignore"):  # the whole matrix is checked for what became infinite
+                array = np.asarray(vector, np.float32)
+            yield name, array
 
 
 def _words_and_vectors(saved: Any, path: Path) -> tuple[list[str], np.ndarray]:
-    """Returns the V words and their vectors [V, E] of a KeyedVectors, or of the one in a Word2Vec
-    model.
-    """
-    attributes, beside = getattr(saved, "state", None), Path(f"{path}.vectors.npy")
+    """Returns the words and vectors [V, E] of a KeyedVectors, or of the one in a Word2Vec model."""
+    attributes = getattr(saved, "state", None)
+    beside = Path(f"{path}.vectors.npy")
     if isinstance(attributes, dict) and "wv" in attributes:
-        attributes, beside = attributes["wv"].state, Path(f"{path}.wv.vectors.npy")
+        attributes = attributes["wv"].state
+        beside = Path(f"{path}.wv.vectors.npy")
     if not isinstance(attributes, dict) or "index_to_key" not in attributes:
         raise UserError(
             f"{path} is no word2vec model of gensim 4: write its vectors with save_word2vec_format"
         )
     if "vectors" in attributes:
-        return attributes["index_to_key"], _array(attributes["vectors"])
+        return attributes["index_to_key"], _unpack_array(attributes["vectors"])
     if "vectors" not in attributes.get("__numpys", ()):
         raise UserError(
             f"{path} stores no vectors by word (fastText?): write them with save_word2vec_format"
@@ -106,17 +108,19 @@ def _words_and_vectors(saved: Any, path: Path) -> tuple[list[str], np.ndarray]:
             f"{beside} is missing: gensim saved the vectors of {path.name} there; copy it along"
         )
     # Neither a pickle nor an archive of arrays: numpy.load would open those as well.
-    return attributes["index_to_key"], _numbers(np.lib.format.open_memmap(beside, mode="r"))
+    vectors = np.lib.format.open_memmap(beside, mode="r")
+    return attributes["index_to_key"], _check_numbers(vectors)
 
 
-def _array(shell: _Shell) -> np.ndarray:
+def _unpack_array(shell: _Shell) -> np.ndarray:
     """Returns the array of numbers that `shell` holds in numpy's pickled form."""
     _, shape, kind, fortran, data = shell.state
     dtype = np.dtype(kind.state[1] + kind.arguments[0])
-    return _numbers(np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C"))
+    array = np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
+    return _check_numbers(array)
 
 
-def _numbers(array: np.ndarray) -> np.ndarray:
+def _check_numbers(array: np.ndarray) -> np.ndarray:
     if array.dtype.kind not in "fiu":
         raise ValueError(f"an array of {array.dtype}")
     return array

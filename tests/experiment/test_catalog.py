@@ -1,9 +1,13 @@
 """Experiments by name: those that come with jaxcap, paths as they are, and hints for the rest."""
 
+import ast
+import re
+import shlex
 from pathlib import Path
 
 import pytest
 
+from jaxcap import train
 from jaxcap.errors import UserError
 from jaxcap.experiment import catalog
 
@@ -20,6 +24,16 @@ def test_a_name_is_that_of_jaxcaps_own_experiment(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / f"{name}.py").write_text("another of this name", encoding="utf-8")
     assert catalog.find_experiment(name) == FOLDER / f"{name}.py"
+
+
+@pytest.mark.parametrize("name", sorted(catalog.list_experiments()))
+def test_an_experiment_says_what_it_is_and_its_command(name):
+    text = catalog.find_experiment(name).read_text(encoding="utf-8")
+    docstring = ast.get_docstring(ast.parse(text))
+    assert docstring.splitlines()[0].endswith(".")
+    (arguments,) = re.findall(r"(?m)^  jaxcap train (.*)$", docstring)
+    _, workdir = train.parse(shlex.split(arguments))
+    assert workdir == Path("checkpoints") / name
 
 
 @pytest.mark.parametrize("path", ["quickstart.py", "./quickstart", "x/y", "x/y.py", "nowhere.py"])

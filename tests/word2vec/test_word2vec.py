@@ -85,7 +85,7 @@ def test_every_format_gives_the_same_bits(tmp_path, vocabulary, vectors, kind, p
 def test_words_that_straddle_two_reads_are_whole(tmp_path, vocabulary, vectors, chunk, monkeypatch):
     path = written(tmp_path, binary(WORDS, vectors))
     read = word2vec.load(path, vocabulary, dim=DIM, seed=0)
-    monkeypatch.setattr(formats, "_more", lambda file: file.read1(chunk))
+    monkeypatch.setattr(formats, "_read_more", lambda file: file.read1(chunk))
     np.testing.assert_array_equal(
         word2vec.load(path, vocabulary, dim=DIM, seed=0).matrix, read.matrix
     )
