@@ -13,8 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from jaxcap import errors, flags, parallel
-from jaxcap.decoding import captions
-from jaxcap.decoding.captions import Caption
+from jaxcap.decoding.captions import Caption, read_captions
 from jaxcap.errors import UserError
 from jaxcap.experiment import restore
 from jaxcap.experiment.run import Run
@@ -30,7 +29,7 @@ photos, also below. A photo or folder that cannot be read is named on stderr and
 the exit code is then 2."""
 EXAMPLE = """examples:
   %(prog)s --workdir checkpoints/quickstart photo.jpg folder/ --attention out/
-  %(prog)s --workdir checkpoints/quickstart photo.jpg --sample --temperature 0.7 --seed 1"""
+  %(prog)s --workdir checkpoints/quickstart photo.jpg --sample --top-p 0.9 --seed 1"""
 
 Write = Callable[[Path, Caption], None]
 
@@ -167,7 +166,7 @@ def caption_batch(run: Run, search: Callable, items: Sequence[Item], size: int) 
         "images": np.stack([item.photo.view for item in padded]),  # [B, S, S, 3]
         "draw": np.array([item.number for item in padded], np.int32),  # [B]
     }
-    return captions.read_captions(search(run.params, batch), run.vocabulary)[: len(items)]
+    return read_captions(search(run.params, batch), run.vocabulary)[: len(items)]
 
 
 def print_caption(path: Path, caption: Caption) -> None:

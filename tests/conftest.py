@@ -93,3 +93,14 @@ def frozen_run(session_cache, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAXCAP_CACHE", str(session_cache))
         return small_run.make(tmp_path_factory.mktemp("run") / "frozen", encoder__rates="*:0")
+
+
+@pytest.fixture(scope="session")
+def scored(made_run, session_cache):
+    """The folder of an evaluation of the validation split of `made_run`."""
+    from tests.evaluation.runs import run_command
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAXCAP_CACHE", str(session_cache))
+        assert run_command(made_run, "--split", "val") == 0
+    return made_run / "evaluation" / "val-beam2"

@@ -91,8 +91,8 @@ def test_scores_of_real_files_equal_pycocoevalcaps_from_caption_to_score(
     images = captions()
     assert len(images) == count
     texts = {name: [{"caption": text} for text in texts] for name, texts in images.items()}
-    references = PTBTokenizer().ptb_tokenize({name: rows[1:] for name, rows in texts.items()})
-    hypotheses = PTBTokenizer().ptb_tokenize({name: rows[:1] for name, rows in texts.items()})
+    references = PTBTokenizer().tokenize({name: rows[1:] for name, rows in texts.items()})
+    hypotheses = PTBTokenizer().tokenize({name: rows[:1] for name, rows in texts.items()})
     theirs = {
         f"BLEU-{n}": v
         for n, v in enumerate(Bleu().compute_score(references, hypotheses, 0)[0], start=1)
