@@ -70,7 +70,8 @@ def locate(section: Section) -> Source:
     Raises:
       UserError: another year, or there are no captions.
     """
-    directory, year = section["dir"], section["year"]
+    directory = section["dir"]
+    year = section["year"]
     if year not in PHOTO_NAMES:
         raise UserError(f"data.year={year}: COCO's captions are of 2014 or 2017")
     if section["download"]:

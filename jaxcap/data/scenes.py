@@ -46,7 +46,9 @@ def locate(section: Section) -> Source:
     Args:
       section: scenes is how many pictures, scene_size the pixels a side, seed draws another set.
     """
-    count, size, seed = section["scenes"], section["scene_size"], section["seed"]
+    count = section["scenes"]
+    size = section["scene_size"]
+    seed = section["seed"]
     # What draws and describes the pictures decides their content, so the code is part of the key.
     code = []
     for path in (__file__, scene_captions.__file__):
