@@ -1,10 +1,12 @@
-"""COCO captions with the original recipe; Karpathy's splits where his `dataset_coco.json` lies in
-the data's folder.
+"""COCO captions with the recipe of the original systems.
 
-The frozen ResNet50 runs in every step, on new crops: an accelerator is wanted.
+Karpathy's splits are taken where his `dataset_coco.json` lies in the data's folder. The frozen
+ResNet50 runs in every step, on new crops, so an accelerator is needed. What it reaches has not been
+measured yet.
 
-`python -m jaxcap.train --config experiments/coco.py --config.data.dir=DIR
-[--config.data.download=True]`
+Command, where `--config.data.download=True` fetches the data (20 GB):
+
+  jaxcap train --config coco --config.data.dir=DIR
 """
 
 from ml_collections import ConfigDict

@@ -1,12 +1,14 @@
-"""Flickr30k as the original systems trained it, with random word vectors: the control of the
-Word2Vec experiment.
+"""Flickr30k as the original systems trained it, with random word vectors.
 
 All words of all captions (20,273 with the specials), 20 positions, one random caption of a photo in
-each epoch, random crops, flips and colour jitter, so that the frozen ResNet50 runs in every step:
-an accelerator is wanted. Step decay, gradient, batch and state sizes are those of `base.py`; only
-what differs stands here.
+each epoch, random crops, flips and colour jitter. It is the control of `flickr30k_word2vec.py`.
 
-`python -m jaxcap.train --config experiments/flickr30k_random.py --config.data.dir=DIR`
+The frozen ResNet50 runs in every step, on new crops, so an accelerator is needed. What it reaches
+has not been measured yet.
+
+Command:
+
+  jaxcap train --config flickr30k_random --config.data.dir=DIR
 """
 
 from ml_collections import ConfigDict

@@ -1,10 +1,16 @@
-"""Your own photos and captions, with the recipe of `flickr8k.py`; 80 % of the photos train.
+"""Your own photos and captions, with the recipe of `flickr8k.py`.
 
-`python -m jaxcap.train --config experiments/folder.py --config.data.dir=DIR`
+80 % of the photos train. DIR holds them and a captions.csv, .tsv or .jsonl. On 6,000 photos it
+costs what `flickr8k.py` does, 45 minutes on two cores; what it reaches is up to the captions.
+
+Command:
+
+  jaxcap train --config folder --config.data.dir=DIR
 """
 
-import flickr8k
 from ml_collections import ConfigDict
+
+import flickr8k
 
 
 def get_config() -> ConfigDict:

@@ -3,7 +3,7 @@
 import signal
 import sys
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if sys.argv[:1] == ["-m"] and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     # A command imports what it needs, for seconds: until `errors.exit_with`, Ctrl-C ends it without

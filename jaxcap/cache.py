@@ -1,6 +1,4 @@
-"""Lists and removes prepared sets and features: `python -m jaxcap.cache [--remove unused|all|ENTRY
-...]`.
-"""
+"""Lists and removes prepared sets and features: `python -m jaxcap.cache [--remove ENTRY ...]`."""
 
 import argparse
 import dataclasses
@@ -10,20 +8,21 @@ from pathlib import Path
 
 from jaxcap import errors, flags
 from jaxcap.errors import UserError
-from jaxcap.evaluation import tables
+from jaxcap.evaluation.tables import align_columns
 from jaxcap.experiment import workdir
 from jaxcap.io import locks, plain
 from jaxcap.io.files import cache_root
 from jaxcap.io.uses import read_uses
 
-DESCRIPTION = """List what jaxcap keeps on this machine to save work: prepared sets of photos and captions, and
-the encoder's features. Both are made again when they are needed. An entry is in use while a run that used it exists.
+DESCRIPTION = """List what jaxcap keeps on this machine to save work: prepared sets of photos and
+captions, and the encoder's features. Both are made again when they are needed. An entry is in use
+while a run that used it exists.
 
-The place is the folder in the environment variable JAXCAP_CACHE, or ~/.cache/jaxcap."""
+They lie in the folder that the environment variable JAXCAP_CACHE names, or in ~/.cache/jaxcap."""
 EXAMPLE = """examples:
-  python -m jaxcap.cache
-  python -m jaxcap.cache --remove unused
-  python -m jaxcap.cache --remove features/ prepared/flickr8k"""
+  %(prog)s
+  %(prog)s --remove unused
+  %(prog)s --remove features/ prepared/flickr8k"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Entry:
     """One thing in the cache.
 
     Attributes:
-      name: its kind and its place, as "prepared/flickr8k/3f2a9c...".
+      name: its kind and its folder, as "prepared/flickr8k/3f2a9c...".
       path: its folder.
       size: in bytes.
       runs: the workdirs that used it and still exist.
@@ -54,22 +53,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     features = options.features_dir or cache_root() / "features"
     entries = list_entries(prepared, features)
     if options.remove is None:
-        show(entries, (prepared, features), as_json=options.json)
+        print_entries(entries, (prepared, features), as_json=options.json)
         return 0
     for entry in select_entries(entries, options.remove):
         remove_entry(entry)
-        print(f"removed {entry.name} ({_size(entry.size)})", flush=True)
+        print(f"removed {entry.name} ({plain.format_bytes(entry.size)})", flush=True)
     return 0
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = flags.Parser("python -m jaxcap.cache", DESCRIPTION, EXAMPLE)
+    parser = flags.Parser("cache", DESCRIPTION, EXAMPLE)
     parser.add_argument(
         "--remove",
         nargs="+",
         metavar="ENTRY",
-        help="remove what no run uses (unused), everything (all), or entries by the beginning of their names",
+        help="remove what no run uses (unused), everything (all), or entries by the beginning of "
+        "their names",
     )
     parser.add_argument(
         "--prepared-dir",
@@ -86,10 +86,13 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def list_entries(prepared: Path, features: Path) -> list[Entry]:
     """Lists the prepared sets in one folder and the features in another, by name."""
-    sets = [path.parent for path in prepared.glob("*/*/captions")]
-    entries = [_entry(f"prepared/{path.parent.name}/{path.name}", path) for path in sets]
-    caches = [path.parent for path in features.glob("*/meta.json")]
-    entries += [_entry(f"features/{path.name}", path) for path in caches]
+    entries = []
+    for captions in prepared.glob("*/*/captions"):
+        path = captions.parent
+        entries.append(_read_entry(f"prepared/{path.parent.name}/{path.name}", path))
+    for meta in features.glob("*/meta.json"):
+        path = meta.parent
+        entries.append(_read_entry(f"features/{path.name}", path))
     return sorted(entries, key=lambda entry: entry.name)
 
 
@@ -131,15 +134,21 @@ def remove_entry(entry: Entry) -> None:
         raise UserError(f"{entry.name} cannot be removed: another process is making it")
     try:
         # Renamed first, so that no reader ever meets half of it.
-        doomed = entry.path.with_name(f".{entry.path.name}.removed")
-        entry.path.rename(doomed)
-        shutil.rmtree(doomed)
+        renamed = entry.path.with_name(f".{entry.path.name}.removed")
+        entry.path.rename(renamed)
+        shutil.rmtree(renamed)
     except OSError as error:
         raise UserError(f"{entry.path} cannot be removed ({error.strerror})") from error
 
 
-def show(entries: Sequence[Entry], places: Sequence[Path], *, as_json: bool) -> None:
-    """Prints the entries as a table or as JSON."""
+def print_entries(entries: Sequence[Entry], places: Sequence[Path], *, as_json: bool) -> None:
+    """Prints the entries as a table or as JSON.
+
+    Args:
+      entries: what there is.
+      places: the folders that were searched.
+      as_json: print JSON.
+    """
     if as_json:
         values = [dataclasses.asdict(entry) | {"path": plain.name(entry.path)} for entry in entries]
         print(plain.to_json(values, indent=2, ascii_only=True))
@@ -149,22 +158,17 @@ def show(entries: Sequence[Entry], places: Sequence[Path], *, as_json: bool) -> 
         return
     rows = [["entry", "size", "last used", "runs"]]
     for entry in entries:
-        used = f"{len(entry.runs)}" if entry.runs else "unused"
-        rows.append(
-            [
-                entry.name + (" (unfinished)" if entry.unfinished else ""),
-                _size(entry.size),
-                entry.last,
-                used,
-            ]
-        )
-    print("\n".join(tables.aligned(rows)))
-    total = sum(entry.size for entry in entries)
-    unused = sum(entry.size for entry in entries if not entry.runs)
-    print(f"{_size(total)} in all, {_size(unused)} of it unused", flush=True)
+        name = f"{entry.name} (unfinished)" if entry.unfinished else entry.name
+        runs = str(len(entry.runs)) if entry.runs else "unused"
+        rows.append([name, plain.format_bytes(entry.size), entry.last, runs])
+    print("\n".join(align_columns(rows)))
+    total = plain.format_bytes(sum(entry.size for entry in entries))
+    unused = plain.format_bytes(sum(entry.size for entry in entries if not entry.runs))
+    print(f"{total} in all, {unused} of it unused", flush=True)
 
 
-def _entry(name: str, path: Path) -> Entry:
+def _read_entry(name: str, path: Path) -> Entry:
+    """Returns the entry of a folder of the cache."""
     uses = read_uses(path)
     return Entry(
         name=name,
@@ -174,11 +178,6 @@ def _entry(name: str, path: Path) -> Entry:
         last=max(uses.values(), default=""),
         unfinished=path.name.endswith(".partial"),
     )
-
-
-def _size(count: int) -> str:
-    """Returns a number of bytes as people read it."""
-    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 if __name__ == "__main__":

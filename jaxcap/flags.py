@@ -1,34 +1,49 @@
-"""What the command lines share: one-line complaints, values in their ranges, and the flags of
-search.
-"""
+"""What the command lines share: one-line errors, values in their ranges, the flags of search."""
 
 import argparse
 import dataclasses
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 from ml_collections import ConfigDict
 
-from jaxcap.decoding import Rules
+from jaxcap.decoding.rules import Rules, make_rules
 from jaxcap.errors import UserError
-from jaxcap.experiment import build as experiment
 from jaxcap.experiment import ranges
 from jaxcap.experiment.ranges import Range
 
+_RULES = ("min_length", "length_normalization", "no_repeat_ngram")  # that a flag can change
+
+
+def name_program(command: str) -> str:
+    """Returns how `command` was called, as usage lines and examples show it."""
+    called = Path(sys.argv[0])
+    if called.stem == "jaxcap":  # the script that pip installs
+        return f"jaxcap {command}"
+    if called.parts[-2:] == ("jaxcap", "__main__.py"):
+        return f"python -m jaxcap {command}"
+    return f"python -m jaxcap.{command}"
+
 
 class Parser(argparse.ArgumentParser):
-    """A parser that complains by `UserError`, one line like every other, and prints help as
-    written.
+    """A parser whose errors are `UserError`, one line like every other, and whose help is raw.
+
+    But for `%(prog)s` in the epilog, which becomes the way in which the command was called.
     """
 
-    def __init__(self, prog: str, description: str, epilog: str):
-        raw = argparse.RawDescriptionHelpFormatter
+    def __init__(self, command: str, description: str, epilog: str):
         super().__init__(
-            prog, description=description, epilog=epilog, formatter_class=raw, allow_abbrev=False
+            name_program(command),
+            description=description,
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
         )
 
     def error(self, message: str) -> NoReturn:
+        """Raises the error that argparse has found."""
         raise UserError(f"{message} ({self.prog} --help explains)")
 
 
@@ -45,48 +60,53 @@ def within(allowed: Range) -> Callable[[str], Any]:
 
 
 def path(text: str) -> Path:
-    """The `type` of a flag that is a path; shells leave the ~ of --workdir=~/x to us."""
+    """The `type` of a flag that is a path.
+
+    The shell expands no ~ inside --workdir=~/x, so that it is expanded here.
+    """
     if not text:  # as of "$DIR" where DIR is not set
         raise argparse.ArgumentTypeError("the path is empty")
     return Path(within(ranges.Place())(text)).expanduser()
 
 
 def add_search(parser: argparse.ArgumentParser, batch_size: int | None = 32) -> None:
-    """Adds the flags that decide how captions are searched for; those not typed are left to the
-    run's config.
+    """Adds the flags that decide how captions are searched for.
+
+    Those not typed are left to the run's config.
 
     Args:
       parser: gets the flags.
       batch_size: photos at a time where none is typed; None leaves it to the devices.
     """
-    add = parser.add_argument_group(
+    group = parser.add_argument_group(
         "search", "what is not given is as `search` in the run's config.json"
-    ).add_argument
+    )
 
-    def key(name: str) -> Callable[[str], Any]:
-        return within(ranges.KEYS[f"search.{name}"])
+    def add(flag: str, key: str, metavar: str, text: str) -> None:
+        allowed = ranges.KEYS[f"search.{key}"]
+        group.add_argument(flag, type=within(allowed), metavar=metavar, help=text)
 
-    add("--beam", type=key("beam"), metavar="K", help="hypotheses kept; 1 is greedy search")
-    add("--min-length", type=key("min_length"), metavar="N", help="fewest words of a caption")
+    add("--beam", "beam", "K", "hypotheses kept; 1 is greedy search")
+    add("--min-length", "min_length", "N", "fewest words of a caption")
     add(
         "--length-normalization",
-        type=key("length_normalization"),
-        metavar="A",
-        help="compare log-probabilities over ((5 + length) / 6) ** A; 0: the most probable caption wins",
+        "length_normalization",
+        "A",
+        "compare log-probabilities over ((5 + length) / 6) ** A; 0: the most probable caption wins",
     )
     add(
         "--no-repeat-ngram",
-        type=key("no_repeat_ngram"),
-        metavar="N",
-        help="no N words twice in a caption; 0: off",
+        "no_repeat_ngram",
+        "N",
+        "no N words twice in a caption; 0: off",
     )
-    add(
+    group.add_argument(
         "--allow-unk",
         action="store_true",
         help="let <unk>, which stands for rare words, be written",
     )
     usual = "32, on processors 4" if batch_size is None else "%(default)s"
-    add(
+    group.add_argument(
         "--batch-size",
         type=within(ranges.BATCH),
         default=batch_size,
@@ -95,16 +115,76 @@ def add_search(parser: argparse.ArgumentParser, batch_size: int | None = 32) -> 
     )
 
 
-def rules(options: argparse.Namespace, config: ConfigDict) -> tuple[Rules, int]:
-    """Returns the rules and the beam that the flags of `add_search` ask for, over those of the
-    run's config.
+def read_rules(options: argparse.Namespace, config: ConfigDict) -> tuple[Rules, int]:
+    """Returns the rules and the beam that the flags of `add_search` ask for.
+
+    Args:
+      options: what was typed.
+      config: the run's, which decides what was not typed.
 
     Raises:
       UserError: a value that no caption can satisfy.
     """
-    usual = experiment.search_rules(config)
-    names = ("min_length", "length_normalization", "no_repeat_ngram")
-    typed = {name: value for name in names if (value := getattr(options, name)) is not None}
-    return dataclasses.replace(
-        usual, unk=options.allow_unk, **typed
-    ), options.beam or config.search.beam
+    typed = {}
+    for name in _RULES:
+        value = getattr(options, name)
+        if value is not None:
+            typed[name] = value
+    rules = dataclasses.replace(make_rules(config), unk=options.allow_unk, **typed)
+    return rules, options.beam or config.search.beam
+
+
+def add_sampling(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags that draw captions at random instead of searching for them."""
+    group = parser.add_argument_group(
+        "sampling", "drawing the words at random instead of searching"
+    )
+    group.add_argument("--sample", action="store_true", help="do so; the flags below belong to it")
+    group.add_argument(
+        "--temperature",
+        type=within(ranges.TEMPERATURE),
+        metavar="T",
+        help="below 1: more probable words more often (1)",
+    )
+    group.add_argument(
+        "--top-k",
+        type=within(ranges.TOP_K),
+        metavar="N",
+        help="draw among the N most probable words; 0: all (0)",
+    )
+    group.add_argument(
+        "--top-p",
+        type=within(ranges.TOP_P),
+        metavar="P",
+        help="draw among the fewest words that together have probability P; 1: all (1)",
+    )
+    group.add_argument("--seed", type=within(ranges.SEED), metavar="N", help="of the draws (0)")
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+    """How captions are drawn; see `decoding.sample`."""
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    seed: int = 0
+
+
+def read_sampling(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Sampling | None:
+    """Returns what the flags of `add_search` and `add_sampling` ask for; None for a search.
+
+    Raises:
+      UserError: two flags contradict each other.
+    """
+    typed = {}
+    for field in dataclasses.fields(Sampling):
+        value = getattr(options, field.name)
+        if value is not None:
+            typed[field.name] = value
+    if typed and not options.sample:
+        flag = next(iter(typed)).replace("_", "-")
+        parser.error(f"--{flag} belongs to --sample, which is not there")
+    if options.beam and options.sample:
+        parser.error("--beam and --sample are two ways of writing a caption: choose one")
+    return Sampling(**typed) if options.sample else None

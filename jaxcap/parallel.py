@@ -79,19 +79,27 @@ def check_batch_size(batch_size: int, key: str) -> None:
 
 
 def compile_train_step(step: Callable) -> Callable:
-    """Compiles `step(state, batch, rng, axis_name=...)` for all devices.
+    """Compiles `step(state, frozen, batch, axis_name=...)` for all devices.
 
     The state enters and leaves unreplicated, as if there were one device; its buffers are donated,
-    so the state that went in must not be used again.
+    so the state that went in must not be used again. The frozen parameters are not donated.
     """
     mapped = jax.pmap(
         partial(step, axis_name=AXIS),
         AXIS,
-        in_axes=(None, 0, None),
+        in_axes=(None, None, 0),
         out_axes=(None, None),
         donate_argnums=0,
     )
-    return lambda state, batch, rng: mapped(state, shard(batch), rng)
+    return lambda state, frozen, batch: mapped(state, frozen, shard(batch))
+
+
+def replicate(tree: Any) -> Any:
+    """Copies arrays to every device once, so that no step has to do it again."""
+    if not jax.tree.leaves(tree):
+        return tree
+    copy = jax.pmap(lambda _, tree: tree, in_axes=(0, None), out_axes=None)
+    return copy(np.arange(device_count()), tree)
 
 
 def compile_eval_step(step: Callable) -> Callable:
@@ -103,23 +111,31 @@ def compile_eval_step(step: Callable) -> Callable:
 
 
 def compile_per_image(function: Callable) -> Callable:
-    """Compiles `function(params, batch)`, whose results have an image axis in front, for all
-    devices.
+    """Compiles `function(params, batch)`, whose results have an image axis in front, for all devices.
 
-    A batch of any size is filled up to a multiple of the devices, and the filling is cut off again.
+    A batch of any size is padded to a multiple of the devices, and the padding is cut off again.
     """
     mapped = jax.pmap(function, AXIS, in_axes=(None, 0))
 
     def call(params: Any, batch: Any) -> Any:
         images = len(jax.tree.leaves(batch)[0])
-        missing = -images % device_count()
-        filled = jax.tree.map(
-            lambda x: np.concatenate([x, x[:1].repeat(missing, 0)]) if missing else x, batch
-        )
-        out = mapped(params, shard(filled))
-        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:images], out)
+        padded = pad_batch(batch, images + -images % device_count())
+        results = mapped(params, shard(padded))
+        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:images], results)
 
     return call
+
+
+def pad_batch(batch: Any, size: int) -> Any:
+    """Fills arrays [B, ...] up to [size, ...] with their first item."""
+
+    def pad(array: np.ndarray) -> np.ndarray:
+        missing = size - len(array)
+        if not missing:
+            return array
+        return np.concatenate([array, array[:1].repeat(missing, 0)])
+
+    return jax.tree.map(pad, batch)
 
 
 def shard(batch: Mapping[str, np.ndarray] | Any) -> Any:

@@ -1,11 +1,9 @@
-"""Trains a captioner: `python -m jaxcap.train --config experiments/NAME.py [--workdir DIR]
-[--config.KEY=VALUE ...]`.
+"""Trains a captioner: `python -m jaxcap.train --config experiments/NAME.py`.
 
 Running the same command again resumes where it stopped.
 """
 
 import dataclasses
-import functools
 import math
 import sys
 from collections.abc import Callable, Sequence
@@ -14,67 +12,76 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from jaxcap import decoding, errors, flags, parallel, scores
-from jaxcap.decoding import captioning
-from jaxcap.decoding.captions import check_scenes, sheet, write_captions
-from jaxcap.experiment import build as experiment
+from jaxcap import errors, flags, parallel
+from jaxcap.decoding.captions import Caption, write_captions
+from jaxcap.decoding.rules import Rules
+from jaxcap.evaluation.scenes import check_scenes
+from jaxcap.experiment import build, workdir
 from jaxcap.experiment import config as configs
-from jaxcap.experiment import workdir
 from jaxcap.experiment.build import Experiment
-from jaxcap.figures import curves
-from jaxcap.inputs.batches import Inputs, TrainingBatches, evaluation_batches
+from jaxcap.experiment.catalog import find_experiment, list_experiments
+from jaxcap.experiment.check import check
+from jaxcap.experiment.inputs import open_plain_inputs, open_training_inputs
+from jaxcap.experiment.phases import build_phases, count_epochs
+from jaxcap.experiment.restore import compile_search
+from jaxcap.figures.curves import write_curves
+from jaxcap.figures.samples import draw_samples
+from jaxcap.inputs.batches import Inputs, TrainingBatches
 from jaxcap.io import files, locks
-from jaxcap.scores import cider
 from jaxcap.text import one_line
-from jaxcap.training import optim, self_critical, writers
-from jaxcap.training import train_step as steps
+from jaxcap.training import writers
 from jaxcap.training.checkpoint import Checkpoints
-from jaxcap.training.loop import Loop, Progress, check_finite
+from jaxcap.training.history import METRICS, read_lines
+from jaxcap.training.loop import Loop, Progress
+from jaxcap.training.partition import combine, partition
+from jaxcap.training.phases import Phase
+from jaxcap.training.train_step import TrainState
+from jaxcap.training.validation import Validation, compile_eval_step
 
 DESCRIPTION = "Train an image captioner. The same command again resumes where it stopped."
 EXAMPLE = """examples:
-  python -m jaxcap.train --config experiments/quickstart.py
-  python -m jaxcap.train --config experiments/quickstart.py --workdir checkpoints/short --config.train.epochs=3
+  %(prog)s --config quickstart
+  %(prog)s --config quickstart --workdir checkpoints/short --config.train.epochs=3
 
-jaxcap/experiment/defaults.py explains every key, jaxcap/ranges.py says what each may be. The first example needs no data;
-experiments/flickr8k.py and the others take theirs from --config.data.dir."""
+jaxcap/experiment/defaults.py explains every key, jaxcap/experiment/ranges.py says what each may
+be. The first example needs no data; flickr8k and the others take theirs from --config.data.dir."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
     config, folder = parse(argv)
     with locks.hold_folder(folder):
-        experiment.check(config)
+        check(config)
         resuming = workdir.check_config(folder, config)
-        kept = workdir.load_encoder(folder) if resuming else {}
-        run = experiment.prepare(config, folder, kept.get("dtype"))
+        dtype = workdir.load_encoder(folder)["dtype"] if resuming else None
+        experiment = build.build_experiment(config, folder, dtype)
         if resuming:
-            workdir.check_contents(folder, run.contents)
-        print("\n".join(experiment.describe(run)), flush=True)
-        return train(run, folder, resuming)
+            workdir.check_contents(folder, experiment.contents)
+        print("\n".join(build.describe(experiment)), flush=True)
+        return train(experiment, folder, resuming)
 
 
 def parse(argv: Sequence[str] | None) -> tuple[ConfigDict, Path]:
     """Reads the command line into the resolved config and the workdir."""
-    parser = flags.Parser("python -m jaxcap.train", DESCRIPTION, EXAMPLE)
+    parser = flags.Parser("train", DESCRIPTION, EXAMPLE)
     parser.add_argument(
         "--config",
-        type=flags.path,
+        type=_experiment,
         required=True,
-        metavar="FILE.py",
-        help="the experiment, as experiments/quickstart.py",
+        metavar="NAME",
+        help=f"an experiment of jaxcap's ({', '.join(list_experiments())}) or the path of a file",
     )
     parser.add_argument(
         "--workdir",
         type=flags.path,
         metavar="DIR",
-        help="where the run is kept (checkpoints/NAME for experiments/NAME.py)",
+        help="where the run is kept (checkpoints/NAME)",
     )
     parser.add_argument(
         "--config.KEY",
         dest="override",
         metavar="VALUE",
-        help="overrides a key of the experiment, as --config.train.epochs 3; of one key, the last counts",
+        help="overrides a key of the experiment, as --config.train.epochs 3; the last counts",
     )
     # Overrides are taken out first: their names are the config's business, not the parser's.
     overrides, others = configs.split(sys.argv[1:] if argv is None else argv)
@@ -83,174 +90,119 @@ def parse(argv: Sequence[str] | None) -> tuple[ConfigDict, Path]:
     return config, options.workdir or Path("checkpoints") / options.config.stem
 
 
-def train(run: Experiment, folder: Path, resuming: bool) -> int:
-    """Trains (on), shows the result and returns the exit code: 0, or 128 + the signal that stopped
-    it.
+def _experiment(text: str) -> Path:
+    """The `type` of --config: a name or a path."""
+    flags.path(text)
+    return find_experiment(text)
+
+
+def train(experiment: Experiment, folder: Path, resuming: bool) -> int:
+    """Trains, or trains on, and shows what came of it.
+
+    Args:
+      experiment: the run.
+      folder: its workdir.
+      resuming: the workdir holds the run already.
+
+    Returns:
+      The exit code: 0, or 128 + the signal that stopped it.
     """
-    config = run.config
-    inputs, views = experiment.training_inputs(run)
-    val_inputs = experiment.plain_inputs(run, run.splits["val"])
+    config = experiment.config
+    inputs, views = open_training_inputs(experiment)
+    val_inputs = open_plain_inputs(experiment, experiment.splits["val"])
     batches = TrainingBatches(
-        inputs,
-        run.captions["train"],
-        views,
-        config.train.batch_size,
-        config.train.captions == "all",
-        config.seed,
+        inputs=inputs,
+        captions=experiment.captions["train"],
+        views=views,
+        batch_size=config.train.batch_size,
+        all_captions=config.train.captions == "all",
+        seed=config.seed,
     )
-    optimizer = optim.optimizer(config.train, len(batches), run.frozen)
-    files.remove_unfinished(folder)
-    files.remove_unfinished(folder / "samples")
-    if resuming:
-        for change in workdir.update_config(folder, config):
-            print(f"resuming with {change}", flush=True)
-    else:
-        workdir.create(folder, config, run.vocabulary, run.facts, run.contents)
+    phases = build_phases(experiment, len(batches))
+    _write_workdir(experiment, folder, resuming)
     checkpoints = Checkpoints(folder / "checkpoints")
-    state, progress = latest(run, checkpoints, optimizer)
-    metrics = folder / workdir.METRICS
+    state, frozen, progress = _begin(experiment, phases[0], checkpoints)
+    metrics = folder / METRICS
     dropped = writers.truncate_after(metrics, int(state.step))
     if dropped:
         print(
             f"{dropped:,} records of {metrics} are of later steps: training makes them again",
             flush=True,
         )
-    caption = parallel.compile_per_image(
-        captioning.greedy(run.model, decoding.Rules(config.text.max_length))
-    )
-    own_epochs = experiment.self_critical_epochs(config, run.splits["val"])
-    total = len(batches) * (config.train.epochs + own_epochs)
+    search = compile_search(experiment, Rules(config.text.max_length), beam=1)
+    first_step = int(state.step)
+    total = len(batches) * count_epochs(phases)
     with (
-        writers.TensorBoard(folder / "tensorboard", int(state.step)) as board,
+        writers.TensorBoard(folder / "tensorboard", first_step) as board,
         writers.Console(
-            total, config.train.batch_size, len(run.vocabulary), int(state.step)
+            total, config.train.batch_size, len(experiment.vocabulary), first_step
         ) as console,
     ):
         loop = Loop(
-            step=compile_step(run, optimizer),
-            validate=compile_validation(run, val_inputs, caption),
+            phases=phases,
+            frozen=frozen,
             batches=batches,
-            rate=optim.schedule(config.train, len(batches)),
+            photos=experiment.splits["train"].ids,
+            validate=Validation(
+                measure=compile_eval_step(experiment.model),
+                search=search,
+                frozen=frozen,
+                inputs=val_inputs,
+                split=experiment.splits["val"],
+                tokens=experiment.captions["val"].tokens,
+                batch_size=config.train.batch_size,
+                vocabulary=experiment.vocabulary,
+                select=phases[0].select,
+            ),
             checkpoints=checkpoints,
-            frozen=run.frozen,
             write=writers.all_of(writers.JsonLines(metrics), board, console),
-            after_epoch=EpochSamples(run, folder, caption, val_inputs, board, console),
-            photos=run.splits["train"].ids,
-            train=config.train.to_dict()
-            | {"select": experiment.selection(config, run.splits["val"])},
-            seed=config.seed,
+            after_epoch=EpochSamples(
+                experiment, folder, search, frozen, val_inputs, board, console
+            ),
+            checkpoint_every=config.train.checkpoint_every,
             write_every=config.show.tensorboard_every,
+            advice=(
+                "in another --workdir, a lower train.learning_rate (now "
+                f"{config.train.learning_rate:g}) or train.clip_norm (now "
+                f"{config.train.clip_norm:g}) may help"
+            ),
         )
-        state, signal = loop.run(state, progress) if progress.turned is None else (state, 0)
-        if own_epochs and not signal:
-            loop, state = self_critical.turn(loop, run, checkpoints, state, progress)
-            state, signal = loop.run(state, progress)
-    curves.curves(writers.read_lines(metrics), folder / "curves.png")
+        state, signal = loop.run(state, progress)
+    write_curves(read_lines(metrics), folder / "curves.png")
     if signal:
         print(
             f"stopped after step {int(state.step):,}: the same command goes on from there",
             flush=True,
         )
         return 128 + signal
-    finish(run, folder, checkpoints, state, progress, caption)
+    _print_best(experiment, folder, phases[0].select, progress)
+    _check_scenes(experiment, folder, checkpoints, state, frozen, search)
     checkpoints.close()
     return 0
 
 
-def latest(
-    run: Experiment, checkpoints: Checkpoints, optimizer: Any
-) -> tuple[steps.TrainState, Progress]:
-    """Returns the state and the progress of the newest checkpoint, or those of the start."""
-    state = steps.create(run.params, optimizer, run.frozen, average=run.config.train.average > 0)
-    restored = checkpoints.resume(state, run.frozen)
-    if restored is None:
-        return state, Progress()
-    print(f"resuming after step {int(restored[0].step):,}", flush=True)
-    return restored[0], Progress(**restored[1])
-
-
-def compile_step(run: Experiment, optimizer: Any) -> Callable:
-    """Compiles the training step for all devices."""
-    step = functools.partial(
-        steps.train_step,
-        model=run.model,
-        optimizer=optimizer,
-        frozen=run.frozen,
-        loss=run.config.loss,
-        average=run.config.train.average,
-    )
-    return parallel.compile_train_step(step)
-
-
-def compile_validation(
-    run: Experiment, inputs: Inputs, caption: Callable
-) -> Callable[[steps.TrainState], dict[str, float]]:
-    """Returns the function from a state to the validation's numbers.
-
-    They are the loss over all captions, in nats per word, and, where it selects the best epoch, the
-    CIDEr-D of the captions that `caption` writes.
-    """
-    step = parallel.compile_eval_step(functools.partial(steps.eval_step, model=run.model))
-    split, tokens = run.splits["val"], run.captions["val"].tokens
-    batch_size = run.config.train.batch_size
-
-    def validate(state: steps.TrainState) -> dict[str, float]:
-        params = state.best_params
-        sums = [
-            step(params, batch)
-            for batch in evaluation_batches(inputs, len(split), batch_size, tokens)
-        ]
-        for first, one in zip(range(0, len(split), batch_size), sums, strict=True):
-            photos = split.ids[first : first + batch_size]
-            check_finite(
-                {"loss": float(one["nats"])},
-                f"at the validation after step {int(state.step)}",
-                photos,
-            )
-        loss = sum(float(s["nats"]) for s in sums) / max(sum(float(s["words"]) for s in sums), 1.0)
-        if experiment.selection(run.config, split) == "loss":
-            return {"loss": loss}
-        written = write_captions(caption, params, inputs, len(split), batch_size, run.vocabulary)
-        ours, theirs = scores.words_of(
-            {id: " ".join(one.words) for id, one in zip(split.ids, written, strict=True)},
-            dict(zip(split.ids, split.captions, strict=True)),
-        )
-        return {
-            "loss": loss,
-            "CIDEr-D": float(cider.from_statistics(cider.statistics(ours, theirs).sum(0))[0]),
-        }
-
-    return validate
-
-
 @dataclasses.dataclass(frozen=True)
 class EpochSamples:
-    """After each epoch: a few validation photos captioned, printed beside a reference, and
-    drawn.
-    """
+    """After each epoch: a few validation photos captioned, printed beside a reference, and drawn."""
 
-    run: Experiment
+    experiment: Experiment
     folder: Path
-    caption: Callable
+    search: Callable
+    frozen: Any
     inputs: Inputs
     board: writers.TensorBoard
     console: writers.Console
 
-    def __call__(self, epoch: int, state: steps.TrainState) -> None:
+    def __call__(self, epoch: int, state: TrainState) -> None:
         """Writes samples/epoch_NNN.png, the same picture to TensorBoard, and a line a photo."""
-        run, split = self.run, self.run.splits["val"]
-        rows = min(run.config.show.captions, len(split))
-        if not rows:
+        config = self.experiment.config
+        split = self.experiment.splits["val"]
+        images = min(config.show.captions, len(split))
+        if not images:
             return
-        captions = write_captions(
-            self.caption,
-            state.best_params,
-            self.inputs,
-            rows,
-            run.config.train.batch_size,
-            run.vocabulary,
-        )
-        picture = sheet(split, captions, run.config.images.size)
+        params = combine(state.eval_params, self.frozen)
+        captions = _caption(self.experiment, self.search, params, self.inputs, images)
+        picture = draw_samples(split, captions, config.images.size, self.experiment.grid)
         files.write_picture(self.folder / "samples" / f"epoch_{epoch:03}.png", picture)
         self.board.image(int(state.step), "samples", picture)
         for row, caption in enumerate(captions):
@@ -259,51 +211,94 @@ class EpochSamples:
             self.console.say(f"  {one_line(line)}")
 
 
-def finish(
-    run: Experiment,
-    folder: Path,
-    checkpoints: Checkpoints,
-    state: steps.TrainState,
-    progress: Progress,
-    caption: Any,
-) -> None:
-    """Prints what came of the run; on scenes, whose objects are known, also how right the best
-    captions are.
-    """
-    select = experiment.selection(run.config, run.splits["val"])
-    if select == "loss":
-        best = f"loss: {progress.best_cost:.4f} nats/word"
+def _write_workdir(experiment: Experiment, folder: Path, resuming: bool) -> None:
+    """Makes the workdir, or brings that of a resumed run up to date."""
+    files.remove_unfinished(folder)
+    files.remove_unfinished(folder / "samples")
+    if not resuming:
+        workdir.create(
+            folder,
+            experiment.config,
+            experiment.vocabulary,
+            experiment.encoder_info,
+            experiment.contents,
+        )
+        return
+    for change in workdir.update_config(folder, experiment.config):
+        print(f"resuming with {change}", flush=True)
+
+
+def _begin(
+    experiment: Experiment, phase: Phase, checkpoints: Checkpoints
+) -> tuple[TrainState, Any, Progress]:
+    """Returns the state and progress to go on from, and the frozen parameters on the devices."""
+    trainable, frozen = partition(experiment.params, experiment.rates)
+    state = phase.create_state(trainable)
+    progress = Progress()
+    if checkpoints.steps():
+        # Every step needs the frozen parameters: damaged, they are an error and no reason to give
+        # up a step.
+        frozen = checkpoints.restore_frozen(frozen)
     else:
-        best = f"{select}: {-100 * progress.best_cost:.1f}"
+        checkpoints.save_frozen(frozen)
+    restored = checkpoints.resume(state)
+    if restored is not None:
+        state, saved = restored
+        progress = Progress(**saved)
+        print(f"resuming after step {int(state.step):,}", flush=True)
+    return state, parallel.replicate(frozen), progress
+
+
+def _caption(
+    experiment: Experiment, search: Callable, params: Any, inputs: Inputs, images: int
+) -> list[Caption]:
+    batch_size = experiment.config.train.batch_size
+    written = write_captions(search, params, inputs, images, batch_size, experiment.vocabulary)
+    return list(written)
+
+
+def _print_best(experiment: Experiment, folder: Path, select: str, progress: Progress) -> None:
+    assert progress.best_value is not None
+    if select == "loss":
+        best = f"loss: {progress.best_value:.4f} nats/word"
+    else:
+        best = f"{select}: {-100 * progress.best_value:.1f}"
     print(
-        f"best validation {best} after epoch {progress.best_epoch} (vocabulary "
-        f"{len(run.vocabulary):,}); "
-        f"everything is in {folder}",
+        f"best validation {best} after epoch {progress.best_epoch} "
+        f"(vocabulary {len(experiment.vocabulary):,}); everything is in {folder}",
         flush=True,
     )
-    split = run.splits.get("test")
+
+
+def _check_scenes(
+    experiment: Experiment,
+    folder: Path,
+    checkpoints: Checkpoints,
+    state: TrainState,
+    frozen: Any,
+    search: Callable,
+) -> None:
+    """On scenes, whose objects are known: prints how right the best captions of the test are."""
+    split = experiment.splits.get("test")
     if split is None or not len(split) or not split.objects(0):
         return
-    best, _ = checkpoints.restore(checkpoints.best_step(), state, run.frozen)
-    # The parameters that the run began with were given away with the first step.
-    inputs = experiment.plain_inputs(dataclasses.replace(run, params=best.params), split)
-    captions = write_captions(
-        caption, best.best_params, inputs, len(split), run.config.train.batch_size, run.vocabulary
-    )
+    best, _ = checkpoints.restore_best(state)
+    params = combine(best.eval_params, frozen)
+    inputs = open_plain_inputs(dataclasses.replace(experiment, params=params), split)
+    captions = _caption(experiment, search, params, inputs, len(split))
     shown = captions[:8]
-    for row, written in enumerate(shown):
-        print(f"  {split.ids[row]}: {' '.join(written.words)}")
-    files.write_picture(folder / "scenes.png", sheet(split, shown, run.config.images.size))
-    check = check_scenes(split, captions)
-    looked = (
-        f", attention on the named object {check.gain:.1f} times chance"
-        if not math.isnan(check.gain)
-        else ""
-    )
+    for row, caption in enumerate(shown):
+        print(f"  {split.ids[row]}: {' '.join(caption.words)}")
+    picture = draw_samples(split, shown, experiment.config.images.size, experiment.grid)
+    files.write_picture(folder / "scenes.png", picture)
+    result = check_scenes(split, captions, experiment.grid)
+    attended = ""
+    if not math.isnan(result.gain):
+        attended = f", attention on the named object {result.gain:.1f} times chance"
     print(
-        f"{len(split)} held-out scenes: {check.right} of {check.total} objects named with the "
-        "right shape and colour "
-        f"({check.right / check.total:.1%}){looked} (drawn in {folder / 'scenes.png'})",
+        f"{len(split)} held-out scenes: {result.right} of {result.total} objects named with the "
+        f"right shape and colour ({result.right / result.total:.1%}){attended} (drawn in "
+        f"{folder / 'scenes.png'})",
         flush=True,
     )
 

@@ -70,7 +70,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--decoder", choices=DECODERS, default="plain")
     parser.add_argument("--batch", type=int, default=50, help="images a PyTorch call")
     parser.add_argument("--call", type=int, default=1000, help="images a jaxcap call")
-    parser.add_argument("--lanes", type=int, default=64, help="of them side by side; 0: all")
+    parser.add_argument("--slots", type=int, default=64, help="of them side by side; 0: all")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=0, help="of PyTorch; 0: its own choice")
     parser.add_argument(
@@ -106,7 +106,7 @@ def compare(flags: argparse.Namespace, vocabulary: int) -> None:
 
     def ours(decoder):
         mine = jax.jit(
-            functools.partial(jaxcap_search, decoder, beam=flags.beam, lanes=flags.lanes or None)
+            functools.partial(jaxcap_search, decoder, beam=flags.beam, slots=flags.slots or None)
         )
         return lambda: in_calls(lambda *x: jax.device_get(mine(params, *x)), here, flags.call)
 
@@ -157,7 +157,7 @@ def in_calls(search, arrays, size):
     return [np.concatenate(x) for x in zip(*parts, strict=True)]
 
 
-def jaxcap_search(decoder, params, features, lengths, *, beam, lanes):
+def jaxcap_search(decoder, params, features, lengths, *, beam, slots):
     """Beam search over the decoder, whose <end> rises from `lengths` [B] on."""
 
     def step(carry, memory, tokens):
@@ -169,10 +169,10 @@ def jaxcap_search(decoder, params, features, lengths, *, beam, lanes):
         return (carry, position + 1), logits, attention
 
     start = functools.partial(decoder.apply, params, captions=1, method="start")
-    memory, carry = map_groups(start, (features,), lanes)
+    memory, carry = map_groups(start, (features,), slots)
     table = decoder.apply(params, method="table")
     found = beam_search(
-        step, (carry, jnp.zeros((len(features), 1))), (memory, lengths), beam, RULES, lanes=lanes
+        step, (carry, jnp.zeros((len(features), 1))), (memory, lengths), beam, RULES, slots=slots
     )
     return found.tokens, found.score, found.word_log_probs, found.attention
 

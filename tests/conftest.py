@@ -92,4 +92,4 @@ def frozen_run(session_cache, tmp_path_factory):
     """A run with a frozen encoder, which reads cached features."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAXCAP_CACHE", str(session_cache))
-        return small_run.make(tmp_path_factory.mktemp("run") / "frozen", encoder__trainable=False)
+        return small_run.make(tmp_path_factory.mktemp("run") / "frozen", encoder__rates="*:0")

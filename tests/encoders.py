@@ -111,7 +111,7 @@ def torch_resnet(torch, stage_sizes, width, layout, pool):
             array.normal_(0, 0.3)
         elif name.endswith("running_var"):
             array.uniform_(0.5, 2)
-        elif "bn" in name and name.endswith("weight") or "downsample.1.weight" in name:
+        elif ("bn" in name and name.endswith("weight")) or "downsample.1.weight" in name:
             array.uniform_(0.5, 1.2)
         elif name.endswith("bias"):
             array.normal_(0, 0.3)

@@ -42,11 +42,13 @@ class Answer(http.server.BaseHTTPRequestHandler):
             self.send_header("Location", f"{hub.address}/file")
             self.send_header("X-Linked-Etag", '"of the hub"')
             self.send_header("Content-Length", "0")
-            return self.end_headers()
+            self.end_headers()
+            return
         hub.asked.append(self.headers.get("Range"))
         fault, value = hub.faults.popleft() if hub.faults else (None, None)
         if fault == "status":
-            return self.send_error(value)
+            self.send_error(value)
+            return
         self.send(hub, self.start(hub), value if fault == "cut" else None)
 
     def start(self, hub):
@@ -59,7 +61,8 @@ class Answer(http.server.BaseHTTPRequestHandler):
         if start is not None and start >= len(hub.content):
             self.send_response(416)
             self.send_header("Content-Range", f"bytes */{len(hub.content)}")
-            return self.end_headers()
+            self.end_headers()
+            return
         body = hub.content[start or 0 :]
         self.send_response(200 if start is None else 206)
         if hub.etag:

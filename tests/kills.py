@@ -8,13 +8,14 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from jaxcap import scores, train
+from jaxcap import train
+from jaxcap.scores import tokenizer
 from jaxcap.training import checkpoint, loop
 
 # What a moment is counted in: calls of these, all together.
 CALLS = {
     "step": [(loop.Loop, "_take")],
-    "validation": [(scores, "words_of")],
+    "validation": [(tokenizer, "tokenize_pairs")],
     "samples": [(train.EpochSamples, "__call__")],
     "save": [(checkpoint.Checkpoints, "save")],
     "file": [

@@ -7,12 +7,13 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
-from jaxcap.experiment import build as experiment
 from jaxcap.experiment import config as configs
 from jaxcap.experiment import workdir
+from jaxcap.experiment.build import build_experiment
 from jaxcap.training import optim, writers
-from jaxcap.training import train_step as steps
 from jaxcap.training.checkpoint import Checkpoints
+from jaxcap.training.partition import partition
+from jaxcap.training.train_step import create_state
 
 QUICKSTART = Path(__file__).parents[1] / "experiments" / "quickstart.py"
 SMALL = {
@@ -25,12 +26,12 @@ SMALL = {
     "embedding.dim": 6,
     "decoder.hidden": 8,
     "decoder.attention": 5,
-    "decoder.feature_norm": True,
-    "decoder.feature_embedding": 6,
-    "decoder.feature_layers": 2,
+    "regions.norm": True,
+    "regions.embedding": 6,
+    "regions.layers": 2,
     "text.max_length": 12,
     "train.batch_size": 8,
-    "train.average": 0.9,
+    "train.ema_decay": 0.9,
 }
 BEST, LATEST = 3, 6  # steps
 
@@ -41,22 +42,22 @@ def make(folder: Path, **overrides: object) -> Path:
     config = configs.load(
         str(QUICKSTART), [f"--config.{key}={value}" for key, value in values.items()]
     )
-    run = experiment.prepare(config)
-    workdir.create(folder, config, run.vocabulary, run.facts, run.contents)
-    params = bold(run.params)
-    optimizer = optim.optimizer(config.train, 1, run.frozen)
+    run = build_experiment(config)
+    workdir.create(folder, config, run.vocabulary, run.encoder_info, run.contents)
+    trainable, frozen = partition(bold(run.params), run.rates)
+    schedule = optim.build_schedule(config.train, 1)
+    optimizer = optim.build_optimizer(config.train, schedule, run.rates)
     checkpoints = Checkpoints(folder / "checkpoints")
-    for step, average, loss in (
-        (BEST, params, 3.0),
-        (LATEST, jax.tree.map(lambda x: x + 1, params), 4.0),
+    checkpoints.save_frozen(frozen)
+    for step, ema, loss in (
+        (BEST, trainable, 3.0),
+        (LATEST, jax.tree.map(lambda x: x + 1, trainable), 4.0),
     ):
-        state = steps.create(average, optimizer, run.frozen, average=True)
+        state = create_state(ema, optimizer, ema=True)
         # The average is what counts: the parameters beside it are other ones.
-        state = state.replace(
-            step=jnp.int32(step),
-            params=jax.tree.map(lambda s, x: x if s else -x, run.frozen, params),
-        )
-        checkpoints.save(state, run.frozen, {"best_epoch": 1}, loss)
+        others = jax.tree.map(lambda x: -x, ema)
+        state = state.replace(step=jnp.int32(step), params=others)
+        checkpoints.save(state, {"best_epoch": 1}, loss)
         writers.JsonLines(folder / "metrics.jsonl")(
             step, {"split": "val", "epoch": step / 3, "loss": loss}
         )

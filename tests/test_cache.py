@@ -27,7 +27,7 @@ def listed(capsys):
 
 
 def test_what_a_run_uses_is_kept_while_the_run_exists(tmp_path, place, capsys):
-    run = small_run.make(tmp_path / "run", encoder__trainable=False)
+    run = small_run.make(tmp_path / "run", encoder__rates="*:0")
     assert evaluate.main(["--workdir", str(run), "--split", "val", "--beam", "1"]) == 0
     load("scenes", scenes=10, scene_size=32)  # by no run
     entries = listed(capsys)

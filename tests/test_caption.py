@@ -16,11 +16,13 @@ from jaxcap import caption, decoding
 from jaxcap.decoding import captions
 from jaxcap.errors import UserError
 from jaxcap.evaluation import splits
-from jaxcap.experiment import build as experiment
 from jaxcap.experiment import restore
+from jaxcap.experiment.inputs import open_plain_inputs
 from jaxcap.experiment.restore import restore_best
+from jaxcap.figures import drawings
+from jaxcap.figures.drawings import Drawings
 from jaxcap.inputs import images
-from jaxcap.inputs.photo_files import Seen, found
+from jaxcap.inputs.photo_files import find_photos
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -107,8 +109,8 @@ def test_it_writes_what_evaluation_writes(made_run, tmp_path, capsys):
     for row in range(len(split)):
         (tmp_path / f"{row}.png").write_bytes(split.photo(row))
     run_command(made_run, tmp_path, "--beam", 2, "--json")
-    searched = restore.searching(trained, decoding.Rules(trained.config.text.max_length), 2)
-    inputs = experiment.plain_inputs(trained, split)
+    searched = restore.compile_search(trained, decoding.Rules(trained.config.text.max_length), 2)
+    inputs = open_plain_inputs(trained, split)
     written = captions.write_captions(
         searched, trained.params, inputs, len(split), 3, trained.vocabulary
     )
@@ -130,10 +132,8 @@ def test_attention_is_drawn_and_photos_of_one_name_do_not_overwrite_each_other(
 
 
 def test_an_empty_caption_can_be_drawn(tmp_path):
-    empty = captions.Caption([], np.zeros((0, 16)), np.zeros(0), -1.0)
     pixels = np.zeros((20, 30, 3), np.uint8)
-    photo = caption.Photo(0, tmp_path / "a.jpg", Seen(pixels, pixels))
-    caption.Drawings(tmp_path / "out", []).add(photo, empty)
+    Drawings(tmp_path / "out", [], (4, 4)).add(tmp_path / "a.jpg", pixels, [], np.zeros((0, 16)))
     assert len(list((tmp_path / "out").iterdir())) == 2
 
 
@@ -157,7 +157,9 @@ def test_one_photo_twice_is_drawn_twice(made_run, photos, capsys):
 
 
 def test_files_are_found_sorted_and_an_empty_folder_is_named(made_run, photos, tmp_path, capsys):
-    assert [str(path.relative_to(photos)) for path in found([photos])] == sorted([*GOOD, "cut.jpg"])
+    assert [str(path.relative_to(photos)) for path in find_photos([photos])] == sorted(
+        [*GOOD, "cut.jpg"]
+    )
     assert run_command(made_run, tmp_path) == 2
     out, err = capsys.readouterr()
     assert out == "" and f"error: there is no photo in the folder {tmp_path}" in err
@@ -250,7 +252,7 @@ def test_what_is_no_photo_is_named_and_waited_on_by_nobody(
         "pipe.jpg",
         "zero",
     ]
-    assert "more than 0 MB" in said[1] and "a pipe or a device" in said[3]
+    assert "more than 0.1 MB" in said[1] and "a pipe or a device" in said[3]
 
 
 def test_hidden_files_are_no_photos_and_no_link_is_followed_round(tmp_path):
@@ -258,9 +260,9 @@ def test_hidden_files_are_no_photos_and_no_link_is_followed_round(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "round").symlink_to(tmp_path)
-    assert found([tmp_path]) == [tmp_path / "a.jpg", tmp_path / "d.jpg" / "e.JPEG"]
+    assert find_photos([tmp_path]) == [tmp_path / "a.jpg", tmp_path / "d.jpg" / "e.JPEG"]
     assert (
-        found([tmp_path / ".b.png", tmp_path / "round"])[0] == tmp_path / ".b.png"
+        find_photos([tmp_path / ".b.png", tmp_path / "round"])[0] == tmp_path / ".b.png"
     )  # named, so meant
 
 
@@ -303,7 +305,7 @@ def test_json_is_whole_when_drawing_fails_on_the_way(
     def full(path, content):
         raise UserError("no space left")
 
-    monkeypatch.setattr(caption, "write_atomically", full)
+    monkeypatch.setattr(drawings, "write_atomically", full)
     with pytest.raises(UserError, match="no space left"):
         run_command(made_run, photos, "--beam", 1, "--json", "--attention", tmp_path)
     assert len(answers(capsys)) == 1

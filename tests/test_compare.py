@@ -2,15 +2,21 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from jaxcap import compare
 from jaxcap.errors import UserError
+from jaxcap.evaluation import result as results
 from jaxcap.evaluation import scoring
+from jaxcap.evaluation.entries import SCORES
 from jaxcap.experiment import workdir as workdirs
 from jaxcap.io.digests import digest_set
+from jaxcap.scores import health
+from jaxcap.training import history
 
 WORDS = [
     "a",
@@ -53,43 +59,75 @@ def write_scores(
 ):
     """Writes an evaluation of made-up captions as the command evaluate does."""
     images = list(range(first, IMAGES))[::order]
-    scored, _ = scoring.score(
-        {"run": [captions[i] for i in images]}, [REFERENCES[i] for i in images]
-    )
+    texts = [captions[i] for i in images]
+    scored, _ = scoring.score({"run": texts}, [REFERENCES[i] for i in images])
     ids = [named(i) for i in images]
-    config, vocabulary = workdirs.load_config(workdir), workdirs.load_vocabulary(workdir)
-    result = {
-        "signature": f"data:made|split:{split}|ids:{digest_set(ids)}|beam:{beam}",
-        "scores": scored["run"].scores,
-        "data": {"split": split, "ids": digest_set(ids), "captions": digest_set(ids)},
-        "search": {"beam": beam},
-        "run": {
-            "workdir": str(workdir),
-            "config": config.to_dict(),
-            "val_loss": workdirs.validation_loss(workdir, "loss"),
-            "vocabulary_size": len(vocabulary),
-            "vocabulary": vocabulary.fingerprint,
-        },
-    }
+    config = workdirs.load_config(workdir)
+    vocabulary = workdirs.load_vocabulary(workdir)
+    summary = health.summarize([text.split() for text in texts])
+    run = results.RunInfo(
+        workdir=str(workdir),
+        folder=str(workdir),
+        config=config.to_dict(),
+        vocabulary_size=len(vocabulary),
+        vocabulary=vocabulary.fingerprint,
+        encoder="random",
+        parameters=results.Parameters(trained=1, frozen=0),
+        step=2,
+        epoch=1,
+        val_loss=history.validation_loss(workdir / history.METRICS, "loss"),
+    )
+    data = results.DataInfo(
+        name="made",
+        dir="",
+        split=split,
+        images=len(images),
+        references=3 * len(images),
+        ids=digest_set(ids),
+        photos=digest_set(ids),
+        captions=digest_set(ids),
+        trained_on=None,
+    )
+    search = results.Search(
+        beam=beam,
+        max_length=20,
+        min_length=0,
+        length_normalization=0.0,
+        unk=False,
+        no_repeat_ngram=0,
+    )
+    result = results.Result(
+        jaxcap="0",
+        signature=f"data:made|split:{split}|ids:{data.ids}|captions:{data.captions}|beam:{beam}",
+        run=run,
+        data=data,
+        search=search,
+        level=0.95,
+        scores=scored["run"].scores,
+        baselines=(),
+        health=results.Health(captions=summary, references=summary, overused=()),
+        attention={},
+        scenes=None,
+        notes=(),
+    )
     rows = scored["run"].rows
-    lines = [
-        json.dumps(
-            {"image": id, "statistics": {metric: rows[metric][row].tolist() for metric in rows}},
-            ensure_ascii=False,
-        )
-        for row, id in enumerate(ids)
-    ]
+    lines = []
+    for row, image in enumerate(ids):
+        statistics = {metric: rows[metric][row].tolist() for metric in rows}
+        lines.append(json.dumps({"image": image, "statistics": statistics}, ensure_ascii=False))
     folder = workdir / "evaluation" / f"{split}-beam{beam}"
     folder.mkdir(parents=True)
     (folder / "images.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    (folder / "scores.json").write_text(json.dumps(result))
+    (folder / "scores.json").write_text(results.to_json(result), encoding="utf-8")
     return folder
 
 
 def make_run(folder, *, seed=0, words=("a",), loss=3.0):
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(
-        json.dumps({"seed": seed, "train": {"epochs": 2, "select": "loss"}})
+        json.dumps(
+            {"layout": workdirs.LAYOUT, "seed": seed, "train": {"epochs": 2, "select": "loss"}}
+        )
     )
     (folder / "vocabulary.json").write_text(
         json.dumps(["<pad>", "<start>", "<end>", "<unk>", *words])
@@ -147,9 +185,7 @@ def test_the_interval_is_paired(two, tmp_path, capsys):
 
 def test_a_run_beside_itself_differs_by_exactly_nothing(two, capsys):
     _, again = as_json(capsys, two[0], two[0])
-    assert again["differences"] == {
-        name: {"value": 0, "low": 0, "high": 0} for name in compare.SCORES
-    }
+    assert again["differences"] == {name: {"value": 0, "low": 0, "high": 0} for name in SCORES}
 
 
 def test_other_images_are_not_compared_and_it_is_said(two, tmp_path, capsys):
@@ -267,3 +303,13 @@ def test_scores_that_lack_a_part_are_named(two, key):
     file.write_text(json.dumps(result))
     with pytest.raises(UserError, match=f"scores.json cannot be read .no '{key}'"):
         compare.main(list(map(str, two)))
+
+
+def test_compare_loads_neither_checkpoints_nor_data_sets():
+    """It reads small files: orbax and TFDS would only make it slow to start."""
+    code = (
+        "import sys, jaxcap.compare;"
+        "print({name.partition('.')[0] for name in sys.modules} & {'orbax', 'tensorflow_datasets'})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

@@ -28,8 +28,8 @@ RULES = (
     "1",
 )  # untrained weights would write <end> and little else
 TRAINING = small_run.SMALL | {
-    "decoder.hidden_dropout": 0.2,
-    "decoder.feature_dropout": 0.2,
+    "head.dropout": 0.2,
+    "regions.dropout": 0.2,
     "train.epochs": 2,
     "train.captions": "random",
     "train.select": "CIDEr-D",
@@ -121,8 +121,8 @@ def prepare(folder):
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAXCAP_CACHE", str(folder / "cache"))
-        for name, trainable in (("trained", True), ("frozen", False)):
-            small_run.make(folder / name, data__scenes=110, encoder__trainable=trainable)
+        for name, rates in (("trained", "*:1"), ("frozen", "*:0")):
+            small_run.make(folder / name, data__scenes=110, encoder__rates=rates)
     (folder / "photos").mkdir()
     random = np.random.default_rng(0)
     for number in range(11):

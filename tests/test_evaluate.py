@@ -3,6 +3,7 @@ refuses.
 """
 
 import csv
+import dataclasses
 import json
 import re
 import shutil
@@ -15,15 +16,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxcap import caption, compare, decoding, evaluate, flags, scores
+from jaxcap import caption, compare, decoding, evaluate, flags
 from jaxcap.decoding.captions import Caption
 from jaxcap.errors import UserError
-from jaxcap.evaluation import baselines, meteor, scoring, splits, tables
-from jaxcap.evaluation import evaluate as evaluations
-from jaxcap.experiment import build as experiment
+from jaxcap.evaluation import baselines, scoring, splits, tables
+from jaxcap.evaluation import result as results
+from jaxcap.evaluation.measures import measure_attention, measure_grounding
+from jaxcap.experiment import build, workdir
 from jaxcap.experiment import config as configs
 from jaxcap.experiment.restore import restore_best
-from jaxcap.io import plain
 from tests import small_run
 
 ROOT = Path(__file__).parents[1]
@@ -62,6 +63,11 @@ def read(folder, name="scores.json"):
     return json.loads((folder / name).read_text(encoding="utf-8"))
 
 
+def from_file(folder):
+    """The result that scores.json holds."""
+    return results.from_json((folder / "scores.json").read_text(encoding="utf-8"))
+
+
 def evaluation_of(workdir, folder, how="test-beam2"):
     """The folder of the only evaluation of the photos in `folder`, whose name ends in a digest of
     them.
@@ -77,9 +83,9 @@ def test_the_average_of_the_best_checkpoint_is_restored(kind, request):
     """Not the latest one's, and not the parameters beside the average, which have another sign."""
     run = restore_best(request.getfixturevalue(kind))
     assert (run.step, run.epoch) == (small_run.BEST, 1)
-    drawn = experiment.initial_params(run.config, run.model)
+    drawn = build.draw_params(run.config, run.model)
     jax.tree.map(np.testing.assert_array_equal, run.params, small_run.bold(drawn))
-    assert any(jax.tree.leaves(run.frozen)) == (kind == "frozen_run")
+    assert any(rate == 0 for rate in jax.tree.leaves(run.rates)) == (kind == "frozen_run")
 
 
 def test_a_run_is_restored_without_its_data_and_the_file_of_its_weights(
@@ -121,11 +127,11 @@ def test_the_files_agree_with_the_library_and_with_each_other(made_run, scored):
     result, written = read(scored), read(scored, "captions.json")
     _, split = splits.load_scored(restore_best(made_run).config, "val")
     assert [pair["image_id"] for pair in written] == list(split.ids)
-    hypotheses = {pair["image_id"]: pair["caption"] for pair in written}
-    again = scores.score(hypotheses, dict(zip(split.ids, split.captions, strict=True)))["scores"]
-    assert {name: result["scores"][name] for name in again} == again
+    captions = [pair["caption"] for pair in written]
+    again, _ = scoring.score({"run": captions}, split.captions)
+    assert from_file(scored).scores == again["run"].scores
     images = [json.loads(line) for line in (scored / "images.jsonl").read_text().splitlines()]
-    assert [image["caption"] for image in images] == list(hypotheses.values())
+    assert [image["caption"] for image in images] == captions
     for metric in ("BLEU", "ROUGE-L", "CIDEr-D"):
         total = np.sum([image["statistics"][metric] for image in images], axis=0)
         values = scoring.METRICS[metric].from_statistics(total)
@@ -138,7 +144,8 @@ def test_the_result_says_what_was_run(made_run, scored):
     result = read(scored)
     assert result["search"] | {"beam": 2, "max_length": 12, "unk": False} == result["search"]
     assert (result["run"]["step"], result["run"]["val_loss"]) == (small_run.BEST, 3.0)
-    assert result["run"]["config"] == read(made_run, "config.json")
+    config = {"layout": workdir.LAYOUT, **result["run"]["config"]}
+    assert config == read(made_run, "config.json")
     assert [baseline["name"] for baseline in result["baselines"]] == [
         "most common",
         "shuffled",
@@ -174,7 +181,7 @@ def test_json_is_all_there_is_on_stdout_and_batches_change_nothing(made_run, sco
 
 def test_the_table_has_every_score_beside_the_baselines(scored):
     result = read(scored)
-    out = tables.lines(result)
+    out = tables.format_result(from_file(scored))
     for name in ("BLEU-1", "BLEU-4", "ROUGE-L", "CIDEr-D"):
         row = next(line for line in out if line.startswith(name)).split()
         assert len(row) == 8  # name, score, the interval's three words, three baselines
@@ -272,7 +279,7 @@ def test_photos_of_another_folder_are_scored_on_their_own_features(tmp_path):
     evaluation.
     """
     photos = photo_folder(tmp_path / "photos", ["train"] * 3 + ["val"] * 3)
-    run = train_on(tmp_path / "run", photos, encoder__trainable=False)
+    run = train_on(tmp_path / "run", photos, encoder__rates="*:0")
     other = tmp_path / "more" / "photos"
     shutil.copytree(photos, other)
     for path in (other / "images").iterdir():
@@ -384,7 +391,7 @@ def test_captions_and_scores_are_kept_and_printed_before_the_baselines(
     def stopped(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(evaluate, "beside_training", stopped)
+    monkeypatch.setattr(evaluate, "compare_with_training", stopped)
     with pytest.raises(KeyboardInterrupt):
         run_command(made_run, "--split", "val", "--out", str(tmp_path), *flags)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
@@ -461,52 +468,31 @@ def test_one_photo_is_scored_without_shuffling_and_without_a_warning(
 def test_scenes_in_which_nothing_is_named_have_dashes(made_run, scored, recwarn):
     _, split = splits.load_scored(restore_best(made_run).config, "val")
     caption = Caption(["a"], np.ones((1, 16)) / 16, np.ones(1), 0.0)
-    measured = evaluations._attention(split, [caption] * len(split))
-    result = plain.values(read(scored) | measured)
-    assert result["attention"]["pointing"] == {"value": None, "low": None, "high": None}
-    [row] = [line for line in tables.lines(result) if line.startswith("pointing game")]
+    captions = [caption] * len(split)
+    grounding, scenes = measure_grounding(split, captions, (4, 4))
+    attention = measure_attention(captions, (4, 4)) | grounding
+    changed = dataclasses.replace(from_file(scored), attention=attention, scenes=scenes)
+    written = json.loads(results.to_json(changed))
+    assert written["attention"]["pointing"] == {"value": None, "low": None, "high": None}
+    lines = tables.format_result(changed)
+    [row] = [line for line in lines if line.startswith("pointing game")]
     assert row.split()[2:] == ["-"] * 4
-    assert "nan" not in "\n".join(tables.lines(result))
+    assert "nan" not in "\n".join(lines)
     assert not [warning for warning in recwarn if warning.category is RuntimeWarning]
 
 
-def test_java_that_does_not_start_is_a_note(monkeypatch, tmp_path):
-    monkeypatch.setattr(meteor, "_java", lambda: str(tmp_path / "no" / "java"))
-    monkeypatch.setattr(meteor, "_program", lambda: tmp_path / "meteor.jar")
-    scored, notes = scoring.score({"a": ["a dog"]}, [["a dog"]])
-    assert "METEOR" not in scored["a"].scores
-    assert any("METEOR's Java program could not be started" in note for note in notes)
-
-
-def test_meteor_is_scored_for_every_system_in_one_call(monkeypatch):
-    """Each system gets its own rows back: here a row is the number of its caption's words."""
-    calls = []
-
-    def counted(hypotheses, references):
-        calls.append(len(hypotheses))
-        assert len(hypotheses) == len(references)
-        return np.tile(np.array([[len(words)] for words in hypotheses], float), 23)
-
-    monkeypatch.setattr(meteor, "statistics", counted)
-    scored, notes = scoring.score({"a": ["a b c", "a"], "b": ["a b", "a b"]}, [["a b"], ["a c"]])
-    assert calls == [4]
-    assert scored["a"].rows["METEOR"][:, 0].tolist() == [3, 1]
-    assert scored["b"].rows["METEOR"][:, 0].tolist() == [2, 2]
-    assert "METEOR" in scored["a"].scores
-    assert not any("METEOR" in note for note in notes)
-
-
 def test_the_gallery_runs_from_the_best_to_the_worst(made_run, scored):
-    result, (_, split) = read(scored), splits.load_scored(restore_best(made_run).config, "val")
+    _, split = splits.load_scored(restore_best(made_run).config, "val")
     count = 50
     rows = np.random.default_rng(0).permutation(count).astype(float)
     caption = Caption(["a"], np.ones((1, 16)) / 16, np.ones(1), 0.0)
     ids, captions = split.ids[:1] * count, split.captions[:1] * count
     many = type(split)("val", ids, captions, [split.records[0]] * count)
-    found = evaluate.Evaluation(
-        result, many, [caption] * count, {"CIDEr-D": np.stack([rows, np.ones(count)], 1)}
+    statistics = {"CIDEr-D": np.stack([rows, np.ones(count)], 1)}
+    evaluation = evaluate.Evaluation(
+        from_file(scored), many, [caption] * count, statistics, grid=(4, 4)
     )
-    shown = [photo.score for photo in evaluate.gallery(found)]
+    shown = [photo.score for photo in evaluate.choose_photos(evaluation)]
     assert shown == sorted(shown, reverse=True)
     assert len(set(shown)) == 3 * evaluate.GALLERY
     assert (shown[: evaluate.GALLERY], shown[-1]) == (
@@ -516,27 +502,30 @@ def test_the_gallery_runs_from_the_best_to_the_worst(made_run, scored):
 
 
 def test_coco_images_have_their_number_in_the_result_format():
-    assert evaluate.image_id("coco", "COCO_val2014_000000391895.jpg") == 391895
-    assert evaluate.image_id("coco", "000000391895.jpg") == 391895
-    assert evaluate.image_id("flickr30k", "1000092795.jpg") == "1000092795.jpg"
+    assert evaluate.coco_image_id("coco", "COCO_val2014_000000391895.jpg") == 391895
+    assert evaluate.coco_image_id("coco", "000000391895.jpg") == 391895
+    assert evaluate.coco_image_id("flickr30k", "1000092795.jpg") == "1000092795.jpg"
 
 
-def test_a_rule_that_is_not_the_runs_makes_another_folder():
-    usual = {"beam": 5, "min_length": 4, "length_normalization": 1.0, "no_repeat_ngram": 0}
-    how = {
-        "beam": 3,
-        "min_length": 4,
-        "length_normalization": 0.0,
-        "no_repeat_ngram": 2,
-        "unk": True,
-    }
-    result = {
-        "data": {"split": "test", "dir": ""},
-        "search": how,
-        "run": {"config": {"search": usual}},
-    }
-    assert evaluate.folder_name(result) == "test-beam3-alpha0-ngram2-unk"
-    assert evaluate.folder_name(result | {"search": usual | {"unk": False}}) == "test-beam5"
+def test_a_rule_that_is_not_the_runs_makes_another_folder(scored):
+    usual = results.Search(
+        beam=5,
+        max_length=20,
+        min_length=4,
+        length_normalization=1.0,
+        unk=False,
+        no_repeat_ngram=0,
+    )
+    other = dataclasses.replace(
+        usual, beam=3, length_normalization=0.0, no_repeat_ngram=2, unk=True
+    )
+    found = from_file(scored)
+    config = found.run.config | {"search": dataclasses.asdict(usual)}
+    found = dataclasses.replace(found, run=dataclasses.replace(found.run, config=config))
+    found = dataclasses.replace(found, data=dataclasses.replace(found.data, split="test"))
+    assert evaluate.name_folder(dataclasses.replace(found, search=usual)) == "test-beam5"
+    changed = evaluate.name_folder(dataclasses.replace(found, search=other))
+    assert changed == "test-beam3-alpha0-ngram2-unk"
 
 
 def test_the_rules_are_the_runs_where_the_flags_say_nothing():
@@ -545,7 +534,7 @@ def test_the_rules_are_the_runs_where_the_flags_say_nothing():
         ["--config.search.length_normalization=0.7", "--config.search.beam=4"],
     )
     typed = evaluate.parse(["--workdir", "DIR", "--split", "val"])
-    assert flags.rules(typed, config) == (decoding.Rules(length_normalization=0.7), 4)
+    assert flags.read_rules(typed, config) == (decoding.Rules(length_normalization=0.7), 4)
     typed = evaluate.parse(
         [
             "--workdir",
@@ -560,7 +549,7 @@ def test_the_rules_are_the_runs_where_the_flags_say_nothing():
             "3",
         ]
     )
-    assert flags.rules(typed, config) == (decoding.Rules(min_length=3), 2)
+    assert flags.read_rules(typed, config) == (decoding.Rules(min_length=3), 2)
 
 
 @pytest.mark.parametrize(
@@ -613,7 +602,8 @@ def test_numbers_that_are_none_are_null(made_run, tmp_path, monkeypatch, capsys)
 
     def spoilt(path):
         run = restore_best(path)
-        return run._replace(params=jax.tree.map(lambda x: x * np.nan, run.params))
+        params = jax.tree.map(lambda x: x * np.nan, run.params)
+        return dataclasses.replace(run, params=params)
 
     monkeypatch.setattr("jaxcap.experiment.restore.restore_best", spoilt)
     photo = tmp_path / "photo.png"

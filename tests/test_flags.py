@@ -15,8 +15,8 @@ from PIL import Image
 from jaxcap import cache as cache_command
 from jaxcap import caption, compare, errors, evaluate, train
 from jaxcap.errors import UserError
-from jaxcap.experiment import build as experiment
 from jaxcap.experiment import ranges
+from jaxcap.experiment.check import check
 from jaxcap.experiment.ranges import KEYS
 from tests.experiment.test_ranges import inside, typed_outside
 
@@ -97,8 +97,11 @@ def test_a_path_that_cannot_be_is_named(path, said):
             command([*needed, f"--workdir={path}"])
 
 
-def test_a_run_without_a_workdir_has_the_experiments_name():
-    assert train.parse(["--config", QUICKSTART])[1] == Path("checkpoints/quickstart")
+@pytest.mark.parametrize("experiment_named", ["quickstart", QUICKSTART], ids=["name", "path"])
+def test_a_run_without_a_workdir_has_the_experiments_name(experiment_named, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config, folder = train.parse(["--config", experiment_named])
+    assert (config.data.name, folder) == ("scenes", Path("checkpoints/quickstart"))
 
 
 def test_a_key_is_overridden_with_an_equals_sign_or_a_space():
@@ -125,6 +128,8 @@ def test_a_key_is_overridden_with_an_equals_sign_or_a_space():
         (["--config", "--config.seed=3"], "argument --config: expected one argument"),
         (["--config", "experiments/quickstart"], "did you mean experiments/quickstart.py?"),
         (["--config", "nowhere.py"], "no experiment file at nowhere.py"),
+        (["--config", "quickstar"], "no experiment is called 'quickstar': did you mean 'quickst"),
+        (["--config", ""], "argument --config: the path is empty"),
         (["--config", "experiments"], "experiments is a folder"),
         (["--config", QUICKSTART, "--workdr", "x"], "unrecognized arguments: --workdr x"),
         (
@@ -152,17 +157,36 @@ def test_a_mistake_in_the_training_command_is_one_line(arguments, said, monkeypa
     assert out == "" and err.startswith("error: ") and said in err and err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("called", "shown"),
+    [
+        ("/x/jaxcap/train.py", "python -m jaxcap.train"),
+        ("/x/jaxcap/__main__.py", "python -m jaxcap train"),
+        ("/x/bin/jaxcap", "jaxcap train"),
+        ("jaxcap.exe", "jaxcap train"),
+        ("/x/pytest/__main__.py", "python -m jaxcap.train"),
+    ],
+)
+def test_help_shows_how_the_command_was_called(called, shown, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", [called])
+    with pytest.raises(SystemExit):
+        train.parse(["--help"])
+    out = capsys.readouterr().out
+    assert out.startswith(f"usage: {shown} [-h] --config NAME")
+    assert f"\n  {shown} --config quickstart\n" in out
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=label)
 def test_help_is_printed_with_every_example(command, capsys):
     with pytest.raises(SystemExit) as end:
         command.parse(["--help"])
     assert end.value.code == 0
-    assert command.EXAMPLE in capsys.readouterr().out
+    assert command.EXAMPLE % {"prog": f"python -m {command.__name__}"} in capsys.readouterr().out
 
 
 def examples(command):
     """The arguments of each example in a command's help."""
-    start = f"  python -m {command.__name__} "
+    start = "  %(prog)s "
     lines = [
         line.removeprefix(start) for line in command.EXAMPLE.splitlines() if line.startswith(start)
     ]
@@ -175,7 +199,7 @@ def test_the_examples_of_training_name_an_experiment_that_can_run(monkeypatch):
     folders = []
     for arguments in examples(train):
         config, folder = train.parse(arguments)
-        experiment.check(config)
+        check(config)
         folders.append(str(folder))
     assert folders == [
         "checkpoints/quickstart",

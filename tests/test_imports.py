@@ -1,6 +1,4 @@
-"""The plan of the house: pure rooms touch no file, network, flag or device, and nothing calls
-upwards.
-"""
+"""The structure of the package: imports point downwards, without circles, and pure modules are pure."""
 
 import ast
 from pathlib import Path
@@ -8,40 +6,68 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "jaxcap"
+# A module imports from its own layer and from those above it in this list.
+LAYERS = (
+    ("models",),
+    ("scores",),
+    ("errors",),
+    ("text",),
+    ("parallel",),
+    ("io",),
+    ("data",),
+    ("word2vec", "pretrained"),
+    ("inputs",),
+    ("decoding",),
+    ("figures",),
+    ("training",),
+    ("experiment",),
+    ("flags",),
+    ("evaluation",),
+    ("report",),
+    ("train", "evaluate", "caption", "compare", "cache"),
+    ("__main__",),
+)
+# These rest on nothing of ours.
+ALONE = ("models", "scores")
+# Arrays in, arrays out: no file, network, flag or device.
 PURE = (
-    "models",
+    *ALONE,
     "text",
-    "images",
-    "losses",
-    "optim",
-    "step",
-    "search",
-    "scores",
-    "captioning",
-    "grounding",
+    "decoding",
+    "inputs.plan",
+    "training.losses",
+    "training.metrics",
+    "training.objectives",
+    "training.optim",
+    "training.partition",
+    "training.train_step",
 )
-COMMANDS = ("train", "evaluate", "caption", "compare", "cache")
-# What a pure room may import of ours, and of others': arithmetic, no edges.
-PURE_OURS = (*PURE, "errors")
-WORLD = (
-    "os",
-    "sys",
-    "pathlib",
-    "shutil",
-    "subprocess",
-    "urllib",
-    "socket",
-    "tempfile",
-    "argparse",
-    "orbax",
-    "tensorflow",
-)
+OUTSIDE = {
+    *("os", "sys", "pathlib", "shutil", "subprocess", "urllib", "socket", "tempfile"),
+    *("argparse", "orbax", "tensorflow_datasets"),
+}
+CALLS = {
+    *("print", "input", "open", "read_text", "write_text"),
+    *("devices", "local_devices", "device_put", "pmap"),
+}
 FILES = sorted(PACKAGE.rglob("*.py"))
 EXPERIMENTS = sorted((PACKAGE.parent / "experiments").glob("*.py"))
 
 
-def room(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def module_of(path: Path) -> str:
+    """The dotted name below the package; empty for the package itself."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+MODULES = {module_of(path): path for path in FILES}
+
+
+def layer_of(module: str) -> int:
+    for number, layer in enumerate(LAYERS):
+        if module.partition(".")[0] in layer:
+            return number
+    raise AssertionError(f"{module} is in no layer")
 
 
 def imports(path: Path) -> set[str]:
@@ -55,58 +81,68 @@ def imports(path: Path) -> set[str]:
     return names
 
 
-def ours(names: set[str]) -> set[str]:
-    return {name.split(".")[1] for name in names if name.startswith("jaxcap.")} - {"__version__"}
+def imports_of_ours(path: Path) -> set[str]:
+    """The modules of the package that a file imports, without the package itself."""
+    found = set()
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[0] != "jaxcap":
+            continue
+        # The longest beginning that is a module; what is behind it is a name in that module.
+        for length in range(len(parts), 1, -1):
+            module = ".".join(parts[1:length])
+            if module in MODULES:
+                found.add(module)
+                break
+    return found
 
 
-@pytest.mark.parametrize(
-    "path", [p for p in FILES if room(p) in PURE], ids=lambda p: str(p.relative_to(PACKAGE))
-)
-def test_pure_rooms_import_pure_rooms_only(path):
-    found = imports(path)
-    assert ours(found) <= set(PURE_OURS)
-    assert not {name.split(".")[0] for name in found} & set(WORLD)
+def is_pure(module: str) -> bool:
+    return any(module == name or module.startswith(f"{name}.") for name in PURE)
 
 
-@pytest.mark.parametrize(
-    "path", [p for p in FILES if room(p) in PURE], ids=lambda p: str(p.relative_to(PACKAGE))
-)
-def test_pure_rooms_open_no_file_and_name_no_device(path):
-    called = {
-        node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Call)
-    }
-    assert not called & {
-        "print",
-        "input",
-        "read_text",
-        "write_text",
-        "devices",
-        "local_devices",
-        "device_put",
-        "pmap",
-    }
-    plain = {
-        n.func.id
-        for n in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)
-    }
-    assert "open" not in plain
+@pytest.mark.parametrize("module", [name for name in MODULES if name])
+def test_imports_point_downwards(module):
+    found = imports_of_ours(MODULES[module])
+    if module.partition(".")[0] in ALONE:
+        assert {name.partition(".")[0] for name in found} <= {module.partition(".")[0]}
+    assert [name for name in found if layer_of(name) > layer_of(module)] == []
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_nothing_calls_a_command_and_one_file_names_orbax_and_one_devices(path):
-    found = imports(path)
-    if room(path) not in COMMANDS:
-        assert not ours(found) & set(COMMANDS)
-    if room(path) != "checkpoint":
-        assert not any(name.startswith("orbax") for name in found)
-    if room(path) != "parallel":
-        text = path.read_text(encoding="utf-8")
-        assert not any(
-            word in text for word in ("jax.devices", "local_devices", "jax.pmap", "device_put")
-        )
+def test_no_module_imports_itself_in_a_circle():
+    arrows = {module: imports_of_ours(path) for module, path in MODULES.items()}
+    done: set[str] = set()
+
+    def visit(module: str, way: tuple[str, ...]) -> None:
+        assert module not in way, " -> ".join((*way, module))
+        if module not in done:
+            for name in sorted(arrows[module]):
+                visit(name, (*way, module))
+            done.add(module)
+
+    for module in arrows:
+        visit(module, ())
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if is_pure(name)])
+def test_pure_modules_touch_nothing_outside(module):
+    path = MODULES[module]
+    assert not {name.split(".")[0] for name in imports(path)} & OUTSIDE
+    called = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            called.add(getattr(node.func, "id", getattr(node.func, "attr", "")))
+    assert not called & CALLS
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_one_module_names_orbax_and_one_names_devices(module):
+    text = MODULES[module].read_text(encoding="utf-8")
+    if module != "training.checkpoint":
+        assert not any(name.startswith("orbax") for name in imports(MODULES[module]))
+    if module != "parallel":
+        for word in ("jax.devices", "local_devices", "jax.pmap", "device_put"):
+            assert word not in text
 
 
 def text_of_any_encoding(call: ast.Call) -> bool:

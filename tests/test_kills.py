@@ -12,7 +12,7 @@ from jaxcap.training import checkpoint
 from tests import kills, small_run
 
 OPTIONS = small_run.SMALL | {
-    "decoder.hidden_dropout": 0.2,
+    "head.dropout": 0.2,
     "train.epochs": 2,
     "train.select": "CIDEr-D",
     "train.checkpoint_every": 2,

@@ -94,7 +94,7 @@ def test_encode_all_encodes_each_caption_as_encode_does(vocabulary):
 
 
 def test_a_caption_word_spelled_like_a_special_is_an_unknown_word():
-    counts = Counter({special: 9 for special in text.SPECIALS} | {"dog": 1})
+    counts = Counter(dict.fromkeys(text.SPECIALS, 9) | {"dog": 1})
     vocabulary = Vocabulary.build(counts)
     assert vocabulary.words == (*text.SPECIALS, "dog")
     assert [vocabulary.index(special) for special in text.SPECIALS] == [UNK] * 4

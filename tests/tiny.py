@@ -5,13 +5,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcap.models.captioner import Captioner
-from jaxcap.models.decoder import Decoder
+from jaxcap.models.decoder import build_decoder
+from jaxcap.models.encoder import Encoder
 from jaxcap.models.resnet import ResNet
-from jaxcap.training import optim
-from jaxcap.training import train_step as steps
+from jaxcap.training.objectives import TeacherForcing
+from jaxcap.training.optim import build_optimizer, build_schedule
+from jaxcap.training.partition import assign_rates, partition
+from jaxcap.training.train_step import create_state
 
 VOCABULARY = 23
 SIZE = 32
+SEED = 7
 TRAIN = {
     "learning_rate": 0.01,
     "schedule": "step",
@@ -23,16 +27,46 @@ TRAIN = {
     "clip_norm": 1.0,
     "epochs": 4,
 }
-LOSS = {"label_smoothing": 0.1, "doubly_stochastic": 0.5}
+OBJECTIVE = TeacherForcing(label_smoothing=0.1, doubly_stochastic=0.5)
+SECTIONS = {
+    "embedding": {"dim": 6},
+    "regions": {"norm": False, "embedding": 0, "layers": 1, "dropout": 0.0},
+    "decoder": {
+        "cell": "lstm",
+        "hidden": 8,
+        "attention": 5,
+        "activation": "relu",
+        "init_from_mean": False,
+        "context_gate": False,
+        "word_dropout": 0.0,
+    },
+    "head": {"deep_output": False, "tie_weights": False, "dropout": 0.0},
+}
+
+
+def sections(**options: object) -> dict[str, dict]:
+    """The sections of a small decoder's config; an option is named SECTION__KEY."""
+    config = {name: dict(section) for name, section in SECTIONS.items()}
+    for option, value in options.items():
+        section, _, key = option.partition("__")
+        assert key in config[section], option
+        config[section][key] = value
+    return config
 
 
 def captioner(**options) -> Captioner:
-    """A two-stage ResNet and an 8-wide decoder; options are the decoder's."""
-    decoder = {"hidden_dropout": 0.3, "word_dropout": 0.2, "feature_dropout": 0.1, **options}
-    return Captioner(
-        encoder=ResNet(stage_sizes=(1, 1), width=2),
-        decoder=Decoder(VOCABULARY, 6, 8, 5, context_gate=True, **decoder),
+    """A two-stage ResNet and an 8-wide decoder; options are those of `sections`."""
+    usual = {
+        "decoder__context_gate": True,
+        "head__dropout": 0.3,
+        "decoder__word_dropout": 0.2,
+        "regions__dropout": 0.1,
+    }
+    encoder = Encoder(ResNet(stage_sizes=(1, 1), width=2))
+    decoder = build_decoder(
+        sections(**usual | options), VOCABULARY, level_channels=encoder.level_channels
     )
+    return Captioner(encoder, decoder)
 
 
 def batch(images: int, captions: int = 2, length: int = 7, seed: int = 0) -> dict[str, np.ndarray]:
@@ -49,20 +83,15 @@ def batch(images: int, captions: int = 2, length: int = 7, seed: int = 0) -> dic
     }
 
 
-def training(*, encoder: bool = True, words: bool = True, average: float = 0.9, **options):
-    """Returns (state, the step as keywords of `train_step`) for a captioner of which some parts may
-    be frozen.
-    """
+def training(*, encoder: float = 1, words: float = 1, ema_decay: float = 0.9, **options):
+    """Returns (state, frozen, the step's keywords) of a captioner with the rates of two parts."""
     model = captioner(**options)
-    params = jax.jit(model.init)(jax.random.key(0), jax.tree.map(jnp.asarray, batch(1)))["params"]
-    rules = {"encoder/": encoder, "decoder/words/": words, "decoder/": True}
-    frozen = optim.freeze_mask(params, rules)
-    optimizer = optim.optimizer(TRAIN, 3, frozen)
-    state = steps.create(params, optimizer, frozen, average=average > 0)
-    return state, {
-        "model": model,
-        "optimizer": optimizer,
-        "frozen": frozen,
-        "loss": LOSS,
-        "average": average,
-    }
+    tiny = jax.tree.map(jnp.asarray, batch(1))
+    params = jax.jit(model.init)(jax.random.key(0), tiny)["params"]
+    rules = [("encoder/*", encoder), ("decoder/embed/*", words), ("decoder/*", 1)]
+    rates = assign_rates(params, rules)
+    trainable, frozen = partition(params, rates)
+    optimizer = build_optimizer(TRAIN, build_schedule(TRAIN, 3), rates)
+    state = create_state(trainable, optimizer, ema=ema_decay > 0)
+    step = {"model": model, "optimizer": optimizer, "objective": OBJECTIVE, "seed": SEED}
+    return state, frozen, step | {"ema_decay": ema_decay}

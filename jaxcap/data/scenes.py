@@ -21,11 +21,11 @@ from jaxcap.data import scene_captions
 from jaxcap.data.source import Example, Reading, Section, Source
 from jaxcap.errors import UserError
 from jaxcap.io.digests import digest_bytes
-from jaxcap.scores.grounding import COLOURS, SHAPES
+from jaxcap.scores.grounding import COLORS, SHAPES
 
 _PAINT = dict(
     zip(
-        COLOURS,
+        COLORS,
         ((212, 42, 48), (248, 222, 60), (44, 152, 72), (42, 92, 212), (138, 66, 180), (34, 34, 38)),
         strict=True,
     )
@@ -112,7 +112,7 @@ def _draw_kinds(rng: random.Random, split: str) -> list[Kind]:
     (count,) = rng.choices((1, 2, 3), (3, 2, 1))
     while True:
         sizes = rng.sample(tuple(_SPANS), count)
-        colours = rng.sample(COLOURS, count)
+        colours = rng.sample(COLORS, count)
         shapes = rng.sample(SHAPES, count)
         kinds = list(zip(sizes, colours, shapes, strict=True))
         if _split_of(zlib.crc32(repr(sorted(kinds)).encode())) == split:

@@ -14,6 +14,9 @@ NAMES = ("flickr30k", "flickr8k", "coco", "folder", "scenes")
 
 Section = Mapping[str, Any]  # the config's section `data`
 
+# The data sets by the values of data.name.
+NAMES = ("flickr30k", "flickr8k", "coco", "folder", "scenes")
+
 
 @dataclass(frozen=True)
 class Example:

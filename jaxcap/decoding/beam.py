@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcap.decoding.rules import Hypotheses, Rules, Step
-from jaxcap.decoding.slots import run_in_lanes
+from jaxcap.decoding.slots import run_in_slots
 from jaxcap.errors import UserError
 from jaxcap.text import END, PAD, START
 
@@ -41,7 +41,7 @@ class _Search(NamedTuple):
 
 
 def beam_search(
-    step: Step, carry: Any, memory: Any, beam: int, rules: Rules, *, lanes: int | None = None
+    step: Step, carry: Any, memory: Any, beam: int, rules: Rules, *, slots: int | None = None
 ) -> Hypotheses:
     """Finds, for each image, the best-scoring sentence among those that a beam of width K visits.
 
@@ -59,7 +59,7 @@ def beam_search(
       memory: what it knows of the images, a pytree of [B, ...].
       beam: K.
       rules: which sentences may be returned, and how they are scored.
-      lanes: how many images are searched at a time; an image that is done hands its lane to the
+      slots: how many images are searched at a time; an image that is done hands its slot to the
         next, so that no step is spent on it. None searches all B side by side until the last is
         done. The answer is the same.
 
@@ -67,20 +67,20 @@ def beam_search(
       One sentence an image.
 
     Raises:
-      UserError: beam or lanes below 1.
+      UserError: beam or slots below 1.
     """
-    if beam < 1 or (lanes is not None and lanes < 1):
-        raise UserError(f"beam is {beam} and lanes {lanes}: each must be at least 1")
+    if beam < 1 or (slots is not None and slots < 1):
+        raise UserError(f"beam is {beam} and slots {slots}: each must be at least 1")
     size = jax.tree.leaves(carry)[0].shape[0]
 
     def advance(search: _Search, memory: Any) -> _Search:
         return _advance(step, search, memory, beam, rules)
 
     search = advance(_start(step, carry, memory, beam, rules), memory)
-    if lanes is None or lanes >= size:
+    if slots is None or slots >= size:
         search = jax.lax.while_loop(lambda s: ~s.done.all(), lambda s: advance(s, memory), search)
     else:
-        search = run_in_lanes(advance, search, memory, lanes)
+        search = run_in_slots(advance, search, memory, slots)
     return _answer(search, rules)
 
 

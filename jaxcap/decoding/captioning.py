@@ -1,30 +1,33 @@
-"""Writing captions with a captioner: the search over its one-step function, as one pure function of
-a batch.
-"""
+"""Captioning: a search over the captioner's one-word step, as one pure function of a batch."""
 
 import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from jaxcap import decoding
+from jaxcap.decoding.rules import Hypotheses, Rules, Step
 from jaxcap.models.captioner import Captioner
-from jaxcap.models.cells import Carry
-from jaxcap.models.decoder import Memory
+from jaxcap.models.decoder import Carry, Memory
 
-# about what a search with 5 beams reads; batches that read more words than there are use a table
+# About how many words a search with 5 beams reads of a photo. A batch that reads more words than
+# the vocabulary has projects the whole vocabulary once instead.
 WORDS_AN_IMAGE = 50
+
+Batch = dict[str, jax.Array]
+Search = Callable[[Any, Batch], Hypotheses]  # (params, batch) -> one hypothesis a photo
 
 
 def prepare(
     model: Captioner,
     params: Any,
-    batch: dict[str, jax.Array],
+    batch: Batch,
     keys: jax.Array | None = None,
     *,
-    lanes: int | None = None,
-) -> tuple[decoding.Step, Any, Memory]:
+    slots: int | None = None,
+) -> tuple[Step, Carry, Memory]:
     """Prepares a batch for search.
 
     Args:
@@ -32,83 +35,91 @@ def prepare(
       params: its parameters.
       batch: "features" [B, L, D] or "images" [B, S, S, 3].
       keys: one random key a photo, [B], for dropout of the regions; None for none.
-      lanes: of the search; so many photos are prepared at a time, because what all need would
+      slots: of the search; so many photos are prepared at a time, because what all need would
         outgrow the caches.
 
     Returns:
-      The decoder's step as `search` wants it, the first carry [B, 1, ...] and the memory [B, ...].
+      The decoder's step as `decoding` wants it, the first carry [B, 1, ...] and the memory
+      [B, ...].
     """
     apply = functools.partial(model.apply, {"params": params})
 
-    def start(batch: dict[str, jax.Array], keys: jax.Array | None) -> tuple[Memory, Carry]:
-        return apply(apply(batch, method="regions"), 1, keys, method="start")
+    def start(batch: Batch, keys: jax.Array | None) -> tuple[Memory, Carry]:
+        regions = apply(batch, method="regions")
+        return apply(regions, 1, keys, method="start")
 
-    memory, carry = decoding.map_groups(start, (batch, keys), lanes)
+    memory, carry = decoding.map_groups(start, (batch, keys), slots)
     words = WORDS_AN_IMAGE * memory.projected.shape[0]
-    table = apply(method="table") if words > model.decoder.vocabulary_size else None
-    return functools.partial(apply, table=table, method="step"), carry, memory
+    projected_embedding = None
+    if words > model.decoder.vocabulary_size:
+        projected_embedding = apply(method="project_vocabulary")
+    step = functools.partial(apply, projected_embedding=projected_embedding, method="step")
+    return step, carry, memory
 
 
-def greedy(
-    model: Captioner, rules: decoding.Rules
-) -> Callable[[Any, dict[str, jax.Array]], decoding.Hypotheses]:
-    """Returns the pure function (params, batch) -> hypotheses that takes the likeliest word at
-    every step.
-    """
-    return lambda params, batch: decoding.greedy(*prepare(model, params, batch), rules)
+def build_greedy(model: Captioner, rules: Rules) -> Search:
+    """Returns the pure function that takes the most probable word at every step."""
+
+    def search(params: Any, batch: Batch) -> Hypotheses:
+        return decoding.greedy(*prepare(model, params, batch), rules)
+
+    return search
 
 
-def beam(
-    model: Captioner, rules: decoding.Rules, beams: int, lanes: int | None = None
-) -> Callable[[Any, dict[str, jax.Array]], decoding.Hypotheses]:
-    """Returns the pure function (params, batch) -> hypotheses of `decoding.beam_search`."""
-    return lambda params, batch: decoding.beam_search(
-        *prepare(model, params, batch, lanes=lanes), beams, rules, lanes=lanes
-    )
+def build_beam(model: Captioner, rules: Rules, beams: int, slots: int | None = None) -> Search:
+    """Returns the pure function of `decoding.beam_search`."""
+
+    def search(params: Any, batch: Batch) -> Hypotheses:
+        prepared = prepare(model, params, batch, slots=slots)
+        return decoding.beam_search(*prepared, beams, rules, slots=slots)
+
+    return search
 
 
-def sample(
-    model: Captioner, rules: decoding.Rules, seed: int, **options: float
-) -> Callable[[Any, dict[str, jax.Array]], decoding.Hypotheses]:
-    """Returns the pure function (params, batch) -> hypotheses that draws every word.
+def build_sampling(model: Captioner, rules: Rules, seed: int, **options: Any) -> Search:
+    """Returns the pure function that samples every word.
 
     Args:
       model: the captioner.
       rules: which sentences may be returned.
-      seed: of all draws.
+      seed: of all samples.
       **options: temperature, top_k and top_p of `decoding.sample`.
 
     Returns:
       The function; its batch also holds "draw" [B] int32: photos with different numbers get
-      independent draws, and a photo's caption does not depend on the batch that it stands in.
+      independent samples, and a photo's caption does not depend on the batch that it stands in.
     """
 
-    def draw(params: Any, batch: dict[str, jax.Array]) -> decoding.Hypotheses:
-        keys = jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(seed)))(batch["draw"])
+    def search(params: Any, batch: Batch) -> Hypotheses:
+        fold_in = functools.partial(jax.random.fold_in, jax.random.key(seed))
+        keys = jax.vmap(fold_in)(batch["draw"])
         return decoding.sample(*prepare(model, params, batch), keys, rules, **options)
 
-    return draw
+    return search
 
 
-def draws(
-    model: Captioner, rules: decoding.Rules, captions: int
-) -> Callable[[Any, dict[str, jax.Array]], decoding.Hypotheses]:
-    """Returns the pure function (params, batch) -> hypotheses [B, K, ...] of `captions` draws a
-    photo.
+def build_sample_many(model: Captioner, rules: Rules, captions: int) -> Search:
+    """Returns the pure function that samples K captions a photo, as hypotheses [B, K, ...].
 
-    Its batch also holds "draw" [B] int32, the seed of each photo's draws, and "keys" [B, 2] uint32,
-    the data of the photos' keys: regions lose what they lose in a training step with these keys.
+    Its batch also holds "draw" [B] int32, the seed of each photo's samples, and "keys" [B, 2]
+    uint32, the data of the photos' keys: the regions lose the channels that they lose in a
+    training step with these keys.
+
+    Args:
+      model: the captioner.
+      rules: which sentences may be returned.
+      captions: K.
     """
 
-    def draw(params: Any, batch: dict[str, jax.Array]) -> decoding.Hypotheses:
-        prepared = prepare(model, params, batch, jax.vmap(jax.random.wrap_key_data)(batch["keys"]))
+    def search(params: Any, batch: Batch) -> Hypotheses:
+        dropout_keys = jax.vmap(jax.random.wrap_key_data)(batch["keys"])
+        prepared = prepare(model, params, batch, dropout_keys)
         keys = jax.vmap(jax.random.key)(batch["draw"])  # [B]
 
-        def one(number: jax.Array) -> decoding.Hypotheses:
-            return decoding.sample(
-                *prepared, jax.vmap(jax.random.fold_in, (0, None))(keys, number), rules
-            )
+        def sample(number: jax.Array) -> Hypotheses:
+            own_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
+            return decoding.sample(*prepared, own_keys, rules)
 
-        return jax.vmap(one, out_axes=1)(jax.numpy.arange(captions))
+        return jax.vmap(sample, out_axes=1)(jnp.arange(captions))
 
-    return draw
+    return search

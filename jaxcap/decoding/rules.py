@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
 
 from jaxcap.errors import UserError
 from jaxcap.text import END, PAD, START, UNK
@@ -100,7 +101,7 @@ class Rules:
         """
         return log_prob / ((5.0 + length) / 6.0) ** self.length_normalization
 
-    def possible(self, vocabulary_size: int) -> np.ndarray:
+    def token_mask(self, vocabulary_size: int) -> np.ndarray:
         """Tells which of V words may stand in a sentence at all: bool [V]."""
         possible = np.ones(vocabulary_size, bool)
         possible[[PAD, START] if self.unk else [PAD, START, UNK]] = False
@@ -118,7 +119,7 @@ class Rules:
           Bool [B, K, V], with at least <end> allowed everywhere.
         """
         allowed = jnp.broadcast_to(
-            self.possible(vocabulary_size), (*words.shape[:2], vocabulary_size)
+            self.token_mask(vocabulary_size), (*words.shape[:2], vocabulary_size)
         )
         if self.no_repeat_ngram:
             allowed &= ~repeats(words, position, self.no_repeat_ngram, vocabulary_size)
@@ -128,6 +129,21 @@ class Rules:
             early = (position < self.min_length)[:, None, None] & others.any(-1, keepdims=True)
             allowed = jnp.where(early, others, allowed)
         return allowed
+
+
+def make_rules(config: ConfigDict) -> Rules:
+    """Returns the rules that the config's section `search` asks for.
+
+    Raises:
+      UserError: a value that no sentence can satisfy.
+    """
+    section = config.search
+    return Rules(
+        max_length=config.text.max_length,
+        min_length=section.min_length,
+        length_normalization=section.length_normalization,
+        no_repeat_ngram=section.no_repeat_ngram,
+    )
 
 
 def repeats(words: jax.Array, position: jax.Array, n: int, vocabulary_size: int) -> jax.Array:

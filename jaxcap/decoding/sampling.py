@@ -12,7 +12,7 @@ from jaxcap.errors import UserError
 from jaxcap.text import END, PAD, START
 
 
-class _Walk(NamedTuple):
+class _State(NamedTuple):
     """The loop's state: what the decoder keeps, and the sentences so far."""
 
     position: jax.Array  # []
@@ -35,7 +35,7 @@ def greedy(step: Step, carry: Any, memory: Any, rules: Rules) -> Hypotheses:
     Returns:
       One sentence an image.
     """
-    return _walk(
+    return _decode(
         step, carry, memory, rules, lambda log_probs, position: jnp.argmax(log_probs, axis=-1)
     )
 
@@ -90,7 +90,7 @@ def sample(
             lambda key, x: jax.random.categorical(jax.random.fold_in(key, position), x)
         )(keys, logits)
 
-    return _walk(step, carry, memory, rules, draw)
+    return _decode(step, carry, memory, rules, draw)
 
 
 def truncate(logits: jax.Array, top_k: int = 0, top_p: float = 1.0) -> jax.Array:
@@ -116,60 +116,66 @@ def truncate(logits: jax.Array, top_k: int = 0, top_p: float = 1.0) -> jax.Array
     return logits
 
 
-def _walk(
+def _decode(
     step: Step,
     carry: Any,
     memory: Any,
     rules: Rules,
     choose: Callable[[jax.Array, jax.Array], jax.Array],
 ) -> Hypotheses:
-    """Writes a sentence word by word; `choose` picks [B] words by log-probabilities [B, V] and the
-    position.
+    """Writes a sentence word by word, for each image.
+
+    Args:
+      step: the decoder, one word at a time.
+      carry: its first state, a pytree of [B, 1, ...].
+      memory: what it knows of the images, a pytree of [B, ...].
+      rules: which sentences may be returned.
+      choose: from log-probabilities [B, V] and the position to the next words [B].
     """
     size = jax.tree.leaves(carry)[0].shape[0]
     first = jnp.full((size, 1), START, jnp.int32)
-    _, logits, attention = jax.eval_shape(step, carry, memory, first)
+    _, _, attention = jax.eval_shape(step, carry, memory, first)
 
-    def advance(walk: _Walk) -> _Walk:
-        previous = walk.tokens[:, jnp.maximum(walk.position - 1, 0)][:, None]  # [B, 1]
-        carry, logits, attention = step(
-            walk.carry, memory, jnp.where(walk.position > 0, previous, START)
-        )
+    def advance(state: _State) -> _State:
+        position = state.position
+        previous = state.tokens[:, jnp.maximum(position - 1, 0)][:, None]  # [B, 1]
+        words = jnp.where(position > 0, previous, START)
+        carry, logits, attention = step(state.carry, memory, words)
         log_probs = jax.nn.log_softmax(logits[:, 0].astype(jnp.float32))  # [B, V]
-        positions = jnp.broadcast_to(walk.position, (size,))
-        allowed = rules.allowed(walk.tokens[:, None], positions, log_probs.shape[-1])[:, 0]
-        word = choose(jnp.where(allowed, log_probs, -jnp.inf), walk.position)
+        positions = jnp.broadcast_to(position, (size,))
+        allowed = rules.allowed(state.tokens[:, None], positions, log_probs.shape[-1])[:, 0]
+        word = choose(jnp.where(allowed, log_probs, -jnp.inf), position)
+        # The decoder's own log-probability, which no rule has changed.
         log_prob = jnp.take_along_axis(log_probs, word[:, None], axis=-1)[:, 0]
-        return _Walk(
-            walk.position + 1,
-            carry,
-            walk.done | (word == END),
-            walk.tokens.at[:, walk.position].set(jnp.where(walk.done, PAD, word)),
-            walk.word_log_probs.at[:, walk.position].set(jnp.where(walk.done, 0.0, log_prob)),
-            walk.attention.at[:, walk.position].set(
-                jnp.where(walk.done[:, None], 0.0, attention[:, 0])
-            ),
+        word_log_prob = jnp.where(state.done, 0.0, log_prob)
+        seen = jnp.where(state.done[:, None], 0.0, attention[:, 0])
+        return _State(
+            position=position + 1,
+            carry=carry,
+            done=state.done | (word == END),
+            tokens=state.tokens.at[:, position].set(jnp.where(state.done, PAD, word)),
+            word_log_probs=state.word_log_probs.at[:, position].set(word_log_prob),
+            attention=state.attention.at[:, position].set(seen),
         )
 
-    walk = jax.lax.while_loop(
-        lambda walk: (walk.position < rules.positions) & ~walk.done.all(),
-        advance,
-        _Walk(
-            jnp.zeros((), jnp.int32),
-            carry,
-            jnp.zeros(size, bool),
-            jnp.full((size, rules.positions), PAD, jnp.int32),
-            jnp.zeros((size, rules.positions)),
-            jnp.zeros((size, rules.positions, attention.shape[-1]), attention.dtype),
-        ),
+    state = _State(
+        position=jnp.zeros((), jnp.int32),
+        carry=carry,
+        done=jnp.zeros(size, bool),
+        tokens=jnp.full((size, rules.positions), PAD, jnp.int32),
+        word_log_probs=jnp.zeros((size, rules.positions)),
+        attention=jnp.zeros((size, rules.positions, attention.shape[-1]), attention.dtype),
     )
-    length = jnp.sum(walk.tokens != PAD, axis=-1, dtype=jnp.int32)
-    log_prob = walk.word_log_probs.sum(-1)
+    state = jax.lax.while_loop(
+        lambda state: (state.position < rules.positions) & ~state.done.all(), advance, state
+    )
+    length = jnp.sum(state.tokens != PAD, axis=-1, dtype=jnp.int32)
+    log_prob = state.word_log_probs.sum(-1)
     return Hypotheses(
-        walk.tokens,
-        length,
-        rules.score(log_prob, length),
-        log_prob,
-        walk.word_log_probs,
-        walk.attention,
+        tokens=state.tokens,
+        length=length,
+        score=rules.score(log_prob, length),
+        log_prob=log_prob,
+        word_log_probs=state.word_log_probs,
+        attention=state.attention,
     )

@@ -1,1 +1,1 @@
-"""Evaluation of a trained run."""
+"""Evaluation of trained runs: captions, scores, baselines, and the comparison of runs."""

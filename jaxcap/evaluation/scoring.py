@@ -1,31 +1,54 @@
-"""Scores of several systems' captions of the same images: tokenised once, with what each image adds
-to a score.
-"""
+"""Scores of several systems' captions of the same images, with what each image adds to a score."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from jaxcap.errors import UserError
 from jaxcap.evaluation import meteor
-from jaxcap.scores import bleu, cider, rouge, with_intervals
+from jaxcap.scores import bleu, cider, rouge
+from jaxcap.scores.intervals import Estimate, estimate_scores
 from jaxcap.scores.tokenizer import ptb_tokenize
 
-LEVEL = 0.95
-METRICS = {"BLEU": bleu, "ROUGE-L": rouge, "CIDEr-D": cider, "METEOR": meteor}
-Words = list[list[str]]
+LEVEL = 0.95  # of all intervals
+
+Words = list[list[str]]  # of each caption
+
+
+class Metric(Protocol):
+    """A module that computes K scores: rows of S numbers an image, and scores from their sum."""
+
+    @property
+    def NAMES(self) -> tuple[str, ...]:
+        """The names of the K scores."""
+
+    def statistics(
+        self, hypotheses: Sequence[Sequence[str]], references: Sequence[Sequence[Sequence[str]]]
+    ) -> np.ndarray:
+        """Returns what each image adds, from the words of captions and of references. [N, S]"""
+
+    def from_statistics(self, total: np.ndarray) -> np.ndarray:
+        """Computes the scores from summed rows: [..., S] to [..., K]."""
+
+
+METRICS: dict[str, Metric] = {
+    "BLEU": bleu,
+    "ROUGE-L": rouge,
+    "CIDEr-D": cider,
+    "METEOR": meteor,
+}
 
 
 class Scored(NamedTuple):
     """One system's scores.
 
     Attributes:
-      scores: NAME -> {"value", "low", "high"}.
-      rows: metric -> what each image adds to it, [N, S]; see the metric's `from_statistics`.
+      scores: by name.
+      rows: metric -> what each image adds to it, [N, S]; see `Metric`.
     """
 
-    scores: dict[str, dict[str, float]]
+    scores: dict[str, Estimate]
     rows: dict[str, np.ndarray]
 
 
@@ -41,34 +64,37 @@ def score(
     Returns:
       Each system's scores, and notes on how to read them or what is left out.
     """
+    # All systems share the references, which are tokenized once.
     theirs = [[ptb_tokenize(caption) for caption in captions] for captions in references]
-    ours = {
-        name: [ptb_tokenize(caption) for caption in captions] for name, captions in systems.items()
-    }
-    rows = {
-        metric: {name: METRICS[metric].statistics(words, theirs) for name, words in ours.items()}
-        for metric in ("BLEU", "ROUGE-L", "CIDEr-D")
-    }
+    ours = {}
+    for system, captions in systems.items():
+        ours[system] = [ptb_tokenize(caption) for caption in captions]
+    rows: dict[str, dict[str, np.ndarray]] = {system: {} for system in systems}
+    for metric in ("BLEU", "ROUGE-L", "CIDEr-D"):
+        for system, words in ours.items():
+            rows[system][metric] = METRICS[metric].statistics(words, theirs)
     notes = ["CIDEr-D weighs words by how rare they are in the references scored here."]
     if len(theirs) == 1:
         notes = ["CIDEr-D of one image is always 0, for no word is rarer than another there."]
     try:
-        rows["METEOR"] = _meteor(ours, theirs)
+        for system, of_images in _align_by_meteor(ours, theirs).items():
+            rows[system]["METEOR"] = of_images
     except UserError as absent:
         notes.append(str(absent))
-    return {name: _scored({metric: rows[metric][name] for metric in rows}) for name in ours}, notes
+    return {system: _estimate(rows[system]) for system in systems}, notes
 
 
-def _meteor(ours: Mapping[str, Words], theirs: Sequence[Words]) -> dict[str, np.ndarray]:
+def _align_by_meteor(ours: Mapping[str, Words], theirs: Sequence[Words]) -> dict[str, np.ndarray]:
     """Aligns all systems' captions in one call, for Java takes longer to start than to score."""
     together = [words for captions in ours.values() for words in captions]
     rows = meteor.statistics(together, list(theirs) * len(ours))
     return dict(zip(ours, np.split(rows, len(ours)), strict=True))
 
 
-def _scored(rows: dict[str, np.ndarray]) -> Scored:
-    table: dict[str, Any] = {}
+def _estimate(rows: dict[str, np.ndarray]) -> Scored:
+    """Computes one system's scores from what each image adds to each metric."""
+    scores: dict[str, Estimate] = {}
     for name, of_images in rows.items():
         metric = METRICS[name]
-        table |= with_intervals(metric.NAMES, of_images, metric.from_statistics, level=LEVEL)
-    return Scored(table, rows)
+        scores |= estimate_scores(metric.NAMES, of_images, metric.from_statistics, level=LEVEL)
+    return Scored(scores, rows)

@@ -1,6 +1,4 @@
-"""The splits that an evaluation reads: the one that is scored, and the training split where it is
-there.
-"""
+"""The splits that an evaluation reads: the scored one, and the training split where it exists."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,14 +11,14 @@ from jaxcap.data.split import Split
 from jaxcap.errors import UserError
 
 
-def load_scored(config: ConfigDict, name: str, dir: str = "") -> tuple[str, Split]:
+def load_scored(config: ConfigDict, name: str, data_dir: str = "") -> tuple[str, Split]:
     """Loads the split to be scored.
 
     Args:
       config: of the run.
       name: val or test.
-      dir: a folder of any known layout; empty for the data set of the run. Where it holds the run's
-        own data set, it is read and split as the run's data were.
+      data_dir: a folder of any known layout; empty for the data set of the run. Where it holds the
+        run's own data set, it is read and split as the run's data were.
 
     Returns:
       The data set's name, and the split; the photos of other splits need not be there.
@@ -29,13 +27,13 @@ def load_scored(config: ConfigDict, name: str, dir: str = "") -> tuple[str, Spli
       UserError: there is no such split (those that are there are named), or its photos are missing.
     """
     section = dict(config.data)
-    if dir:
-        if not Path(dir).expanduser().is_dir():
+    if data_dir:
+        if not Path(data_dir).expanduser().is_dir():
             raise UserError(
-                f"--data-dir {dir} is no folder: name the one that holds the photos and their "
+                f"--data-dir {data_dir} is no folder: name the one that holds the photos and their "
                 "captions"
             )
-        section = _section_of(section, dir)
+        section = _make_section(section, data_dir)
     return section["name"], datasets.load(section, only=(name,))[name]
 
 
@@ -49,12 +47,12 @@ def load_training(config: ConfigDict) -> Split:
     return datasets.load(section, only=("train",))["train"]
 
 
-def _section_of(section: Mapping[str, Any], dir: str) -> dict[str, Any]:
-    """Returns the section `data` that reads `dir`: the run's own where that is its data set."""
-    own = {**section, "dir": dir, "download": False}
+def _make_section(section: Mapping[str, Any], data_dir: str) -> dict[str, Any]:
+    """Returns the section `data` by which a folder is read, as the run's own where it is that."""
+    own = {**section, "dir": data_dir, "download": False}
     if section["name"] != "scenes" and datasets.is_layout(own):
         return own
-    layout = datasets.detect(dir)
+    layout = datasets.detect(data_dir)
     if layout["name"] == section["name"]:
         return own | layout
     return own | {"captions": "", "splits": "published"} | layout

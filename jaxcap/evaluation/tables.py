@@ -1,9 +1,13 @@
 """The result of an evaluation as lines of text; scores stand times 100, as papers print them."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import math
+from collections.abc import Sequence
 
-_HEALTH = {
+from jaxcap.evaluation.result import Health, Result
+from jaxcap.scores.health import Phrase
+from jaxcap.scores.intervals import Estimate
+
+_HEALTH = {  # fields of `Summary` that are parts of the captions
     "unique": "different captions",
     "novel": "not among the training captions",
     "repeats_2": "a pair of words twice",
@@ -19,116 +23,125 @@ _ATTENTION = {
     "centre_bias": "centre bias (0: none, 1: only the centre)",
 }
 _GROUNDING = {"pointing": "pointing game", "mass": "mass in the named object's box"}
+_MAX_PHRASES = 5
 
 
-def lines(result: Mapping[str, Any]) -> list[str]:
+def format_result(result: Result) -> list[str]:
     """Returns everything that the command prints: scores, health, and the signature line."""
-    tables = [_scores(result), _health(result["health"]), _attention(result)]
-    worn = result["health"]["overused"]
-    if worn:
-        tables.append(
-            ["phrases used far more often than in the references:", *map(_phrase, worn[:5])]
-        )
-    tables.append([*_abouts(result), *result["notes"]])
-    return [*(line for table in tables for line in [*table, ""]), result["signature"]]
+    tables = [_format_scores(result), _format_health(result.health), _format_attention(result)]
+    overused = result.health.overused[:_MAX_PHRASES]
+    if overused:
+        title = "phrases used far more often than in the references:"
+        tables.append([title, *map(_format_phrase, overused)])
+    tables.append([*_describe_baselines(result), *result.notes])
+    lines = []
+    for table in tables:
+        lines += [*table, ""]
+    return [*lines, result.signature]
 
 
-def beside(result: Mapping[str, Any], said: Sequence[str]) -> list[str]:
-    """Returns what `evaluation.beside_training` adds to `lines`: baselines, novelty, more notes.
+def format_additions(result: Result, printed: Sequence[str]) -> list[str]:
+    """Returns what `compare_with_training` adds to `format_result`.
 
     Args:
-      result: with what was added.
-      said: the notes that were printed before.
+      result: with the additions: baselines, novelty, more notes.
+      printed: the notes that were printed before.
     """
-    novel = result["health"]["captions"].get("novel")
-    return [
-        *(_scores(result)[1:] if result["baselines"] else []),
-        *_abouts(result),
-        *([f"captions that are {_HEALTH['novel']}: {novel:.1%}"] if novel is not None else []),
-        *(note for note in result["notes"] if note not in said),
-    ]
+    lines = []
+    if result.baselines:
+        lines += _format_scores(result)[1:]
+        lines += _describe_baselines(result)
+    novel = result.health.captions.novel
+    if novel is not None:
+        lines.append(f"captions that are {_HEALTH['novel']}: {novel:.1%}")
+    return lines + [note for note in result.notes if note not in printed]
 
 
-def _abouts(result: Mapping[str, Any]) -> list[str]:
-    return [f"{baseline['name']}: {baseline['about']}" for baseline in result["baselines"]]
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+def align_columns(rows: Sequence[Sequence[str]]) -> list[str]:
     """Lays rows out as a table, the first column to the left and the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            [
-                row[0].ljust(widths[0]),
-                *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)),
-            ]
-        ).rstrip()
-        for row in rows
-    ]
+    lines = []
+    for first, *others in rows:
+        cells = [first.ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+        lines.append("  ".join(cells).rstrip())
+    return lines
 
 
-def percent(number: float | None) -> str:
+def format_percent(number: float) -> str:
     """Returns a score times 100 with one decimal, or a dash where there is none."""
-    return "-" if number is None else f"{round(100 * number, 1) + 0.0:.1f}"  # never -0.0
-
-
-def interval(score: Mapping[str, float | None]) -> str:
-    """Returns a score's interval times 100, or a dash where there is none."""
-    if score["low"] is None or score["high"] is None:
+    if math.isnan(number):
         return "-"
-    return f"{percent(score['low'])} to {percent(score['high'])}"
+    return f"{round(100 * number, 1) + 0.0:.1f}"  # + 0.0, so that there is no -0.0
 
 
-def _scores(result: Mapping[str, Any]) -> list[str]:
-    data, run, blind = result["data"], result["run"], result["baselines"]
-    head = f"{run['workdir']} on {data['name']} {data['split']}: {data['images']:,} images, "
-    head += f"{data['references']:,} references, beam {result['search']['beam']}"
-    rows = [
-        [
-            "x 100",
-            "score",
-            f"{result['level']:.0%} interval",
-            *(baseline["name"] for baseline in blind),
-        ]
-    ]
-    for name, score in result["scores"].items():
-        others = [baseline["scores"].get(name, {}).get("value") for baseline in blind]
-        rows.append([name, percent(score["value"]), interval(score), *map(percent, others)])
-    return [head, *aligned(rows)]
+def format_interval(score: Estimate) -> str:
+    """Returns a score's interval times 100, or a dash where there is none."""
+    if math.isnan(score.low) or math.isnan(score.high):
+        return "-"
+    return f"{format_percent(score.low)} to {format_percent(score.high)}"
 
 
-def _health(health: Mapping[str, Any]) -> list[str]:
-    ours, theirs = health["captions"], health["references"]
-    rows = [["captions", "the run's", "references"]]
-    rows.append(["distinct words", f"{ours['distinct_words']:,}", f"{theirs['distinct_words']:,}"])
-    rows.append(["words in the mean", f"{ours['mean_length']:.1f}", f"{theirs['mean_length']:.1f}"])
-    for key, said in _HEALTH.items():
-        if key in ours:
-            rows.append(
-                [said, *(f"{part[key]:.1%}" if key in part else "-" for part in (ours, theirs))]
-            )
-    return aligned(rows)
-
-
-def _attention(result: Mapping[str, Any]) -> list[str]:
-    table, scenes = result["attention"], result["scenes"]
-    rows = [["attention (x 100)", "mean", f"{result['level']:.0%} interval", "even", "centre"]]
-    for name, said in _ATTENTION.items():
-        rows.append([said, percent(table[name]["value"]), interval(table[name]), "", ""])
-    for name, said in _GROUNDING.items() if scenes else ():
-        blind = (percent(table[f"{name}_{how}"]["value"]) for how in ("uniform", "centre"))
-        rows.append([said, percent(table[name]["value"]), interval(table[name]), *blind])
-    if not scenes:
-        return aligned([row[:3] for row in rows])
-    right, total = scenes["right"], scenes["total"]
-    return [
-        *aligned(rows),
-        f"objects named with the right shape and colour: {right:,} of {total:,}",
-    ]
-
-
-def _phrase(phrase: Mapping[str, Any]) -> str:
-    rates = (
-        f"{phrase['rate']:.1%} of the captions, {phrase['reference_rate']:.1%} of the references"
+def _format_scores(result: Result) -> list[str]:
+    """Returns a line that says what was scored, and the table of scores beside baselines."""
+    data = result.data
+    head = (
+        f"{result.run.workdir} on {data.name} {data.split}: {data.images:,} images, "
+        f"{data.references:,} references, beam {result.search.beam}"
     )
-    return f"  {phrase['words']}: {rates}"
+    names = [baseline.name for baseline in result.baselines]
+    rows = [["x 100", "score", f"{result.level:.0%} interval", *names]]
+    for name, score in result.scores.items():
+        row = [name, format_percent(score.value), format_interval(score)]
+        for baseline in result.baselines:
+            other = baseline.scores.get(name)
+            row.append(format_percent(other.value) if other else "-")
+        rows.append(row)
+    return [head, *align_columns(rows)]
+
+
+def _describe_baselines(result: Result) -> list[str]:
+    return [f"{baseline.name}: {baseline.about}" for baseline in result.baselines]
+
+
+def _format_health(health: Health) -> list[str]:
+    """Returns the table of how varied captions are, beside their references."""
+    ours = health.captions
+    theirs = health.references
+    rows = [
+        ["captions", "the run's", "references"],
+        ["distinct words", f"{ours.distinct_words:,}", f"{theirs.distinct_words:,}"],
+        ["words in the mean", f"{ours.mean_length:.1f}", f"{theirs.mean_length:.1f}"],
+    ]
+    for name, title in _HEALTH.items():
+        parts = [getattr(summary, name) for summary in (ours, theirs)]
+        if parts[0] is not None:
+            rows.append([title, *("-" if part is None else f"{part:.1%}" for part in parts)])
+    return align_columns(rows)
+
+
+def _format_attention(result: Result) -> list[str]:
+    """Returns the table of the attention; on scenes also how well it finds the objects."""
+    table = result.attention
+    rows = [["attention (x 100)", "mean", f"{result.level:.0%} interval"]]
+    for name, title in _ATTENTION.items():
+        rows.append([title, format_percent(table[name].value), format_interval(table[name])])
+    if not result.scenes:
+        return align_columns(rows)
+    # Two more columns: what maps win that ignore the photo.
+    rows = [[*rows[0], "even", "centre"], *([*row, "", ""] for row in rows[1:])]
+    for name, title in _GROUNDING.items():
+        score = table[name]
+        others = [table[f"{name}_{baseline}"] for baseline in ("uniform", "centre")]
+        row = [title, format_percent(score.value), format_interval(score)]
+        rows.append(row + [format_percent(other.value) for other in others])
+    scenes = result.scenes
+    named = f"objects named with the right shape and colour: {scenes.right:,} of {scenes.total:,}"
+    return [*align_columns(rows), named]
+
+
+def _format_phrase(phrase: Phrase) -> str:
+    return (
+        f"  {phrase.words}: {phrase.rate:.1%} of the captions, "
+        f"{phrase.reference_rate:.1%} of the references"
+    )

@@ -1,6 +1,4 @@
-"""Configs: an experiment file plus what the command line overrides, and the JSON that a workdir
-keeps of both.
-"""
+"""Configs: an experiment file with the overrides of a command line, and their JSON."""
 
 import collections
 import difflib
@@ -32,7 +30,9 @@ def split(arguments: Iterable[str]) -> tuple[list[str], list[str]]:
     Returns:
       The overrides, each `--config.KEY=VALUE`, but for one whose value is missing; and the others.
     """
-    overrides, others, waiting = [], [], collections.deque(arguments)
+    overrides: list[str] = []
+    others: list[str] = []
+    waiting = collections.deque(arguments)
     while waiting:
         argument = waiting.popleft()
         if not argument.startswith(PREFIX):
@@ -66,7 +66,7 @@ def load(path: str | os.PathLike, overrides: Sequence[str] = ()) -> ConfigDict:
 
 
 def check(config: ConfigDict) -> None:
-    """Asks of every value whether it lies in the range of its key.
+    """Checks every value against the range of its key.
 
     Raises:
       UserError: some do not; each is named with its key and range.
@@ -83,7 +83,7 @@ def check(config: ConfigDict) -> None:
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Returns `{"train.batch_size": 64, ...}`, one entry a leaf."""
-    flat = {}
+    flat: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, Mapping | ConfigDict):
             flat.update(flatten(value, f"{prefix}{key}."))
@@ -104,7 +104,8 @@ def from_json(text: str) -> ConfigDict:
 
 def differences(old: ConfigDict, new: ConfigDict) -> list[str]:
     """Returns one `key: old -> new` for every leaf in which two configs differ."""
-    before, after = flatten(old), flatten(new)
+    before = flatten(old)
+    after = flatten(new)
     absent = "(absent)"
     return [
         f"{key}: {before.get(key, absent)} -> {after.get(key, absent)}"
@@ -114,10 +115,10 @@ def differences(old: ConfigDict, new: ConfigDict) -> list[str]:
 
 
 def _run(path: Path) -> ConfigDict:
-    """Runs an experiment file with its own folder on the path, and leaves no trace of its
-    neighbours.
-    """
-    folder, before, path_before = path.parent.resolve(), set(sys.modules), list(sys.path)
+    """Runs an experiment file with its own folder on the path, and restores path and modules."""
+    folder = path.parent.resolve()
+    modules_before = set(sys.modules)
+    path_before = list(sys.path)
     sys.path.insert(0, str(folder))
     try:
         module = _module(path)
@@ -133,7 +134,8 @@ def _run(path: Path) -> ConfigDict:
         raise UserError(f"{where}: the experiment cannot be used: {_reason(error)}") from error
     finally:
         sys.path[:] = path_before
-        for name in set(sys.modules) - before:
+        # Another experiment's `import base` must find the base beside it, not this one.
+        for name in set(sys.modules) - modules_before:
             if getattr(sys.modules[name], "__file__", None) == str(folder / f"{name}.py"):
                 del sys.modules[name]
 
@@ -143,10 +145,10 @@ def _module(path: Path) -> ModuleType:
     if path.is_dir():
         raise UserError(f"{path} is a folder: --config takes a Python file such as {EXAMPLE}")
     if not path.is_file():
+        hint = f"--config takes one such as {EXAMPLE}"
         near = Path(f"{path}.py")
-        hint = (
-            f"did you mean {near}?" if near.is_file() else f"--config takes one such as {EXAMPLE}"
-        )
+        if near.is_file():
+            hint = f"did you mean {near}?"
         raise UserError(f"no experiment file at {path}: {hint}")
     spec = importlib.util.spec_from_file_location(f"experiment_{path.stem}", path)
     if spec is None or spec.loader is None:
@@ -178,7 +180,10 @@ def _check_keys(path: Path, config: Any) -> None:
 
 def _unknown(key: str) -> str:
     nearest = difflib.get_close_matches(key, KEYS, n=1, cutoff=0.0)[0]
-    return f"unknown config key {key!r}: did you mean {nearest!r}? (jaxcap/experiment/defaults.py lists every key)"
+    return (
+        f"unknown config key {key!r}: did you mean {nearest!r}? "
+        "(jaxcap/experiment/defaults.py lists every key)"
+    )
 
 
 def _where(error: BaseException, folder: Path) -> str:

@@ -10,9 +10,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from jaxcap.io.plain import list_some
 from jaxcap.data.split import Split
 from jaxcap.io.digests import digest_json, digest_set
+from jaxcap.io.plain import list_some
 
 # Both are photos of Flickr, whose number their names begin with; one photo may lie in both, scaled
 # differently.

@@ -19,7 +19,9 @@ def get_config() -> ConfigDict:
             "images": images(),
             "encoder": encoder(),
             "embedding": embedding(),
+            "regions": regions(),
             "decoder": decoder(),
+            "head": head(),
             "loss": loss(),
             "train": train(),
             "self_critical": self_critical(),
@@ -81,6 +83,7 @@ def images() -> dict:
 
 def encoder() -> dict:
     return {
+        "backbone": "resnet",
         # hub (pinned torchvision weights), a .safetensors, .pth or .h5 file, or random
         "weights": "hub",
         # where stride 2 stands: v1.5 in the 3x3 convolution (torchvision), v1 in the first 1x1
@@ -92,7 +95,9 @@ def encoder() -> dict:
         # stages, from the last one, whose channels make up a region; 2: 1,024 of conv4 and 2,048 of
         # conv5
         "levels": 1,
-        "trainable": False,
+        # Rules GLOB:RATE over the backbone's parameters; the first that fits decides. RATE multiplies
+        # the learning rate and 0 freezes: ("layer4_*:0.1", "*:0") fine-tunes the last stage.
+        "rates": ("*:0",),
         "batch_size": 32,  # images a call when features are computed for the cache
     }
 
@@ -103,31 +108,42 @@ def embedding() -> dict:
         "kind": "random",
         "path": "",  # .bin, .bin.gz, .txt, .txt.gz, GloVe text, or a file saved by gensim
         "dim": 300,  # must equal the file's when there is one
-        "trainable": True,
+        "rate": 1.0,  # multiplies the learning rate; 0 freezes
+    }
+
+
+def regions() -> dict:
+    """What is made of the encoder's regions before attention reads them."""
+    return {
+        "norm": False,  # LayerNorm of every region, before all else
+        "embedding": 0,  # width of a layer that embeds the regions; 0: none
+        "layers": 1,  # of that width; each after the first adds to its input
+        "dropout": 0.0,  # of the channels, each in all regions at once
     }
 
 
 def decoder() -> dict:
     return {
+        "cell": "lstm",
         "hidden": 512,
         "attention": 512,
         "activation": "relu",  # of the additive attention: relu or tanh
-        "feature_norm": False,  # LayerNorm of every region, before all else
-        # width of a layer that embeds the regions before attention reads them; 0: none
-        "feature_embedding": 0,
-        "feature_layers": 1,  # of that width; each after the first adds to what it reads
-        "init_from_mean": False,  # h0 and c0 from the mean feature instead of zeros
+        "init_from_mean": False,  # the first state from the mean region instead of zeros
         "context_gate": False,  # a sigmoid gate of the hidden state on the context vector
-        # the word and the context join the hidden state before the vocabulary
-        "deep_output": False,
-        "tie_weights": False,  # the output layer shares the word embedding
         "word_dropout": 0.0,  # of the embedded words
-        "hidden_dropout": 0.0,  # of the state that predicts the word
-        "feature_dropout": 0.0,  # of the grid's channels, each in all regions at once
-        # of the factors of matrix products, which are summed in float32: float32, bfloat16, or
-        # auto: bfloat16 where the device has units for it (AMX, NVIDIA from 8.0 on, TPU); what was
-        # taken stays with the run
+        # Of the factors of matrix products, which are summed in float32: float32, bfloat16, or
+        # auto: bfloat16 where the device has units for it (AMX, NVIDIA from 8.0 on, TPU). What was
+        # taken stays with the run.
         "dtype": "float32",
+    }
+
+
+def head() -> dict:
+    """The output head, from the hidden state to the vocabulary."""
+    return {
+        "deep_output": False,  # the word and the context join the hidden state
+        "tie_weights": False,  # the output layer shares the word embedding
+        "dropout": 0.0,  # of the vector that predicts the word
     }
 
 
@@ -155,7 +171,7 @@ def train() -> dict:
         # AdamW's decoupled decay; False: coupled, as PyTorch's Adam(weight_decay)
         "decoupled": False,
         "clip_norm": 5.0,  # global norm of the gradient; 0: no clipping
-        "average": 0.0,  # decay of the exponential moving average of the weights; 0: none
+        "ema_decay": 0.0,  # of the exponential moving average of the weights; 0: none
         # the best epoch is that of the best validation loss, or CIDEr-D of greedy captions
         "select": "loss",
         "patience": 5,  # epochs without a better validation, by `select`, before it stops; 0: never

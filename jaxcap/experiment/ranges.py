@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from jaxcap.data.source import NAMES
+from jaxcap.data import source
 from jaxcap.inputs.images import VIEWS
 from jaxcap.models.attention import ACTIVATIONS
+from jaxcap.models.cells import CELLS
+from jaxcap.models.encoder import BACKBONES
 from jaxcap.models.layers import DTYPES
 from jaxcap.models.resnet import LAYOUTS, POOLS
 from jaxcap.training.optim import SCHEDULES
+from jaxcap.training.partition import read_rule
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
@@ -161,6 +164,25 @@ class Place(Range):
         return "a path, with names of at most 255 bytes and no unknown ~user"
 
 
+class Rule(Range):
+    """Rules GLOB:RATE, see `partition.read_rule`."""
+
+    def holds(self, value: Any) -> bool:
+        if not isinstance(value, str):
+            return False
+        try:
+            read_rule(value)
+        except ValueError:
+            return False
+        return True
+
+    def parse(self, text: str) -> str:
+        return text
+
+    def words(self) -> str:
+        return "a rule GLOB:RATE with a finite rate of at least 0, as layer4_*:0.1"
+
+
 @dataclasses.dataclass(frozen=True)
 class Several(Range):
     """Tuples of one or more values of `each`, typed with commas, in brackets or without."""
@@ -195,11 +217,13 @@ BATCH = Whole(at_least=1, at_most=65_536)
 SIDE = Whole(at_least=32, at_most=4096)
 WIDTH = Whole(at_least=1, at_most=16_384)  # of a layer; a square matrix of more outgrows the memory
 EPOCHS = 10_000  # more may not be counted in 32-bit steps
+RATE = Real(at_least=0, note="multiplies the learning rate; 0 freezes")
 DROPOUT = Real(at_least=0, below=1, note="0: none")
 
 KEYS: dict[str, Range] = {
     "seed": SEED,
-    "data.name": OneOf(NAMES),
+    "data.seed": SEED,
+    "data.name": OneOf(source.NAMES),
     "data.dir": Place(),
     "data.captions": Place(),
     "data.download": Flag(),
@@ -209,7 +233,6 @@ KEYS: dict[str, Range] = {
     "data.year": OneOf((2014, 2017)),
     "data.scenes": Whole(at_least=10, at_most=1_000_000),  # their ids have six digits
     "data.scene_size": SIDE,
-    "data.seed": SEED,
     "text.max_length": Whole(at_least=3, at_most=1000, note="<start>, one word and <end> are 3"),
     "text.min_count": Whole(at_least=1),
     "text.vocabulary": OneOf(("train", "all")),
@@ -221,32 +244,34 @@ KEYS: dict[str, Range] = {
     "images.views": Several(OneOf(VIEWS)),
     "images.cache_dir": Place(),
     "images.workers": Whole(at_least=1, at_most=256),
+    "encoder.backbone": OneOf(tuple(BACKBONES)),
     "encoder.weights": Place(note="or hub, or random"),
     "encoder.layout": OneOf(LAYOUTS),
     "encoder.pool": OneOf(("auto", *POOLS)),
     "encoder.stage_sizes": Several(Whole(at_least=1, at_most=1000)),
     "encoder.width": Whole(at_least=1, at_most=1024),
     "encoder.levels": Whole(at_least=1),
-    "encoder.trainable": Flag(),
+    "encoder.rates": Several(Rule()),
     "encoder.batch_size": BATCH,
     "embedding.kind": OneOf(("random", "word2vec", "train")),
     "embedding.path": Place(),
     "embedding.dim": WIDTH,
-    "embedding.trainable": Flag(),
+    "embedding.rate": RATE,
+    "regions.norm": Flag(),
+    "regions.embedding": Whole(at_least=0, at_most=WIDTH.at_most, note="0: none"),
+    "regions.layers": Whole(at_least=1, at_most=100),
+    "regions.dropout": DROPOUT,
+    "decoder.cell": OneOf(tuple(CELLS)),
     "decoder.hidden": WIDTH,
     "decoder.attention": WIDTH,
     "decoder.activation": OneOf(tuple(ACTIVATIONS)),
-    "decoder.feature_norm": Flag(),
-    "decoder.feature_embedding": Whole(at_least=0, at_most=WIDTH.at_most, note="0: none"),
-    "decoder.feature_layers": Whole(at_least=1, at_most=100),
     "decoder.init_from_mean": Flag(),
     "decoder.context_gate": Flag(),
-    "decoder.deep_output": Flag(),
-    "decoder.tie_weights": Flag(),
     "decoder.word_dropout": DROPOUT,
-    "decoder.hidden_dropout": DROPOUT,
-    "decoder.feature_dropout": DROPOUT,
     "decoder.dtype": OneOf(("auto", *DTYPES)),
+    "head.deep_output": Flag(),
+    "head.tie_weights": Flag(),
+    "head.dropout": DROPOUT,
     "loss.label_smoothing": Real(at_least=0, below=1, note="0: none"),
     "loss.doubly_stochastic": Real(at_least=0, note="0: none"),
     "train.batch_size": BATCH,
@@ -260,7 +285,7 @@ KEYS: dict[str, Range] = {
     "train.weight_decay": Real(at_least=0, note="0: none"),
     "train.decoupled": Flag(),
     "train.clip_norm": Real(at_least=0, note="0: no clipping"),
-    "train.average": Real(at_least=0, below=1, note="0: none"),
+    "train.ema_decay": Real(at_least=0, below=1, note="0: none"),
     "train.select": OneOf(("loss", "CIDEr-D")),
     "train.patience": Whole(at_least=0, note="0: never stops early"),
     "train.checkpoint_every": Whole(at_least=1),

@@ -1,99 +1,91 @@
-"""A trained run taken up again from its folder alone: no training data and no file of imported
-weights is needed.
-"""
+"""Restores a trained run from its workdir, without training data or imported weights."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from ml_collections import ConfigDict
 
-from jaxcap import decoding, parallel
+from jaxcap import parallel
 from jaxcap.decoding import captioning
-from jaxcap.errors import UserError
-from jaxcap.experiment import build as experiment
-from jaxcap.experiment import workdir
-from jaxcap.models.captioner import Captioner
-from jaxcap.text import Vocabulary
+from jaxcap.decoding.rules import Rules
+from jaxcap.experiment import build, workdir
+from jaxcap.experiment.run import Run
 from jaxcap.training import optim
-from jaxcap.training import train_step as steps
 from jaxcap.training.checkpoint import Checkpoints
+from jaxcap.training.partition import combine, partition
+from jaxcap.training.train_step import create_state
 
 
-class Run(NamedTuple):
-    """What a run has learnt, ready to caption.
+@dataclass(frozen=True)
+class TrainedRun(Run):
+    """A run at its best checkpoint; `params` are the moving average where the run kept one.
 
     Attributes:
       folder: the workdir.
-      config: resolved and locked.
-      vocabulary: of the captions.
-      facts: what the workdir keeps of the encoder's weights, and the dtype of the decoder.
-      model: the captioner.
-      params: those of the best checkpoint; the moving average where the run kept one.
-      frozen: which of them were never trained.
       step: of the best checkpoint.
       epoch: after which it was saved.
     """
 
     folder: Path
-    config: ConfigDict
-    vocabulary: Vocabulary
-    facts: Mapping[str, str]
-    model: Captioner
-    params: Any
-    frozen: Any
     step: int
     epoch: int
 
 
-def restore_best(folder: Path) -> Run:
+def restore_best(folder: Path) -> TrainedRun:
     """Restores the checkpoint of the best validation.
 
     Raises:
       UserError: there is no run in `folder`, it has validated nothing yet, or it is damaged.
     """
-    config, vocabulary = workdir.load_config(folder), workdir.load_vocabulary(folder)
-    facts = workdir.load_encoder(folder)
-    model = experiment.build_captioner(config, vocabulary, facts)
-    # Only shapes are needed of the state that the checkpoint fills, so nothing is drawn or loaded
-    # for it.
-    params = jax.eval_shape(partial(experiment.initial_params, config, model))
-    frozen = optim.freeze_mask(params, optim.trainable_rules(config))
-    optimizer = optim.optimizer(config.train, 1, frozen)
-    create = partial(
-        steps.create, optimizer=optimizer, frozen=frozen, average=config.train.average > 0
-    )
+    config = workdir.load_config(folder)
+    vocabulary = workdir.load_vocabulary(folder)
+    encoder_info = workdir.load_encoder(folder)
+    model = build.build_model(config, vocabulary, encoder_info)
+    # Only shapes are needed of what the checkpoint fills, so nothing is drawn or loaded for it.
+    shapes = jax.eval_shape(partial(build.draw_params, config, model))
+    rates = build.assign_rates(config, shapes)
+    trainable, frozen = partition(shapes, rates)
+    optimizer = optim.build_optimizer(config.train, optim.build_schedule(config.train, 1), rates)
+    create = partial(create_state, optimizer=optimizer, ema=config.train.ema_decay > 0)
     checkpoints = Checkpoints(folder / "checkpoints")
-    step = checkpoints.best_step()
-    if step is None:
-        raise UserError(
-            f"the run in {folder} has no checkpoint of a finished epoch yet: let it train on"
-        )
-    state, progress = checkpoints.restore(step, jax.eval_shape(create, params), frozen)
+    state, progress = checkpoints.restore_best(jax.eval_shape(create, trainable))
+    frozen = checkpoints.restore_frozen(frozen)
     checkpoints.close()
-    best = jax.tree.map(jnp.asarray, state.best_params)
-    return Run(folder, config, vocabulary, facts, model, best, frozen, step, progress["best_epoch"])
-
-
-def searching(run: Run, rules: decoding.Rules, beam: int, lanes: int | None = None) -> Callable:
-    """Compiles, for all devices, (params, batch) -> `decoding.Hypotheses` by beam search, greedy at
-    a beam of 1.
-
-    Of a batch, `lanes` images over all devices are searched at a time (see `decoding.beam_search`);
-    None: all of them.
-    """
-    each = lanes and -(-lanes // parallel.device_count())
-    function = (
-        captioning.greedy(run.model, rules)
-        if beam == 1
-        else captioning.beam(run.model, rules, beam, each)
+    return TrainedRun(
+        folder=folder,
+        config=config,
+        vocabulary=vocabulary,
+        encoder_info=encoder_info,
+        model=model,
+        params=jax.tree.map(jnp.asarray, combine(state.eval_params, frozen)),
+        rates=rates,
+        step=int(state.step),
+        epoch=progress["best_epoch"],
     )
-    return parallel.compile_per_image(function)
 
 
-def sampling(run: Run, rules: decoding.Rules, seed: int, **options: float) -> Callable:
-    """Compiles `captioning.sample` for all devices; see there."""
-    return parallel.compile_per_image(captioning.sample(run.model, rules, seed, **options))
+def compile_search(run: Run, rules: Rules, beam: int, slots: int | None = None) -> Callable:
+    """Compiles, for all devices, (params, batch) -> `Hypotheses`; greedy at a beam of 1.
+
+    Args:
+      run: whose captioner writes.
+      rules: of the captions.
+      beam: K.
+      slots: images over all devices that are searched at a time (see `decoding.beam_search`);
+        None: all of a batch.
+    """
+    if beam == 1:
+        search = captioning.build_greedy(run.model, rules)
+    else:
+        of_device = slots and -(-slots // parallel.device_count())
+        search = captioning.build_beam(run.model, rules, beam, of_device)
+    return parallel.compile_per_image(search)
+
+
+def compile_sampling(run: Run, rules: Rules, seed: int, **options: Any) -> Callable:
+    """Compiles `captioning.build_sampling` for all devices; see there."""
+    return parallel.compile_per_image(captioning.build_sampling(run.model, rules, seed, **options))

@@ -3,7 +3,7 @@ run up again.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,15 @@ from jaxcap.experiment import contents
 from jaxcap.experiment.contents import Contents
 from jaxcap.io.files import write_atomically
 from jaxcap.text import Vocabulary
-from jaxcap.training.loop import cost
-from jaxcap.training.writers import read_lines
+from jaxcap.training.history import METRICS as METRICS
 
+# Of config.json's "layout". Raise it when older runs can no longer be read, as when parameters or
+# keys are renamed.
+LAYOUT = 2
 CONFIG = "config.json"
 VOCABULARY = "vocabulary.json"
 ENCODER = "encoder.json"
 CONTENTS = "contents.json"
-METRICS = "metrics.jsonl"
 
 # Keys that change no result of a run that has begun: places and speeds, what is shown, how a
 # finished run captions. Data and weights are known by their content, so their places may change
@@ -96,7 +97,7 @@ def create(
     write_atomically(path / VOCABULARY, vocabulary.to_json())
     write_atomically(path / ENCODER, json.dumps(dict(encoder), indent=2) + "\n")
     write_atomically(path / CONTENTS, contents.to_json(made_of))
-    write_atomically(path / CONFIG, configs.to_json(config))
+    write_atomically(path / CONFIG, _config_to_json(config))
 
 
 def update_config(path: Path, config: ConfigDict) -> list[str]:
@@ -108,7 +109,7 @@ def update_config(path: Path, config: ConfigDict) -> list[str]:
     """
     changed = configs.differences(load_config(path), config)
     if changed:
-        write_atomically(path / CONFIG, configs.to_json(config))
+        write_atomically(path / CONFIG, _config_to_json(config))
     return changed
 
 
@@ -116,9 +117,15 @@ def load_config(path: Path) -> ConfigDict:
     """Reads the resolved config of the run in `path`.
 
     Raises:
-      UserError: there is no run, or its config cannot be read.
+      UserError: there is no run, another version made it, or its config cannot be read.
     """
-    return _read(path, CONFIG, configs.from_json)
+    config = _read(path, CONFIG, _config_from_json)
+    if config is None:
+        raise UserError(
+            f"the run in {path} was trained by another version of jaxcap, whose files this one "
+            "cannot read: use that version, or train anew in another --workdir"
+        )
+    return config
 
 
 def load_vocabulary(path: Path) -> Vocabulary:
@@ -131,27 +138,23 @@ def load_contents(path: Path) -> Contents:
     return _read(path, CONTENTS, contents.from_json)
 
 
-def validation_loss(path: Path, select: str) -> float | None:
-    """Returns the validation loss, in nats per word, of the epoch that `select` (see `loop.cost`)
-    makes the best.
-
-    Where no such score was recorded, the loss has chosen (see `experiment.selection`). None where
-    the run in `path` has recorded no validation.
-    """
-    records = [record for record in read_lines(path / METRICS) if record.get("split") == "val"]
-    if not any(select in record for record in records):
-        select = "loss"
-    records = [record for record in records if None not in (record.get("loss"), record.get(select))]
-    return (
-        min(reversed(records), key=lambda record: cost(record, select))["loss"] if records else None
-    )
-
-
 def load_encoder(path: Path) -> dict[str, Any]:
     """Reads what the run in `path` knows of its encoder's weights and its decoder's dtype:
     `Experiment.facts`.
     """
     return _read(path, ENCODER, json.loads)
+
+
+def _config_to_json(config: ConfigDict) -> str:
+    return json.dumps({"layout": LAYOUT, **config.to_dict()}, indent=2) + "\n"
+
+
+def _config_from_json(text: str) -> ConfigDict | None:
+    """Returns the config, or None where another version wrote it."""
+    values = json.loads(text)
+    if values.pop("layout", None) != LAYOUT:
+        return None
+    return configs.from_json(json.dumps(values))
 
 
 def _is_free(difference: str) -> bool:
@@ -160,7 +163,8 @@ def _is_free(difference: str) -> bool:
     return key in _FREE or f"{key.partition('.')[0]}." in _FREE
 
 
-def _read(path: Path, name: str, parse):
+def _read(path: Path, name: str, parse: Callable[[str], Any]) -> Any:
+    """Reads and parses a file of a workdir; raises `UserError` as `load_config`."""
     try:
         return parse((path / name).read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -1,6 +1,4 @@
-"""From rows to batches. A batch is a function of (seed, epoch, place) alone, so that any step can
-be made again.
-"""
+"""Gathering: from a plan's rows to batches of features or photos, with their captions."""
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
@@ -12,14 +10,15 @@ import numpy as np
 
 from jaxcap.data.split import Split
 from jaxcap.inputs import features, images
+from jaxcap.inputs.plan import Plan, count_steps, plan_evaluation, plan_training
 from jaxcap.inputs.prefetch import prefetch
-from jaxcap.text import PAD, Vocabulary, split_words
+from jaxcap.text import PAD, Vocabulary
 
 Batch = dict[str, np.ndarray]
-KEPT_BYTES = 2**29  # a split whose plain views fit into this is decoded once and kept in memory
-# Inputs of a batch: (rows [B], view [B], one random key (epoch and row) a photo) -> {"features"} or
-# {"images"}.
+# Reads a batch: (rows [B], views [B], one random key a photo) -> {"features"} or {"images"}.
 Inputs = Callable[[np.ndarray, np.ndarray, Sequence[tuple[int, ...]]], Batch]
+
+KEPT_BYTES = 2**29  # a split whose plain views fit into this is decoded once and kept in memory
 
 
 class Captions(NamedTuple):
@@ -37,27 +36,24 @@ class Captions(NamedTuple):
 
 
 def encode_captions(
-    split: Split, vocabulary: Vocabulary, max_length: int, *, keep_punctuation: bool = False
+    sentences: Sequence[Sequence[Sequence[str]]], vocabulary: Vocabulary, max_length: int
 ) -> Captions:
-    """Tokenises and encodes all captions of a split to `max_length` positions."""
-    sentences = []
-    for captions in split.captions:
-        words = [split_words(caption, keep_punctuation=keep_punctuation) for caption in captions]
-        sentences.append(
-            [sentence for sentence in words if sentence]
-        )  # an empty one would teach to say nothing
-    counts = np.array([len(words) for words in sentences])
-    tokens = np.full((len(split), counts.max(initial=1), max_length), PAD, np.int32)
+    """Encodes the captions of a split.
+
+    Args:
+      sentences: the words of each caption of each photo.
+      vocabulary: turns words into tokens.
+      max_length: T.
+    """
+    # A caption without a word would teach the captioner to write none.
+    spoken = [[words for words in captions if words] for captions in sentences]
+    counts = np.array([len(captions) for captions in spoken])
+    tokens = np.full((len(spoken), counts.max(initial=1), max_length), PAD, np.int32)
     truncated = 0
-    for row, words in enumerate(sentences):
-        tokens[row, : len(words)], cut = vocabulary.encode_all(words, max_length)
+    for row, captions in enumerate(spoken):
+        tokens[row, : len(captions)], cut = vocabulary.encode_all(captions, max_length)
         truncated += cut
     return Captions(tokens, counts, truncated)
-
-
-def steps_per_epoch(rows: int, batch_size: int) -> int:
-    """Returns the number of batches that see every row once; the last may be partly filled."""
-    return -(-rows // batch_size)
 
 
 @dataclass(frozen=True)
@@ -81,60 +77,68 @@ class TrainingBatches:
     seed: int
 
     def __len__(self) -> int:
-        return steps_per_epoch(len(self.captions.tokens), self.batch_size)
+        return count_steps(len(self.captions.tokens), self.batch_size)
 
-    def epoch(self, epoch: int, first: int = 0) -> Iterator[Batch]:
-        """Yields the batches of an epoch from place `first` on, made one ahead in a thread.
+    def iterate_epoch(self, epoch: int, first: int = 0) -> Iterator[Batch]:
+        """Yields the batches of an epoch from step `first` on, each made while the one before runs.
 
         A batch holds what `inputs` gives, "tokens" [B, C, T], and "rows" [B], which photos these
-        are. Every photo comes once. The last batch is filled with a repeated photo whose captions
-        are padding, which counts nowhere.
+        are. The captions of filling are padding, which counts nowhere.
         """
-        rng = np.random.default_rng((self.seed, epoch))
-        order = rng.permutation(len(self.captions.tokens))
-        chosen = (rng.random(len(order)) * self.captions.counts).astype(int)
-        views = rng.integers(self.views, size=len(order))
+        plan = plan_training(self.seed, epoch, self.captions.counts, self.views, self.batch_size)
 
-        def batch(place: int) -> Batch:
-            rows = order[place * self.batch_size : (place + 1) * self.batch_size]
-            tokens = self.captions.tokens[rows]
-            if not self.all_captions:
-                tokens = tokens[np.arange(len(rows)), chosen[rows]][:, None]
-            keys = [(self.seed, epoch, int(row)) for row in rows]
-            return _filled(
-                {**self.inputs(rows, views[rows], keys), "rows": rows, "tokens": tokens},
-                self.batch_size,
-            )
+        def gather(step: int) -> Batch:
+            rows = plan.rows[step]
+            keys = [(self.seed, epoch, row) for row in rows.tolist()]
+            batch = self.inputs(rows, plan.views[step], keys)
+            return {**batch, "rows": rows, "tokens": self._gather_tokens(plan, step)}
 
-        return prefetch(batch, range(first, len(self)))
+        return prefetch(gather, range(first, len(self)))
+
+    def _gather_tokens(self, plan: Plan, step: int) -> np.ndarray:
+        tokens = self.captions.tokens[plan.rows[step]]
+        if not self.all_captions:
+            tokens = tokens[np.arange(len(tokens)), plan.captions[step]][:, None]
+        return np.where(plan.real[step][:, None, None], tokens, PAD)
 
 
-def evaluation_batches(
-    inputs: Inputs, rows: int, batch_size: int, tokens: np.ndarray | None = None
+def iterate_split(
+    inputs: Inputs, images: int, batch_size: int, tokens: np.ndarray | None = None
 ) -> Iterator[Batch]:
-    """Yields all rows in order, once, in the plain view; "real" [B] tells photos from filling."""
+    """Yields the first `images` photos of a split in order, once, in the plain view.
 
-    def batch(place: int) -> Batch:
-        chosen = np.arange(place * batch_size, min(rows, (place + 1) * batch_size))
-        out = inputs(chosen, np.zeros(len(chosen), int), [(0, 0, 0)] * len(chosen))
-        # Photos without captions still need an (empty) array of them for the padding to be told.
-        out["tokens"] = (
-            tokens[chosen] if tokens is not None else np.ones((len(chosen), 1, 2), np.int32)
-        )
-        return _filled(out, batch_size)
+    Args:
+      inputs: reads them.
+      images: N.
+      batch_size: B.
+      tokens: [N, C, T], or None for batches without captions.
 
-    return prefetch(batch, range(steps_per_epoch(rows, batch_size)))
+    Yields:
+      What `inputs` gives and, where tokens are given, "tokens" [B, C, T], padding where a photo
+      only fills the last batch up.
+    """
+    plan = plan_evaluation(images, batch_size)
+
+    def gather(step: int) -> Batch:
+        rows = plan.rows[step]
+        batch = inputs(rows, plan.views[step], [(0, 0, 0)] * len(rows))
+        if tokens is not None:
+            real = plan.real[step][:, None, None]
+            batch["tokens"] = np.where(real, tokens[rows], PAD)
+        return batch
+
+    return prefetch(gather, range(len(plan.rows)))
 
 
-def cached_inputs(cache: np.ndarray) -> Inputs:
-    """Inputs from a feature cache [N, views, L, D] (see `data.features`)."""
+def read_cached(cache: np.ndarray) -> Inputs:
+    """Returns inputs from a feature cache [N, views, L, D] (see `features.open_cache`)."""
     return lambda rows, views, keys: {"features": features.gather(cache, rows, views)}
 
 
-def photo_inputs(
+def read_photos(
     split: Split, *, size: int, augment: Callable | None, pool: ThreadPoolExecutor
 ) -> Inputs:
-    """Inputs from photos, decoded in the pool's threads.
+    """Returns inputs from photos, decoded in the pool's threads.
 
     Args:
       split: the photos.
@@ -143,35 +147,22 @@ def photo_inputs(
       pool: threads.
     """
 
-    def plain(row: int) -> np.ndarray:
+    def view_plain(row: int) -> np.ndarray:
         return images.plain_view(split.photo(row), split.ids[row], size=size)
 
+    def view_random(row: int, key: tuple[int, ...]) -> np.ndarray:
+        assert augment is not None
+        photo = images.decode(split.photo(row), split.ids[row])
+        return augment(photo, np.random.default_rng(key))
+
     if len(split) * size * size * 3 <= KEPT_BYTES:
-        plain = functools.cache(plain)
+        view_plain = functools.cache(view_plain)
 
-    def varied(row: int, key: tuple[int, ...]) -> np.ndarray:
-        return augment(images.decode(split.photo(row), split.ids[row]), np.random.default_rng(key))
+    def read(rows: np.ndarray, views: np.ndarray, keys: Sequence[tuple[int, ...]]) -> Batch:
+        if augment is None:
+            pictures = pool.map(view_plain, rows.tolist())
+        else:
+            pictures = pool.map(view_random, rows.tolist(), keys)
+        return {"images": np.stack(list(pictures))}
 
-    def inputs(rows: np.ndarray, views: np.ndarray, keys: Sequence[tuple[int, ...]]) -> Batch:
-        made = (
-            pool.map(plain, rows.tolist())
-            if augment is None
-            else pool.map(varied, rows.tolist(), keys)
-        )
-        return {"images": np.stack(list(made))}
-
-    return inputs
-
-
-def _filled(batch: Batch, size: int) -> Batch:
-    """Fills a short batch up with its first photo and padded captions, so that every step has one
-    shape.
-    """
-    missing = size - len(batch["tokens"])
-    if not missing:
-        return batch
-    filled = {
-        name: np.concatenate([array, array[:1].repeat(missing, 0)]) for name, array in batch.items()
-    }
-    filled["tokens"][size - missing :] = PAD
-    return filled
+    return read

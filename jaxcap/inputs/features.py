@@ -176,7 +176,7 @@ def open_cache(path: os.PathLike | str) -> np.memmap:
 
 
 def gather(
-    cache: np.memmap, rows: Sequence[int] | np.ndarray, views: int | np.ndarray = 0
+    cache: np.ndarray, rows: Sequence[int] | np.ndarray, views: int | np.ndarray = 0
 ) -> np.ndarray:
     """Reads the features of a batch.
 

@@ -4,8 +4,6 @@ import io
 from collections.abc import Iterable
 from typing import BinaryIO
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from PIL import Image, ImageEnhance, UnidentifiedImageError
 
@@ -37,10 +35,6 @@ _CROPS = {
     "bottom_right": (1.0, 1.0),
 }
 VIEWS = ("plain", "mirror", *(crop + mirrored for crop in _CROPS for mirrored in ("", "_mirror")))
-
-_IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # of RGB in [0, 1]
-_IMAGENET_STD = np.array([0.229, 0.224, 0.225], np.float32)
-_CAFFE_MEAN = np.array([103.939, 116.779, 123.68], np.float32)  # of BGR in [0, 255]
 
 
 def is_photo(name: str) -> bool:
@@ -279,27 +273,3 @@ def _crop_range(resize: int, size: int) -> int:
 
 def _squash(image: Image.Image, size: int) -> Image.Image:
     return image.resize((size, size), Image.Resampling.BILINEAR)
-
-
-def normalize(images: jax.Array, convention: str = "imagenet") -> jax.Array:
-    """Turns pixels into the numbers that an encoder was trained on; runs on the device, inside the
-    step.
-
-    Args:
-      images: uint8 [..., S, S, 3], RGB.
-      convention: "imagenet" (RGB / 255, ImageNet's mean and standard deviation: torchvision's
-        networks), "caffe" (BGR minus ImageNet's mean: Keras's ResNet50) or "signed" (RGB in [-1,
-        1]: InceptionV3).
-
-    Returns:
-      float32 [..., S, S, 3].
-    """
-    pixels = jnp.asarray(images, jnp.float32)
-    match convention:
-        case "imagenet":
-            return (pixels / 255 - _IMAGENET_MEAN) / _IMAGENET_STD
-        case "caffe":
-            return pixels[..., ::-1] - _CAFFE_MEAN
-        case "signed":
-            return pixels / 127.5 - 1
-    raise ValueError(f"no convention {convention!r}: imagenet, caffe or signed")

@@ -12,8 +12,9 @@ ACTIVATIONS = {"relu": nn.relu, "tanh": jnp.tanh}
 
 
 class AdditiveAttention(nn.Module):
-    """score = v . f(W_features a + W_hidden h), softmax over the regions (Bahdanau et al. 2015; Xu
-    et al. 2015, 4-5).
+    """score = v . f(W_features a + W_hidden h), softmax over the regions.
+
+    Bahdanau et al. 2015; Xu et al. 2015, equations 4 and 5.
 
     Attributes:
       width: A, the space in which regions and hidden state meet.

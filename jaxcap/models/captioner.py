@@ -1,6 +1,4 @@
-"""The captioner: an encoder that turns a photo into a grid of regions, and a decoder that writes
-from it.
-"""
+"""The captioner: an encoder that turns a photo into regions, and a decoder that writes from them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,33 +7,27 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxcap.inputs.images import normalize
-from jaxcap.models.decoder import Decoder, Memory
-from jaxcap.models.resnet import ResNet
+from jaxcap.models.decoder import Carry, Decoder, Memory, build_decoder
+from jaxcap.models.encoder import Encoder, build_encoder
 
 
 class Captioner(nn.Module):
     """Photo (or its cached features) and words in, the next words and the attention out.
 
     Attributes:
-      encoder: any module from normalised photos [B, S, S, 3] to a grid [B, h, w, D].
-      decoder: reads regions [B, L, D].
-      convention: how the encoder's weights want their input normalised, see `images.normalize`.
+      encoder: photos uint8 [B, S, S, 3] to regions [B, L, D].
+      decoder: reads regions.
     """
 
-    encoder: nn.Module
+    encoder: Encoder
     decoder: Decoder
-    convention: str = "imagenet"
 
     def encode(self, images: jax.Array) -> jax.Array:
-        """Returns the regions [B, L, D], row by row of the grid, of photos [B, S, S, 3] uint8."""
-        grid = self.encoder(normalize(images, self.convention))  # [B, h, w, D]
-        return grid.reshape(grid.shape[0], -1, grid.shape[-1])
+        """Encodes photos uint8 [B, S, S, 3] as regions [B, L, D]."""
+        return self.encoder(images)
 
     def regions(self, batch: Mapping[str, jax.Array]) -> jax.Array:
-        """Returns the regions [B, L, D] float32 of a batch that holds "features" [B, L, D] or
-        "images".
-        """
+        """Returns the regions [B, L, D] float32 of a batch with "features" [B, L, D] or "images"."""
         if "features" in batch:
             return batch["features"].astype(jnp.float32)
         return self.encode(batch["images"])
@@ -54,44 +46,49 @@ class Captioner(nn.Module):
         """
         return self.decoder(self.regions(batch), batch["tokens"][..., :-1], keys)
 
-    def start(self, features: jax.Array, captions: int, keys: jax.Array | None = None):
-        """See `Decoder.start`."""
-        return self.decoder.start(features, captions, keys)
+    def start(
+        self, regions: jax.Array, captions: int, keys: jax.Array | None = None
+    ) -> tuple[Memory, Carry]:
+        """Prepares photos for decoding, see `Decoder.start`."""
+        return self.decoder.start(regions, captions, keys)
 
-    def table(self) -> jax.Array:
-        """See `Decoder.table`."""
-        return self.decoder.table()
+    def project_vocabulary(self) -> jax.Array:
+        """Returns the cell's input projection of every word, see `Decoder.project_vocabulary`."""
+        return self.decoder.project_vocabulary()
 
-    def step(self, carry: Any, memory: Memory, tokens: jax.Array, table: jax.Array | None = None):
-        """See `Decoder.step`."""
-        return self.decoder.step(carry, memory, tokens, table)
+    def step(
+        self,
+        carry: Carry,
+        memory: Memory,
+        tokens: jax.Array,
+        projected_embedding: jax.Array | None = None,
+    ) -> tuple[Carry, jax.Array, jax.Array]:
+        """Decodes one word, see `Decoder.step`."""
+        return self.decoder.step(carry, memory, tokens, projected_embedding)
 
 
-def build(
-    config: Mapping[str, Any], vocabulary_size: int, *, pool: str, convention: str, dtype: str
+def build_captioner(
+    config: Mapping[str, Any],
+    vocabulary_size: int,
+    *,
+    pool: str,
+    normalization: str,
+    dtype: str,
 ) -> Captioner:
     """Builds the captioner that a config describes.
 
     Args:
-      config: an experiment's config, with sections encoder, embedding and decoder.
+      config: with the sections encoder, embedding, regions, decoder and head.
       vocabulary_size: V.
       pool: the encoder's max-pool, "padded" or "ceil", as its weights want it.
-      convention: how its weights want photos normalised.
+      normalization: how its weights want photos normalised.
       dtype: of the decoder's products, for the config may leave it open.
 
     Returns:
       The module; it holds no parameters.
     """
-    encoder, decoder = config["encoder"], config["decoder"]
-    names = ("stage_sizes", "width", "levels", "layout")
-    resnet = ResNet(**{name: encoder[name] for name in names}, pool=pool)
-    return Captioner(
-        encoder=resnet,
-        decoder=Decoder(
-            vocabulary_size,
-            level_channels=resnet.level_channels,
-            embedding=config["embedding"]["dim"],
-            **{**decoder, "dtype": dtype},
-        ),
-        convention=convention,
+    encoder = build_encoder(config["encoder"], pool=pool, normalization=normalization)
+    decoder = build_decoder(
+        config, vocabulary_size, level_channels=encoder.level_channels, dtype=dtype
     )
+    return Captioner(encoder, decoder)

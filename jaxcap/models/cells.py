@@ -1,6 +1,15 @@
-"""Recurrent cells. The decoder asks a cell for its initial state's size and for one step, and knows
-no more of it.
+"""Recurrent cells, in one table: what the decoder repeats for every word.
+
+A cell is a linen module with four methods. The decoder knows no more of it, so a new cell is a
+class here and a line in `CELLS`:
+
+  project(words)                      [..., E] -> [..., P], the words' share, outside the recurrence
+  initial(mean, captions)             the first carry, any pytree of [B, C, ...]
+  __call__(carry, projected, context) the carry one word later
+  output(carry)                       [B, C, H], which attends to the regions and predicts the word
 """
+
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -8,33 +17,53 @@ import jax.numpy as jnp
 
 from jaxcap.models.layers import dense
 
-Carry = tuple[jax.Array, jax.Array]
+LSTMCarry = tuple[jax.Array, jax.Array]
 
 
 class LSTMCell(nn.Module):
-    """An LSTM whose gates see [word, previous hidden, context], one matrix for all four (Xu et al.
-    2015, eq. 1-3).
+    """An LSTM whose gates read [word, previous hidden, context] (Xu et al. 2015, eq. 1-3).
 
     Attributes:
       hidden: H.
+      init_from_mean: h0 and c0 are linear in the mean region (section 3.1.2); otherwise zeros.
       dtype: of the matrix products, see `layers.product`.
     """
 
     hidden: int
+    init_from_mean: bool = False
     dtype: str = "float32"
 
     def setup(self) -> None:
+        # One matrix for all four gates, so that a step is one product.
         self.word = dense(4 * self.hidden, dtype=self.dtype)
         self.recurrent = dense(4 * self.hidden, use_bias=False, dtype=self.dtype)
+        if self.init_from_mean:
+            self.init_h = dense(self.hidden, dtype=self.dtype)
+            self.init_c = dense(self.hidden, dtype=self.dtype)
 
     def project(self, words: jax.Array) -> jax.Array:
-        """The words' share of the gates, for all positions at once: [..., E] -> [..., 4H]."""
+        """Computes the words' share of the gates for all positions at once: [..., E] -> [..., 4H]."""
         return self.word(words)
 
-    def __call__(
-        self, carry: Carry, projected: jax.Array, context: jax.Array
-    ) -> tuple[Carry, jax.Array]:
-        """One step.
+    def initial(self, mean: jax.Array, captions: int) -> LSTMCarry:
+        """Returns the first carry of C captions a photo.
+
+        Args:
+          mean: the mean region of each photo, [B, D].
+          captions: C.
+
+        Returns:
+          Hidden and cell state (h, c), each [B, C, H].
+        """
+        shape = (mean.shape[0], captions, self.hidden)
+        if not self.init_from_mean:
+            return jnp.zeros(shape), jnp.zeros(shape)
+        h = jnp.broadcast_to(self.init_h(mean)[:, None], shape)
+        c = jnp.broadcast_to(self.init_c(mean)[:, None], shape)
+        return h, c
+
+    def __call__(self, carry: LSTMCarry, projected: jax.Array, context: jax.Array) -> LSTMCarry:
+        """Reads one word.
 
         Args:
           carry: hidden and cell state (h, c), each [B, C, H].
@@ -42,11 +71,19 @@ class LSTMCell(nn.Module):
           context: [B, C, D].
 
         Returns:
-          The new carry, and the output [B, C, H] that predicts the word.
+          The new (h, c).
         """
         h, c = carry
         gates = projected + self.recurrent(jnp.concatenate([h, context], axis=-1))  # [B, C, 4H]
         i, f, g, o = jnp.split(gates, 4, axis=-1)
         c = nn.sigmoid(f) * c + nn.sigmoid(i) * jnp.tanh(g)
         h = nn.sigmoid(o) * jnp.tanh(c)
-        return (h, c), h
+        return h, c
+
+    def output(self, carry: LSTMCarry) -> jax.Array:
+        """Returns the hidden state [B, C, H]."""
+        return carry[0]
+
+
+# Key decoder.cell -> class, which is called with (hidden, init_from_mean, dtype).
+CELLS: dict[str, Any] = {"lstm": LSTMCell}

@@ -1,30 +1,34 @@
-"""The decoder: an attention LSTM that reads a photo's regions and writes its captions, one word a
-step.
-"""
+"""The decoder: a recurrence with attention that reads a photo's regions and writes its captions."""
 
-import functools
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
-import numpy as np
 
 from jaxcap.models.attention import AdditiveAttention, ContextGate
-from jaxcap.models.cells import Carry, LSTMCell
-from jaxcap.models.layers import dense, dropout, product
+from jaxcap.models.cells import CELLS
+from jaxcap.models.head import Head
+from jaxcap.models.layers import dropout
+from jaxcap.models.regions import Regions
+
+Carry = Any  # of the cell: a pytree of [B, C, ...]
 
 
 class Memory(NamedTuple):
-    """What the decoder keeps of a photo: the regions [B, L, D] and their projections [B, L, A]."""
+    """What the decoder keeps of a photo.
 
-    features: jax.Array
+    Attributes:
+      regions: [B, L, D].
+      projected: the regions' share of the attention's scores, [B, L, A].
+    """
+
+    regions: jax.Array
     projected: jax.Array
 
 
 class Decoder(nn.Module):
-    """Show, Attend and Tell (Xu et al. 2015) with soft attention; each option is off in the
-    faithful configs.
+    """Show, Attend and Tell (Xu et al. 2015) with soft attention, around any cell of `cells.CELLS`.
 
     The C captions of a photo are decoded side by side, [B, C, ...], over one copy of its regions.
     In search the same axis holds the K beams.
@@ -32,91 +36,53 @@ class Decoder(nn.Module):
     Attributes:
       vocabulary_size: V.
       embedding: E.
-      hidden: H.
+      regions: prepares the encoder's regions [B, L, D].
+      cell: the recurrent cell, of H hidden units.
+      head: predicts words.
       attention: A.
       activation: of the attention, "relu" or "tanh".
-      feature_norm: every region is normalised over its channels first (Ba et al. 2016), each level
-        of the encoder by itself.
-      level_channels: how many of a region's D channels come from each level of the encoder; empty: it
-        has one level.
-      feature_embedding: width of a linear layer and ReLU that every region passes next, as in
-        Rennie et al. 2017; D is then this width. 0: none, the decoder reads the encoder's regions.
-      feature_layers: how many such layers; one after the first adds to what it reads (He et al.
-        2015).
-      init_from_mean: h0 and c0 are linear in the mean region (section 3.1.2); otherwise zeros.
       context_gate: the context passes a sigmoid gate of the previous hidden state (section 4.2.1,
         one gate a channel).
-      deep_output: word, state and context join in E dimensions before the vocabulary (equation 7,
-        with a tanh).
-      tie_weights: the output layer is the word embedding itself (Press and Wolf 2017).
-      word_dropout, hidden_dropout, feature_dropout: of the embedded words, of the vector that
-        predicts the word, and of the regions' channels, each in all regions at once.
+      word_dropout: of the embedded words.
+      dtype: of the matrix products, see `layers.product`.
     """
 
     vocabulary_size: int
-    embedding: int = 300
-    hidden: int = 512
-    attention: int = 512
+    embedding: int
+    regions: nn.Module
+    cell: nn.Module
+    head: Head
+    attention: int
     activation: str = "relu"
-    feature_norm: bool = False
-    level_channels: tuple[int, ...] = ()
-    feature_embedding: int = 0
-    feature_layers: int = 1
-    init_from_mean: bool = False
     context_gate: bool = False
-    deep_output: bool = False
-    tie_weights: bool = False
     word_dropout: float = 0.0
-    hidden_dropout: float = 0.0
-    feature_dropout: float = 0.0
     dtype: str = "float32"
 
     def setup(self) -> None:
-        linear = functools.partial(dense, dtype=self.dtype)
-        self.words = nn.Embed(
+        self.embed = nn.Embed(
             self.vocabulary_size, self.embedding, embedding_init=nn.initializers.normal(0.1)
         )
         self.attend = AdditiveAttention(self.attention, self.activation, self.dtype)
-        self.cell = LSTMCell(self.hidden, self.dtype)
-        if self.feature_norm:
-            self.norm_features = [nn.LayerNorm() for _ in (self.level_channels or (None,))]
-        if self.feature_embedding:
-            self.embed_features = [
-                linear(self.feature_embedding) for _ in range(self.feature_layers)
-            ]
-        if self.init_from_mean:
-            self.init_h = linear(self.hidden)
-            self.init_c = linear(self.hidden)
         if self.context_gate:
             self.gate = ContextGate(self.dtype)
-        if self.deep_output:
-            self.output_context = linear(self.embedding, use_bias=False)
-        if self.deep_output or self.tie_weights:
-            self.output_hidden = linear(self.embedding)
-        if self.tie_weights:
-            self.output_bias = self.param(
-                "output_bias", nn.initializers.zeros, (self.vocabulary_size,)
-            )
-        else:
-            self.output = linear(self.vocabulary_size)
 
     def __call__(
-        self, features: jax.Array, tokens: jax.Array, keys: jax.Array | None = None
+        self, regions: jax.Array, tokens: jax.Array, keys: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
         """Teacher forcing: predicts, at every position, the word after `tokens`.
 
         Args:
-          features: [B, L, D].
+          regions: [B, L, D].
           tokens: [B, C, T] int32, beginning with <start>.
           keys: one random key a photo, [B], for dropout; None in evaluation.
 
         Returns:
           Logits [B, C, T, V] and attention [B, C, T, L].
         """
-        memory, carry = self.start(features, tokens.shape[1], keys)
-        word_keys, hidden_keys, _ = _split(keys)
-        words = dropout(word_keys, self.words(tokens), self.word_dropout)  # [B, C, T, E]
-        # What needs no recurrence is done for all positions at once, before the scan and after it.
+        memory, carry = self.start(regions, tokens.shape[1], keys)
+        word_keys, head_keys, _ = _split_keys(keys)
+        words = dropout(word_keys, self.embed(tokens), self.word_dropout)  # [B, C, T, E]
+        # What needs no recurrence is computed for all positions at once, before and after the scan.
         scan = nn.scan(
             Decoder._recur,
             variable_broadcast="params",
@@ -125,109 +91,120 @@ class Decoder(nn.Module):
             out_axes=2,
         )
         _, (hidden, context, attention) = scan(self, carry, memory, self.cell.project(words))
-        return self._predict(words, hidden, context, hidden_keys), attention
+        logits = self.head(hidden, words, context, self.embed.embedding, head_keys)
+        return logits, attention
 
     def start(
-        self, features: jax.Array, captions: int, keys: jax.Array | None = None
+        self, regions: jax.Array, captions: int, keys: jax.Array | None = None
     ) -> tuple[Memory, Carry]:
-        """Prepares a photo for decoding.
+        """Prepares photos for decoding.
 
         Args:
-          features: [B, L, D].
-          captions: C, how many captions (or beams) of each photo go side by side.
+          regions: of the encoder, [B, L, D].
+          captions: C, how many captions (or beams) of each photo are decoded side by side.
           keys: one random key a photo, [B], for dropout; None in evaluation.
 
         Returns:
-          The memory that `step` reads, and the first carry, a pair of [B, C, H].
+          The memory that `step` reads, and the cell's first carry.
         """
-        features = self._regions(features, _split(keys)[2])
-        shape = (features.shape[0], captions, self.hidden)
-        if self.init_from_mean:
-            mean = features.mean(axis=1)  # [B, D]
-            carry = tuple(
-                jnp.broadcast_to(layer(mean)[:, None], shape)
-                for layer in (self.init_h, self.init_c)
-            )
-        else:
-            carry = (jnp.zeros(shape), jnp.zeros(shape))
-        return Memory(features, self.attend.project(features)), carry
+        _, _, region_keys = _split_keys(keys)
+        regions = self.regions(regions, region_keys)
+        carry = self.cell.initial(regions.mean(axis=1), captions)
+        return Memory(regions, self.attend.project(regions)), carry
 
-    def _regions(self, features: jax.Array, keys: jax.Array | None) -> jax.Array:
-        """Normalises and embeds the encoder's regions: [B, L, D] in, and out with a D of its
-        own.
-        """
-        # Whole channels (Tompson et al. 2015): a mean over 49 regions would outlive the loss of
-        # single values unharmed.
-        drop = functools.partial(dropout, keys, rate=self.feature_dropout, shared=1)
-        if self.feature_norm:
-            levels = jnp.split(features, np.cumsum(self.level_channels[:-1]), axis=-1)
-            pairs = zip(self.norm_features, levels, strict=True)
-            features = jnp.concatenate([norm(level) for norm, level in pairs], axis=-1)
-        if not self.feature_embedding:
-            return drop(features)
-        first, *others = self.embed_features
-        features = drop(nn.relu(first(features)))
-        for layer in others:
-            features += drop(
-                nn.relu(layer(features))
-            )  # keys and shape are the same, and so are the channels
-        return features
+    def project_vocabulary(self) -> jax.Array:
+        """Returns the cell's input projection of every word, [V, P].
 
-    def table(self) -> jax.Array:
-        """What the cell hears of each word, [V, 4H]: reading a row spares a long search the word's
-        product.
+        A long search looks a row up instead of multiplying.
         """
-        return self.cell.project(self.words.embedding)
+        return self.cell.project(self.embed.embedding)
 
     def step(
-        self, carry: Carry, memory: Memory, tokens: jax.Array, table: jax.Array | None = None
+        self,
+        carry: Carry,
+        memory: Memory,
+        tokens: jax.Array,
+        projected_embedding: jax.Array | None = None,
     ) -> tuple[Carry, jax.Array, jax.Array]:
-        """One word of search.
+        """Decodes one word, for search.
 
         Args:
-          carry: a pair of [B, C, H].
+          carry: of the cell, a pytree of [B, C, ...].
           memory: from `start`.
           tokens: the previous words, [B, C] int32.
-          table: from `table`; None to compute what is heard of these words.
+          projected_embedding: from `project_vocabulary`; None to project these words alone.
 
         Returns:
           The new carry, the next word's logits [B, C, V] and the attention [B, C, L].
         """
-        words = self.words(tokens)  # [B, C, E]
-        heard = self.cell.project(words) if table is None else table[tokens]  # [B, C, 4H]
-        carry, (hidden, context, attention) = self._recur(carry, memory, heard)
-        return carry, self._predict(words, hidden, context, None), attention
+        words = self.embed(tokens)  # [B, C, E]
+        if projected_embedding is None:
+            projected = self.cell.project(words)  # [B, C, P]
+        else:
+            projected = projected_embedding[tokens]
+        carry, (hidden, context, attention) = self._recur(carry, memory, projected)
+        return carry, self.head(hidden, words, context, self.embed.embedding), attention
 
-    def _recur(self, carry: Carry, memory: Memory, projected: jax.Array):
-        """What happens inside the scan: look, then one step of the cell. `projected` is [B, C,
-        4H].
+    def _recur(
+        self, carry: Carry, memory: Memory, projected: jax.Array
+    ) -> tuple[Carry, tuple[jax.Array, jax.Array | None, jax.Array]]:
+        """Attends once and steps the cell once: the body of the scan.
+
+        Args:
+          carry: of the cell.
+          memory: from `start`.
+          projected: the words' share of the cell's input, [B, C, P].
+
+        Returns:
+          The new carry, and (hidden [B, C, H], context [B, C, D] or None, attention [B, C, L]).
         """
-        context, attention = self.attend(carry[0], memory.projected, memory.features)
+        query = self.cell.output(carry)
+        context, attention = self.attend(query, memory.projected, memory.regions)
         if self.context_gate:
-            context = self.gate(carry[0], context)
-        carry, hidden = self.cell(carry, projected, context)
-        # Only deep output reads the context after the scan, so only then is it kept.
-        return carry, (hidden, context if self.deep_output else None, attention)
-
-    def _predict(
-        self, words: jax.Array, hidden: jax.Array, context: jax.Array | None, keys: jax.Array | None
-    ) -> jax.Array:
-        """Vocabulary logits [B, C, ..., V] from words [.., E], hidden [.., H] and context [..,
-        D].
-        """
-        x = hidden
-        if self.deep_output or self.tie_weights:
-            x = self.output_hidden(hidden)
-        if self.deep_output:
-            x = jnp.tanh(x + words + self.output_context(context))
-        x = dropout(keys, x, self.hidden_dropout)
-        if self.tie_weights:
-            return product(x, self.words.embedding, self.dtype, transposed=True) + self.output_bias
-        return self.output(x)
+            context = self.gate(query, context)
+        carry = self.cell(carry, projected, context)
+        # Deep output alone reads the context after the scan: for the others it need not be stacked.
+        kept = context if self.head.deep_output else None
+        return carry, (self.cell.output(carry), kept, attention)
 
 
-def _split(keys: jax.Array | None) -> jax.Array | tuple[None, None, None]:
-    """Three independent keys for each photo, [B] -> [3, B]: of words, hidden state and features."""
+def build_decoder(
+    config: Mapping[str, Any],
+    vocabulary_size: int,
+    *,
+    level_channels: tuple[int, ...] = (),
+    dtype: str = "float32",
+) -> Decoder:
+    """Builds the decoder that a config describes.
+
+    Args:
+      config: with the sections embedding, regions, decoder and head.
+      vocabulary_size: V.
+      level_channels: of the encoder.
+      dtype: of the matrix products; the config's may be "auto".
+
+    Returns:
+      The module; it holds no parameters.
+    """
+    section = config["decoder"]
+    embedding = config["embedding"]["dim"]
+    cell = CELLS[section["cell"]](section["hidden"], section["init_from_mean"], dtype)
+    return Decoder(
+        vocabulary_size=vocabulary_size,
+        embedding=embedding,
+        regions=Regions(level_channels=level_channels, dtype=dtype, **config["regions"]),
+        cell=cell,
+        head=Head(vocabulary_size, embedding, dtype=dtype, **config["head"]),
+        attention=section["attention"],
+        activation=section["activation"],
+        context_gate=section["context_gate"],
+        word_dropout=section["word_dropout"],
+        dtype=dtype,
+    )
+
+
+def _split_keys(keys: jax.Array | None) -> jax.Array | tuple[None, None, None]:
+    """Splits each photo's key into three, [B] -> [3, B]: of words, head and regions."""
     if keys is None:
         return None, None, None
     return jax.vmap(lambda key: jax.random.split(key, 3), out_axes=1)(keys)

@@ -7,7 +7,7 @@ runs, and what a small encoder is trained as from scratch.
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -61,8 +61,8 @@ class ResNet(nn.Module):
           images: float [B, S, S, 3], already normalised as the weights want it.
 
         Returns:
-          The grid [B, h, w, D] with h = w = S / 2**(stages + 1) and the channels of `level_channels`,
-          one level after the other.
+          The grid [B, h, w, D], h and w as `grid(S)` says, with the channels of `level_channels`, one
+          level after the other.
         """
         conv = functools.partial(
             _conv,
@@ -71,28 +71,70 @@ class ResNet(nn.Module):
             conv_bias=self.conv_bias,
             dtype=jnp.dtype(self.dtype),
         )
-        x = nn.relu(
-            conv(images.astype(self.dtype), self.width, 7, 2, name="conv1")
-        )  # [B, S/2, S/2, width]
+        images = images.astype(self.dtype)
+        x = nn.relu(conv(images, self.width, 7, 2, name="conv1"))  # [B, S/2, S/2, width]
         x = max_pool(x, self.pool)  # [B, S/4, S/4, width]
         grids = []
         for stage, blocks in enumerate(self.stage_sizes):
             for block in range(blocks):
                 stride = 2 if stage > 0 and block == 0 else 1
                 strides = (stride, 1) if self.layout == "v1" else (1, stride)
-                x = Bottleneck(
-                    self.width * 2**stage, strides, conv, name=f"layer{stage + 1}_{block}"
-                )(x)
+                name = f"layer{stage + 1}_{block}"
+                x = Bottleneck(self.width * 2**stage, strides, conv, name=name)(x)
             grids.append(x)
-        return jnp.concatenate(
-            [_averaged(grid, x.shape[1]) for grid in grids[-self.levels :]], axis=-1
-        )
+        levels = [_average(grid, x.shape[1]) for grid in grids[-self.levels :]]
+        return jnp.concatenate(levels, axis=-1)
+
+    def grid(self, size: int) -> tuple[int, int]:
+        """Returns the rows and columns of the grid of photos of `size` pixels a side.
+
+        Raises:
+          ValueError: a value of the config with which the levels have no grid; it is named.
+        """
+        stages = len(self.stage_sizes)
+        region = 2 ** (stages + 1)  # pixels a side
+        if self.levels > stages:
+            raise ValueError(
+                f"encoder.levels={self.levels}: must be from 1 to {stages}, as encoder.stage_sizes "
+                "has stages"
+            )
+        if size < region:
+            raise ValueError(
+                f"images.size={size}: must be at least {region} for the {stages} stages of "
+                "encoder.stage_sizes, each of which but the first halves the grid"
+            )
+        if self.levels > 1 and size % region:
+            raise ValueError(
+                f"images.size={size}: must be a multiple of {region} for encoder.levels="
+                f"{self.levels}, so that the grids of the levels fit each other"
+            )
+        side = (size + 1) // 2  # of the stem
+        side = (side + 1) // 2 if self.pool == "padded" else side // 2
+        for _ in range(1, stages):
+            side = (side + 1) // 2
+        return side, side
 
     @property
     def level_channels(self) -> tuple[int, ...]:
         """The channels that each level gives a region, from the earliest level to the last."""
         stages = len(self.stage_sizes)
         return tuple(4 * self.width * 2**stage for stage in range(stages - self.levels, stages))
+
+
+def build(section: Mapping[str, Any], pool: str) -> ResNet:
+    """Builds the ResNet that the section `encoder` of a config describes.
+
+    Args:
+      section: with stage_sizes, width, layout and levels.
+      pool: "padded" or "ceil", as its weights want it.
+    """
+    return ResNet(
+        stage_sizes=tuple(section["stage_sizes"]),
+        width=section["width"],
+        layout=section["layout"],
+        pool=pool,
+        levels=section["levels"],
+    )
 
 
 class Bottleneck(nn.Module):
@@ -140,7 +182,7 @@ def max_pool(x: jax.Array, pool: str) -> jax.Array:
     return nn.max_pool(x, (3, 3), strides=(2, 2), padding=(padding, padding))
 
 
-def _averaged(x: jax.Array, size: int) -> jax.Array:
+def _average(x: jax.Array, size: int) -> jax.Array:
     """Averages [B, n, n, D] over square windows to [B, size, size, D]; n is a multiple of size."""
     window = (x.shape[1] // size,) * 2
     return x if window == (1, 1) else nn.avg_pool(x, window, strides=window)

@@ -1,6 +1,4 @@
-"""A run's report: one HTML file that holds everything it shows, readable anywhere and without a
-network.
-"""
+"""A run's report: one HTML file that holds everything it shows and needs no network."""
 
-from jaxcap.report.gallery import Photo as Photo
+from jaxcap.report.gallery import CaptionedPhoto as CaptionedPhoto
 from jaxcap.report.page import write as write

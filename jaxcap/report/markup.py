@@ -1,6 +1,4 @@
-"""HTML as nested calls. Text is escaped unless it is markup already, so that no caption can become
-part of the page.
-"""
+"""HTML as nested calls; text is escaped unless it is markup, so that none breaks a page."""
 
 import html
 import math
@@ -25,32 +23,39 @@ def element(name: str, *children: Any, **attributes: Any) -> Markup:
     Returns:
       The element.
     """
-    written = "".join(
-        _attribute(key, value) for key, value in attributes.items() if value is not None
-    )
-    return Markup(f"<{name}{written}>" + ("" if name in _VOID else f"{join(*children)}</{name}>"))
+    written = ""
+    for key, value in attributes.items():
+        if value is not None:
+            written += _write_attribute(key, value)
+    if name in _VOID:
+        return Markup(f"<{name}{written}>")
+    return Markup(f"<{name}{written}>{join(*children)}</{name}>")
 
 
 def join(*children: Any) -> Markup:
-    """Writes children one after another, each escaped unless it is markup."""
-    return Markup("".join(map(_escaped, children)))
+    """Writes children one after another, each escaped unless it is markup; None is left out."""
+    return Markup("".join(_escape(child) for child in children if child is not None))
 
 
-def _escaped(child: Any) -> str:
-    if child is None or isinstance(child, Markup):
-        return child or ""
-    return html.escape(str(child))
+def number(value: float | None, form: str = ".1f", times: float = 1.0) -> str:
+    """Writes a number with a true minus, or a dash where there is none.
+
+    Args:
+      value: the number; None, NaN and infinities are none.
+      form: a format of Python.
+      times: what the number is multiplied by.
+    """
+    if value is None or not math.isfinite(value):
+        return "–"
+    return format(value * times, form).replace("-", "−")
 
 
-def _attribute(key: str, value: Any) -> str:
+def _escape(child: Any) -> str:
+    return child if isinstance(child, Markup) else html.escape(str(child))
+
+
+def _write_attribute(key: str, value: Any) -> str:
     key = key.rstrip("_").replace("_", "-")
     if isinstance(value, bool):
         return f" {key}" if value else ""
     return f' {key}="{html.escape(str(value))}"'
-
-
-def number(value: Any, form: str = ".1f", times: float = 1.0) -> str:
-    """Writes a number with a true minus, or a dash where there is none."""
-    if not isinstance(value, int | float) or not math.isfinite(value):
-        return "–"
-    return format(value * times, form).replace("-", "−")

@@ -8,28 +8,31 @@ from importlib import resources
 from string import Template
 from typing import Any
 
+from jaxcap.evaluation.result import Result
 from jaxcap.io.files import write_atomically
 from jaxcap.report import tables
-from jaxcap.report.curves import curves
-from jaxcap.report.gallery import MOST_PHOTOS, Photo, gallery
+from jaxcap.report.cells import format_interval
+from jaxcap.report.curves import draw_curves
+from jaxcap.report.gallery import MOST_PHOTOS, CaptionedPhoto, draw_gallery
 from jaxcap.report.markup import Markup, element, join, number
+from jaxcap.report.run import draw_run
+from jaxcap.scores.intervals import Estimate
 
-MOST_BYTES = 14_500_000
+MOST_BYTES = 14_500_000  # mail servers and viewers of notebooks refuse larger files
 _HEADLINE = ("CIDEr-D", "BLEU-4", "ROUGE-L", "METEOR")
 
 
 def write(
     path: os.PathLike | str,
-    result: Mapping[str, Any],
+    result: Result,
     metrics: Sequence[Mapping[str, Any]],
-    photos: Sequence[Photo],
+    photos: Sequence[CaptionedPhoto],
 ) -> None:
     """Writes a run's report as one HTML file that needs nothing beside it.
 
     Args:
       path: the file to write.
-      result: what `jaxcap.evaluation` documents; sections that are not there are left out of the
-        page.
+      result: of the evaluation; what it lacks is left out of the page.
       metrics: the records of metrics.jsonl.
       photos: some captioned photos; of very many, the best and the worst are shown.
 
@@ -46,46 +49,42 @@ def write(
 
 
 def render(
-    result: Mapping[str, Any],
+    result: Result,
     metrics: Sequence[Mapping[str, Any]],
-    photos: Sequence[Photo],
+    photos: Sequence[CaptionedPhoto],
     most: int = MOST_PHOTOS,
 ) -> bytes:
     """Returns the page with at most `most` photos in it; see `write`."""
-    style, script = _file("page.css"), _file("page.js")
-    health, run = result.get("health") or {}, result.get("run") or {}
     sections = [
-        ("scores", "Scores", join(tables.scores(result), _notes(result))),
-        ("photos", "Photos", gallery(photos, most)),
-        ("captions", "Captions", _captions(health)),
-        (
-            "attention",
-            "Attention",
-            tables.attention_health(result.get("attention") or {}, result.get("scenes")),
-        ),
-        ("training", "Training", curves(metrics)),
-        ("run", "How it was made", _run(result, run)),
+        ("scores", "Scores", join(tables.draw_scores(result), _draw_notes(result))),
+        ("photos", "Photos", draw_gallery(photos, most)),
+        ("captions", "Captions", tables.draw_health(result.health)),
+        ("attention", "Attention", tables.draw_attention(result.attention, result.scenes)),
+        ("training", "Training", draw_curves(metrics)),
+        ("run", "How it was made", draw_run(result)),
     ]
-    sections = [(id_, title, body) for id_, title, body in sections if body]
-    links = [element("a", title, href=f"#{id_}") for id_, title, _ in sections]
-    body = [element("section", element("h2", title), body, id=id_) for id_, title, body in sections]
-    return (
-        Template(_file("page.html"))
-        .substitute(
-            title=join(_title(result), " · jaxcap"),
-            style=style,
-            script=script,
-            style_hash=_hash(style),
-            script_hash=_hash(script),
-            header=_header(result),
-            links=join(*links),
-            main=join(*body),
-        )
-        .encode()
+    links = []
+    body = []
+    for anchor, title, content in sections:
+        if content:
+            links.append(element("a", title, href=f"#{anchor}"))
+            body.append(element("section", element("h2", title), content, id=anchor))
+    style = _read("page.css")
+    script = _read("page.js")
+    page = Template(_read("page.html")).substitute(
+        title=join(_title(result), " · jaxcap"),
+        style=style,
+        script=script,
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+        header=_draw_header(result),
+        links=join(*links),
+        main=join(*body),
     )
+    return page.encode()
 
 
-def _file(name: str) -> str:
+def _read(name: str) -> str:
     return resources.files("jaxcap.report").joinpath(name).read_text(encoding="utf-8")
 
 
@@ -94,131 +93,53 @@ def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
 
 
-def _title(result: Mapping[str, Any]) -> str:
-    data = result.get("data") or {}
-    workdir = str((result.get("run") or {}).get("workdir") or "").rstrip("/\\")
-    name = workdir.replace("\\", "/").rsplit("/", 1)[-1] or data.get("name") or "A run"
-    return f"{name} on {data['split']}" if data.get("split") else name
+def _title(result: Result) -> str:
+    """Returns the run's name, which is its folder's, and what it was scored on."""
+    # A workdir of another machine may have its separators.
+    workdir = result.run.workdir.rstrip("/\\").replace("\\", "/")
+    name = workdir.rsplit("/", 1)[-1] or result.data.name
+    return f"{name} on {result.data.split}"
 
 
-def _header(result: Mapping[str, Any]) -> Markup:
-    table = result.get("scores") or {}
-    figures = [_figure(name, table[name]) for name in _HEADLINE if name in table]
+def _draw_header(result: Result) -> Markup:
+    """Draws the title, what was captioned, and the scores that a reader looks for first."""
+    figures = []
+    for name in _HEADLINE:
+        if name in result.scores:
+            figures.append(_draw_figure(name, result.scores[name]))
     return join(
         element("p", "jaxcap · report", class_="brand"),
         element("h1", _title(result)),
-        element("p", _what(result), class_="what"),
+        element("p", _describe(result), class_="what"),
         element("dl", *figures, class_="figures") if figures else None,
     )
 
 
-def _what(result: Mapping[str, Any]) -> str:
-    """Says in a sentence what was captioned, and how."""
-    data, search, run = (result.get(key) or {} for key in ("data", "search", "run"))
+def _describe(result: Result) -> str:
+    """Returns in a sentence what was captioned, and how."""
+    beam = result.search.beam
     parts = [
-        f"{data['images']:,} photos of {data.get('name', 'a data set')}"
-        if "images" in data
-        else None
+        f"{result.data.images:,} photos of {result.data.name}",
+        f"{result.data.references:,} references",
+        "greedy search" if beam == 1 else f"beam search with {beam} beams",
+        f"trained for {number(result.run.epoch, '.3g')} epochs",
     ]
-    parts.append(f"{data['references']:,} references" if "references" in data else None)
-    beam = search.get("beam")
-    parts.append({None: None, 1: "greedy search"}.get(beam, f"beam search with {beam} beams"))
-    parts.append(f"trained for {number(run['epoch'], '.3g')} epochs" if run.get("epoch") else None)
-    return ", ".join(part for part in parts if part)
+    return ", ".join(parts)
 
 
-def _figure(name: str, score: Mapping[str, Any]) -> Markup:
-    interval = None
-    if score.get("low") is not None and score.get("high") is not None:
-        interval = f"{number(score['low'], times=100)} – {number(score['high'], times=100)}"
-    value = element("dd", number(score.get("value"), times=100), class_="value")
+def _draw_figure(name: str, score: Estimate) -> Markup:
+    """Draws one score in large letters."""
+    value = element("dd", number(score.value, times=100), class_="value")
+    interval = format_interval(score)
     return element("div", element("dt", name), value, element("dd", interval, class_="interval"))
 
 
-def _notes(result: Mapping[str, Any]) -> Markup | None:
-    """Writes the notes under the table, and the signature that tells which tables may be
-    compared.
-    """
+def _draw_notes(result: Result) -> Markup:
+    """Draws the notes under the scores, and the signature that tells which can be compared."""
     notes = [
         "All scores are times 100, as papers print them. Each bar starts at 0 and has its row's "
-        "own scale."
+        "own scale.",
+        *result.notes,
     ]
-    notes += result.get("notes") or []
-    signature = result.get("signature")
-    signature = (
-        element("p", "Signature ", element("code", signature), class_="signature")
-        if signature
-        else None
-    )
-    has_scores = bool(result.get("scores"))
-    return (
-        join(element("ul", *(element("li", note) for note in notes), class_="notes"), signature)
-        if has_scores
-        else None
-    )
-
-
-def _captions(health: Mapping[str, Any]) -> Markup | None:
-    worn = tables.phrases(health.get("overused") or [])
-    return join(tables.captions_health(health), worn) or None
-
-
-def _run(result: Mapping[str, Any], run: Mapping[str, Any]) -> Markup | None:
-    """Draws the facts of the run, and its config folded."""
-    parameters = run.get("parameters") or {}
-    facts = {
-        "Workdir": run.get("workdir"),
-        "Checkpoint": f"step {run['step']:,}, epoch {number(run.get('epoch'), '.3g')}"
-        if run.get("step")
-        else None,
-        "Validation loss": f"{number(run['val_loss'], '.3f')} nats per word"
-        if run.get("val_loss")
-        else None,
-        "Vocabulary": f"{run['vocabulary_size']:,} words" if run.get("vocabulary_size") else None,
-        "Encoder": run.get("encoder"),
-        "Parameters": ", ".join(f"{count:,} {name}" for name, count in parameters.items()) or None,
-        "Search": _settings(result.get("search") or {}) or None,
-        "jaxcap": result.get("jaxcap"),
-    }
-    rows = [
-        element("div", element("dt", name), element("dd", value))
-        for name, value in facts.items()
-        if value
-    ]
-    facts = element("dl", *rows, class_="facts") if rows else None
-    return join(facts, _config(run.get("config") or {})) or None
-
-
-def _settings(settings: Mapping[str, Any]) -> str:
-    return ", ".join(
-        f"{name.replace('_', ' ')} {_value(value)}" for name, value in settings.items()
-    )
-
-
-def _config(config: Mapping[str, Any]) -> Markup | None:
-    """Draws the whole config, one table for each of its sections."""
-    if not config:
-        return None
-    plain = {key: value for key, value in config.items() if not isinstance(value, Mapping)}
-    sections = {"": plain} | {
-        key: value for key, value in config.items() if isinstance(value, Mapping)
-    }
-    drawn = [_config_table(name, values) for name, values in sections.items() if values]
-    summary = element("summary", "The whole config")
-    return element("details", summary, element("div", *drawn, class_="config"), class_="folded")
-
-
-def _config_table(name: str, values: Mapping[str, Any]) -> Markup:
-    rows = [
-        element("tr", element("th", key, scope="row"), element("td", _value(value)))
-        for key, value in values.items()
-    ]
-    return element("table", element("caption", name or "run"), element("tbody", *rows))
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return ", ".join(map(str, value)) or "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "–" if value in ("", None) else str(value)
+    signature = element("p", "Signature ", element("code", result.signature), class_="signature")
+    return join(element("ul", *(element("li", note) for note in notes), class_="notes"), signature)

@@ -1,5 +1,6 @@
-"""Captions that no model wrote: what they score shows how much of a run's score is worth
-nothing.
+"""Image-agnostic baselines: captions that use little or nothing of the photo.
+
+What they score is the floor from which a captioner's scores are to be read.
 """
 
 from collections import Counter
@@ -7,28 +8,34 @@ from collections.abc import Sequence
 
 import numpy as np
 
+_MIN_NORM = 1e-12  # a photo without features is like no other, and nothing is divided by 0
 
-def most_common(captions: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    """Returns the words of the caption that occurs most often; of equals, the first in the
-    alphabet.
-    """
+
+def most_common_caption(captions: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """Returns the words of the most frequent caption; of equals, the first in the alphabet."""
     counts = Counter(map(tuple, captions))
     return min(counts, key=lambda words: (-counts[words], words))
 
 
-def shuffled(images: int, seed: int = 0) -> np.ndarray:
-    """Deals the images' captions out again, so that each of two or more images gets another's. int
-    [images]
+def derange(images: int, seed: int = 0) -> np.ndarray:
+    """Draws a permutation of two or more images in which no image keeps its place.
+
+    Args:
+      images: how many.
+      seed: of the draw.
+
+    Returns:
+      For each image, the index of the image whose caption it gets. int [images]
     """
     order = np.random.default_rng(seed).permutation(images)
-    dealt = np.empty(images, np.int64)
-    dealt[order] = np.roll(order, 1)
-    return dealt
+    given = np.empty(images, np.int64)
+    # Along one random cycle each image gets its predecessor's caption.
+    given[order] = np.roll(order, 1)
+    return given
 
 
-def nearest(features: np.ndarray, training: np.ndarray, *, block: int = 1024) -> np.ndarray:
-    """Finds the training photo that looks most like each photo, by the cosine of their mean
-    features.
+def find_nearest(features: np.ndarray, training: np.ndarray, *, block: int = 1024) -> np.ndarray:
+    """Finds the training photo nearest to each photo, by the cosine of their mean features.
 
     Args:
       features: the mean over the regions of each photo's features. [N, D]
@@ -38,14 +45,15 @@ def nearest(features: np.ndarray, training: np.ndarray, *, block: int = 1024) ->
     Returns:
       The row of the nearest training photo. int [N]
     """
-    training = _unit(training)
-    rows = [
-        np.argmax(_unit(features[i : i + block]) @ training.T, axis=1)
-        for i in range(0, len(features), block)
-    ]
-    return np.concatenate([np.zeros(0, np.int64), *rows])
+    training = _normalize(training)
+    rows = [np.zeros(0, np.int64)]
+    for start in range(0, len(features), block):
+        cosines = _normalize(features[start : start + block]) @ training.T  # [block, M]
+        rows.append(np.argmax(cosines, axis=1))
+    return np.concatenate(rows)
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
+def _normalize(vectors: np.ndarray) -> np.ndarray:
+    """Scales each row to length 1. [N, D]"""
     vectors = np.asarray(vectors, np.float32)
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), _MIN_NORM)

@@ -1,6 +1,4 @@
-"""Confidence intervals by resampling images (Efron 1979; for text metrics,
-https://aclanthology.org/W04-3250).
-"""
+"""Confidence intervals by resampling images (Efron 1979; Koehn 2004 for text metrics)."""
 
 from collections.abc import Callable
 
@@ -17,8 +15,9 @@ def interval(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Computes the percentile interval of a corpus score over images.
 
-    For the interval of the difference of two runs on the same images, give both runs' statistics
-    side by side and a `score` that subtracts.
+    The method for corpus metrics is that of Koehn 2004 (https://aclanthology.org/W04-3250). For
+    the interval of the difference of two runs on the same images, give both runs' statistics side
+    by side and a `score` that subtracts.
 
     Args:
       statistics: one row an image, whose sum over images determines the score. [N, S]
@@ -31,9 +30,9 @@ def interval(
       The lower and the upper ends. [K] each
     """
     images = len(statistics)
-    drawn = np.random.default_rng(seed).multinomial(
-        images, np.full(images, 1 / images), size=resamples
-    )  # [R, N]
-    scores = score(drawn @ statistics)  # [R, K]
+    # How often each image is drawn is all that a sum needs to know of a resample.
+    rng = np.random.default_rng(seed)
+    counts = rng.multinomial(images, np.full(images, 1 / images), size=resamples)  # [R, N]
+    scores = score(counts @ statistics)  # [R, K]
     low, high = np.quantile(scores, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return low, high

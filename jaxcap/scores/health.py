@@ -1,29 +1,56 @@
-"""The health of generated captions: how varied they are, where they stutter, which phrases they
-wear out.
-"""
+"""The health of generated captions: how varied they are, how they repeat, what they overuse."""
 
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
-from jaxcap.scores.ngrams import ngram_counts
+from jaxcap.scores.ngrams import Ngram, ngram_counts
 
 # Words that a whole sentence hardly ever ends in ("on", "by" and "behind" may): fewer than 1 in 500
 # references does.
-_WORDS = """a about across after against along among an and are as at be because been before being beneath beside
-    between but could does during for from had has have having his if in into is its my near next of onto or
-    our over she so some than that the their these they this those through to toward towards under until upon
-    very was we were when where which while who whose will with within without would your"""
+_WORDS = """a about across after against along among an and are as at be because been before being
+    beneath beside between but could does during for from had has have having his if in into is its
+    my near next of onto or our over she so some than that the their these they this those through
+    to toward towards under until upon very was we were when where which while who whose will with
+    within without would your"""
 FUNCTION_WORDS = frozenset(_WORDS.split())
-_REPEATED = (2, 3, 4)
-_PHRASES = (3, 4, 5)
-_Z_THRESHOLD = (
-    3.0  # standard errors; thousands of phrases are compared, so 2 would be met by chance
-)
+_PHRASE_LENGTHS = (3, 4, 5)  # in words
+# In standard errors. Thousands of phrases are compared, so that 2 would be met by chance.
+_Z_THRESHOLD = 3.0
 
 
-class Phrase(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """Measures of a set of captions; all but the first two are parts of the captions, 0 to 1.
+
+    Attributes:
+      distinct_words: different words in all captions.
+      mean_length: words a caption.
+      unique: different captions.
+      repeats_2: an n-gram of 2 words stands twice in the caption.
+      repeats_3: the same of 3 words.
+      repeats_4: the same of 4 words.
+      stutters: a word stands twice in a row.
+      ends_in_function_word: the last word is one that sentences do not end in.
+      empty: no word at all.
+      novel: not among the training captions; None where these are not known.
+    """
+
+    distinct_words: int
+    mean_length: float
+    unique: float
+    repeats_2: float
+    repeats_3: float
+    repeats_4: float
+    stutters: float
+    ends_in_function_word: float
+    empty: float
+    novel: float | None = None
+
+
+@dataclass(frozen=True)
+class Phrase:
     """A phrase that captions use more often than references do.
 
     Attributes:
@@ -41,9 +68,9 @@ class Phrase(NamedTuple):
     z: float
 
 
-def summary(
+def summarize(
     captions: Sequence[Sequence[str]], known: Collection[tuple[str, ...]] | None = None
-) -> dict[str, float]:
+) -> Summary:
     """Measures a set of captions; the references' own summary tells what is usual.
 
     Args:
@@ -52,42 +79,30 @@ def summary(
         left out.
 
     Returns:
-      distinct_words; mean_length in words; and parts of the captions, 0 to 1: unique (different
-      captions over all), novel (not in `known`), repeats_2, repeats_3 and repeats_4 (an n-gram
-      stands twice in the caption), stutters (a word stands twice in a row), ends_in_function_word,
-      empty.
+      The measures.
     """
     texts = [tuple(caption) for caption in captions]
-    parts = {
-        "unique": len(set(texts)) / len(texts),
-        **{f"repeats_{n}": _part(texts, lambda text, n=n: _repeats(text, n)) for n in _REPEATED},
-        "stutters": _part(
-            texts, lambda text: any(a == b for a, b in zip(text, text[1:], strict=False))
-        ),
-        "ends_in_function_word": _part(
-            texts, lambda text: bool(text) and text[-1] in FUNCTION_WORDS
-        ),
-        "empty": _part(texts, lambda text: not text),
-    }
+    count = len(texts)
+    words = {word for text in texts for word in text}
+    novel = None
     if known is not None:
         known = set(known)
-        parts["novel"] = _part(texts, lambda text: text not in known)
-    return {
-        "distinct_words": len({word for text in texts for word in text}),
-        "mean_length": sum(map(len, texts)) / len(texts),
-        **parts,
-    }
+        novel = sum(text not in known for text in texts) / count
+    return Summary(
+        distinct_words=len(words),
+        mean_length=sum(map(len, texts)) / count,
+        unique=len(set(texts)) / count,
+        repeats_2=sum(_repeats_ngram(text, 2) for text in texts) / count,
+        repeats_3=sum(_repeats_ngram(text, 3) for text in texts) / count,
+        repeats_4=sum(_repeats_ngram(text, 4) for text in texts) / count,
+        stutters=sum(_stutters(text) for text in texts) / count,
+        ends_in_function_word=sum(_ends_in_function_word(text) for text in texts) / count,
+        empty=sum(not text for text in texts) / count,
+        novel=novel,
+    )
 
 
-def _part(texts: Sequence[tuple[str, ...]], has_it: Callable[[tuple[str, ...]], bool]) -> float:
-    return sum(map(has_it, texts)) / len(texts)
-
-
-def _repeats(text: tuple[str, ...], n: int) -> bool:
-    return any(count > 1 for count in ngram_counts(text, n)[-1].values())
-
-
-def overused(
+def find_overused(
     captions: Sequence[Sequence[str]],
     references: Sequence[Sequence[str]],
     *,
@@ -113,46 +128,64 @@ def overused(
     Returns:
       The phrases, the most surely overused first.
     """
-    ours, theirs = _phrase_counts(captions), _phrase_counts(references)
-    found = [
-        _compared(phrase, count, len(captions), theirs[phrase], len(references))
-        for phrase, count in ours.items()
-        if count >= least and phrase[-1] not in FUNCTION_WORDS
-    ]
-    worn = [
-        phrase
-        for phrase in found
-        if phrase.z >= _Z_THRESHOLD and phrase.rate >= times * phrase.reference_rate
-    ]
-    return sorted(_whole(worn), key=lambda phrase: (-phrase.z, phrase.words))[:most]
+    ours = _count_phrases(captions)
+    theirs = _count_phrases(references)
+    overused = []
+    for words, count in ours.items():
+        if count < least or words[-1] in FUNCTION_WORDS:
+            continue
+        phrase = _compare(words, count, len(captions), theirs[words], len(references))
+        if phrase.z >= _Z_THRESHOLD and phrase.rate >= times * phrase.reference_rate:
+            overused.append(phrase)
+    return sorted(_drop_nested(overused), key=lambda phrase: (-phrase.z, phrase.words))[:most]
 
 
-def _phrase_counts(captions: Sequence[Sequence[str]]) -> Counter[tuple[str, ...]]:
+def _repeats_ngram(text: tuple[str, ...], n: int) -> bool:
+    return any(count > 1 for count in ngram_counts(text, n)[-1].values())
+
+
+def _stutters(text: tuple[str, ...]) -> bool:
+    return any(word == following for word, following in zip(text, text[1:], strict=False))
+
+
+def _ends_in_function_word(text: tuple[str, ...]) -> bool:
+    return bool(text) and text[-1] in FUNCTION_WORDS
+
+
+def _count_phrases(captions: Sequence[Sequence[str]]) -> Counter[Ngram]:
     """Counts in how many captions each phrase stands."""
-    counts = Counter()
+    counts: Counter[Ngram] = Counter()
     for words in captions:
-        of_n = ngram_counts(words, max(_PHRASES))
-        counts.update({phrase for n in _PHRASES for phrase in of_n[n - 1]})
+        by_length = ngram_counts(words, max(_PHRASE_LENGTHS))
+        phrases: set[Ngram] = set()
+        for n in _PHRASE_LENGTHS:
+            phrases.update(by_length[n - 1])
+        counts.update(phrases)
     return counts
 
 
-def _compared(
-    phrase: tuple[str, ...], ours: int, captions: int, theirs: int, references: int
-) -> Phrase:
+def _compare(words: Ngram, ours: int, captions: int, theirs: int, references: int) -> Phrase:
+    """Compares how many captions and how many references use a phrase."""
+    # Half a caption more in each cell of the table keeps the logarithms finite.
     cells = [ours + 0.5, captions - ours + 0.5, theirs + 0.5, references - theirs + 0.5]
     log_odds = math.log(cells[0] / cells[1]) - math.log(cells[2] / cells[3])
     error = math.sqrt(sum(1 / cell for cell in cells))
-    return Phrase(" ".join(phrase), ours, ours / captions, theirs / references, log_odds / error)
+    return Phrase(
+        words=" ".join(words),
+        captions=ours,
+        rate=ours / captions,
+        reference_rate=theirs / references,
+        z=log_odds / error,
+    )
 
 
-def _whole(phrases: Sequence[Phrase]) -> list[Phrase]:
-    """Leaves out the phrases that stand inside one longer phrase in at least two thirds of their
-    uses.
-    """
-    inside = Counter()  # the most captions of any longer phrase around each
+def _drop_nested(phrases: Sequence[Phrase]) -> list[Phrase]:
+    """Drops phrases of which two thirds of the uses stand inside one longer phrase."""
+    around: Counter[str] = Counter()  # the most captions of any longer phrase around each
     for phrase in phrases:
         words = phrase.words.split()
-        for n in range(min(_PHRASES), len(words)):
-            for part in zip(*(words[i:] for i in range(n)), strict=False):
-                inside[" ".join(part)] = max(inside[" ".join(part)], phrase.captions)
-    return [phrase for phrase in phrases if 3 * inside[phrase.words] < 2 * phrase.captions]
+        for n in range(min(_PHRASE_LENGTHS), len(words)):
+            for start in range(len(words) - n + 1):
+                part = " ".join(words[start : start + n])
+                around[part] = max(around[part], phrase.captions)
+    return [phrase for phrase in phrases if 3 * around[phrase.words] < 2 * phrase.captions]

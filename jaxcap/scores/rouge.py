@@ -11,8 +11,9 @@ _BETA = 1.2
 def statistics(
     hypotheses: Sequence[Sequence[str]], references: Sequence[Sequence[Sequence[str]]]
 ) -> np.ndarray:
-    """Scores each image: the F-measure of the best precision and the best recall that any reference
-    gives.
+    """Scores each image: the F-measure of the best precision and the best recall.
+
+    Best are those that any reference gives; they may come from two references.
 
     Args:
       hypotheses: the words of one caption for each of N images.
@@ -31,22 +32,26 @@ def from_statistics(total: np.ndarray) -> np.ndarray:
 
 
 def _image(words: Sequence[str], references: Sequence[Sequence[str]]) -> float:
-    common = [_longest_common(words, reference) for reference in references]
-    if not any(common):
+    """Returns the score of one image."""
+    precision = 0.0
+    recall = 0.0
+    for reference in references:
+        common = _longest_common(words, reference)
+        if common:
+            precision = max(precision, common / len(words))
+            recall = max(recall, common / len(reference))
+    if not precision:
         return 0.0
-    precision = max(common) / len(words)
-    recall = max(
-        length / max(len(reference), 1)
-        for length, reference in zip(common, references, strict=True)
-    )
     return (1 + _BETA**2) * precision * recall / (recall + _BETA**2 * precision)
 
 
-def _longest_common(a: Sequence[str], b: Sequence[str]) -> int:
+def _longest_common(first: Sequence[str], second: Sequence[str]) -> int:
     """Returns the length of the longest common subsequence, by dynamic programming over one row."""
-    row = [0] * (len(b) + 1)
-    for word in a:
-        diagonal = 0
-        for j, other in enumerate(b, start=1):
-            diagonal, row[j] = row[j], diagonal + 1 if word == other else max(row[j], row[j - 1])
+    row = [0] * (len(second) + 1)
+    for word in first:
+        diagonal = 0  # the value of the row before, one place to the left
+        for j, other in enumerate(second, start=1):
+            above = row[j]
+            row[j] = diagonal + 1 if word == other else max(above, row[j - 1])
+            diagonal = above
     return row[-1]

@@ -1,13 +1,13 @@
-"""The line under every table of scores that says what was scored, and how, so that two tables can
-be compared.
+"""The line under a table of scores that says what was scored and how.
+
+Two tables can be compared when their lines are equal, as for sacreBLEU's signatures (Post 2018,
+https://aclanthology.org/W18-6319).
 """
 
 from collections.abc import Mapping, Sequence
 
-import jaxcap
 
-
-def signature(
+def write_signature(
     *,
     data: str,
     split: str,
@@ -16,6 +16,7 @@ def signature(
     beam: str,
     length_rule: str,
     vocabulary: str,
+    version: str,
 ) -> str:
     """Writes the signature line of a table of scores.
 
@@ -27,25 +28,24 @@ def signature(
       beam: how captions were searched, as "5", "greedy" or "sampled".
       length_rule: how finished captions of different length were compared.
       vocabulary: the vocabulary's size and fingerprint.
+      version: of the program that scored.
 
     Returns:
       One line of "key:value" joined by "|"; equal lines mean scores that can be compared.
     """
-    each = (
-        f"{min(references)}"
-        if min(references) == max(references)
-        else f"{min(references)}-{max(references)}"
-    )
+    fewest = min(references)
+    most = max(references)
     fields = {
         "data": data,
         "split": split,
         "images": len(references),
         **images,
-        "refs": each,
+        "refs": fewest if fewest == most else f"{fewest}-{most}",
         "tok": "ptb",
         "beam": beam,
         "length": length_rule,
         "vocab": vocabulary,
-        "jaxcap": jaxcap.__version__,
+        "jaxcap": version,
     }
+    # A "|" inside a value would split its field.
     return "|".join(f"{key}:{str(value).replace('|', '/')}" for key, value in fields.items())

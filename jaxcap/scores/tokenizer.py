@@ -1,8 +1,7 @@
-"""The tokeniser of caption scores: coco-caption's, which is Java's Stanford PTB tokeniser, without
-Java.
+"""The tokenizer of caption scores: coco-caption's Stanford PTB tokenizer, without its Java.
 
 Scores of captions can be compared only when both were cut into words in the same way. coco-caption
-lower-cases, runs Stanford's Penn Treebank tokeniser over one caption a line, and drops a list of
+lower-cases, runs Stanford's Penn Treebank tokenizer over one caption a line, and drops a list of
 punctuation marks. Its habits are kept here, odd as some are: "can't" is `ca n't`, "(" stays as
 `-lrb-`, "ground.A" is one word, and "22 3/4" is one word with a no-break space inside. A caption is
 read on its own: what follows in the file never decides about its last full stop.
@@ -10,29 +9,28 @@ read on its own: what follows in the file never decides about its last full stop
 
 import html
 import re
+from collections.abc import Mapping, Sequence
 
 _L = r"[^\W\d_]"  # a letter of any alphabet
 _W = r"[^\W_]"  # a letter or a digit
 
 # Words that keep their full stop: in any case of letters, only when capitalised, and only before a
 # number.
-_ABBREVIATIONS = """adj adm adv al ala alex apr ariz assn assoc asst atty attys aug ave bancorp bhd bldg blvd brig
-    bros calif capt cf cie cmdr co col colo comdr conn corp cos cpl ct dak dec dept det dr drs elec ens esq est etc ext
-    feb fla fri ft ga gen gov govs hon inc ind insp intl invt jan jos jr jul jun kan kans ky lieut lt ltd maj mar md
-    messrs mfg mich minn mlle mme mo mon mont mr mrs ms msgr mt mtg natl neb nev nov oct okla penn pfc ph ph.d plc pres
-    prof profs pte pty pvt rd rep reps rev rt sen sens sep sept seq sfc sgt spc sq sr st ste supt supts sys tel tenn
-    thu thurs treas tue tues univ va vs vt wed wis wisc wm wyo"""
+_ABBREVIATIONS = """adj adm adv al ala alex apr ariz assn assoc asst atty attys aug ave bancorp
+    bhd bldg blvd brig bros calif capt cf cie cmdr co col colo comdr conn corp cos cpl ct dak
+    dec dept det dr drs elec ens esq est etc ext feb fla fri ft ga gen gov govs hon inc ind insp
+    intl invt jan jos jr jul jun kan kans ky lieut lt ltd maj mar md messrs mfg mich minn mlle
+    mme mo mon mont mr mrs ms msgr mt mtg natl neb nev nov oct okla penn pfc ph ph.d plc pres
+    prof profs pte pty pvt rd rep reps rev rt sen sens sep sept seq sfc sgt spc sq sr st ste
+    supt supts sys tel tenn thu thurs treas tue tues univ va vs vt wed wis wisc wm wyo"""
 _CAPITALISED = "Ark Az Del Ill La Mass Miss Ore Pa Tex Wash"
 _BEFORE_NUMBERS = "art ca fig figs no nos op pp prop"
 
 
 def _any_of(words: str) -> str:
-    """Returns the regular expression of a list of words, the longer first."""
-    return (
-        "(?:"
-        + "|".join(re.escape(word) for word in sorted(words.split(), key=len, reverse=True))
-        + ")"
-    )
+    """Returns the regular expression of a list of words, the longer first, as "|" needs it."""
+    ordered = sorted(words.split(), key=len, reverse=True)
+    return f"(?:{'|'.join(map(re.escape, ordered))})"
 
 
 _NOT = rf"(?i:n't)(?!{_L})"
@@ -65,7 +63,8 @@ _RULES = (
     rf"(?:[A-HJ-XZn]|[dlo])'(?!{_CONTRACTION[1:]}){_L}{{2,}}(?:-{_W}+)*",
     rf"{_L}+[aeiouyAEIOUY](?!{_CONTRACTION})'[aeiouA-Z]{_L}*",
     rf"(?i:ol'|(?:o'clock|c'mon|c'est|s'mores|ev'ry|li'l|nat'l|nor'easter|cap'n|e'er)(?:-{_W}+)*)",
-    rf"'n'|(?i:'(?:n|em|till?|cause))(?!{_W})|'[2-9]0s|(?<!\w)'\d\d(?=\s|$)|(?i:[djly]'(?={_L})|'t(?=(?:is|was)(?!{_W})))",
+    rf"'n'|(?i:'(?:n|em|till?|cause))(?!{_W})|'[2-9]0s|(?<!\w)'\d\d(?=\s|$)"
+    rf"|(?i:[djly]'(?={_L})|'t(?=(?:is|was)(?!{_W})))",
     # "AT&T", "US$", "beige/white", "long-haired".
     r"[A-Z]+(?:&[A-Z]+)+",
     r"[A-Z]{1,2}\$",
@@ -114,3 +113,30 @@ def ptb_tokenize(caption: str) -> list[str]:
         word = match.group().lower().replace(" ", "\N{NO-BREAK SPACE}")
         words += _RENAMED.get(word, word).split(" ")
     return words
+
+
+def tokenize_pairs(
+    hypotheses: Mapping[str, str], references: Mapping[str, Sequence[str]]
+) -> tuple[list[list[str]], list[list[list[str]]]]:
+    """Cuts captions and their references into words, in the order of `hypotheses`.
+
+    Args:
+      hypotheses: one caption by image id.
+      references: at least one reference by image id; other images are left out.
+
+    Returns:
+      The words of each caption, and of each of its references.
+
+    Raises:
+      ValueError: there is no hypothesis, or one without a reference.
+    """
+    if not hypotheses:
+        raise ValueError("no captions")
+    bare = [image for image in hypotheses if not references.get(image)]
+    if bare:
+        raise ValueError(f"{len(bare)} captions without a reference, as of image {bare[0]}")
+    ours = [ptb_tokenize(caption) for caption in hypotheses.values()]
+    theirs = []
+    for image in hypotheses:
+        theirs.append([ptb_tokenize(caption) for caption in references[image]])
+    return ours, theirs

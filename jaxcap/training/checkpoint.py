@@ -12,6 +12,7 @@ import functools
 import hashlib
 import json
 import logging
+import math
 import os
 import re
 import shutil
@@ -27,7 +28,7 @@ from orbax.checkpoint import checkpoint_managers as policies
 
 from jaxcap.errors import UserError
 from jaxcap.io.files import report_full_disk, write_atomically
-from jaxcap.training.train_step import TrainState, fill, trained
+from jaxcap.training.train_step import TrainState
 
 # orbax tells every small thing it does, and shows tracebacks of errors that it also raises.
 logging.getLogger("absl").setLevel(logging.CRITICAL)
@@ -70,7 +71,7 @@ class Checkpoints:
                     2
                 ),  # the step before the latest is what a damaged latest falls back on
                 policies.BestN(
-                    get_metric_fn=lambda metrics: metrics["cost"],
+                    get_metric_fn=lambda metrics: metrics["value"],
                     reverse=True,
                     n=1,
                     keep_checkpoints_without_metrics=False,
@@ -83,50 +84,78 @@ class Checkpoints:
                 preservation_policy=keep,
                 create=False,
                 # Without it the manager writes no metrics down.
-                best_fn=lambda metrics: metrics["cost"],
+                best_fn=lambda metrics: metrics["value"],
                 best_mode="min",
             ),
             item_names=("arrays", "progress"),
         )
 
     def save(
-        self, state: TrainState, frozen: Any, progress: Mapping[str, Any], cost: float | None = None
+        self, state: TrainState, progress: Mapping[str, Any], value: float | None = None
     ) -> None:
         """Writes a step, in the background where it can.
 
         Args:
           state: the training state; it may be donated as soon as this returns.
-          frozen: from `optim.freeze_mask`.
           progress: what the loop must remember, as JSON.
-          cost: of the validation, where there was one: the step of the least is kept as the best.
+          value: of the validation, if there was one: the step of the least is kept as the best.
 
         Raises:
           FloatingPointError: a number is not finite; nothing is written.
           UserError: the disk is full, or a step of that number already lies here.
         """
-        arrays = _arrays(trained_state(state, frozen))
+        arrays = _copy_arrays(state)
         step = int(state.step)
-        bad = [
-            name
-            for name, array in (arrays | {"cost": cost or 0.0}).items()
-            if not np.isfinite(array).all()
-        ]
-        if bad:
-            raise FloatingPointError(f"after step {step} {bad[0]} is not finite")
+        for name, array in (arrays | {"validation": np.array(value or 0.0)}).items():
+            if not np.isfinite(array).all():
+                raise FloatingPointError(f"after step {step} {name} is not finite")
+        sealed = {**progress, "checksum": compute_checksum(arrays, progress)}
         with report_full_disk(self.folder), _system_errors():
-            self._save_frozen(state.params, frozen)
             saved = self._manager.save(
                 step,
                 args=ocp.args.Composite(
-                    arrays=ocp.args.StandardSave(arrays),
-                    progress=ocp.args.JsonSave(
-                        {**progress, "checksum": checksum(arrays, progress)}
-                    ),
+                    arrays=ocp.args.StandardSave(arrays), progress=ocp.args.JsonSave(sealed)
                 ),
-                metrics=None if cost is None else {"cost": cost},
+                metrics=None if value is None else {"value": value},
             )
         if not saved and step not in self._manager.all_steps():
             raise UserError(f"step {step} could not be saved in {self.folder}")
+
+    def save_frozen(self, frozen: Any) -> None:
+        """Writes the frozen parameters if they are not there yet; their checksum comes last."""
+        arrays = _copy_arrays(frozen)
+        seal = self.folder / "frozen.json"
+        if seal.exists() or not arrays:
+            return
+        with report_full_disk(self.folder), _system_errors():
+            with ocp.StandardCheckpointer() as checkpointer:
+                checkpointer.save(self.folder / "frozen", arrays, force=True)
+            write_atomically(seal, json.dumps({"checksum": compute_checksum(arrays)}) + "\n")
+
+    def restore_frozen(self, frozen: Any) -> Any:
+        """Restores the frozen parameters.
+
+        Args:
+          frozen: a tree of the same shapes.
+
+        Raises:
+          UserError: they cannot be read, are damaged, or of another model.
+        """
+        names = _flatten(frozen)
+        if not names:
+            return frozen
+        folder = self.folder / "frozen"
+        what = f"the copy of the frozen parameters in {self.folder}"
+        try:
+            with _system_errors(), ocp.StandardCheckpointer() as checkpointer:
+                arrays = checkpointer.restore(folder, _abstract(names))
+            seal = json.loads((self.folder / "frozen.json").read_text(encoding="utf-8"))
+            checksum = seal["checksum"]
+        except Exception as error:
+            raise _explain(what, folder, error) from error
+        if compute_checksum(arrays) != checksum:
+            raise Damaged(f"{what} is damaged (its checksum differs)")
+        return jax.tree.unflatten(jax.tree.structure(frozen), [arrays[name] for name in names])
 
     def wait(self) -> None:
         """Returns when everything is on disk."""
@@ -146,16 +175,21 @@ class Checkpoints:
         return sorted((int(name) for name in names if name.isdigit()), reverse=True)
 
     def best_step(self) -> int | None:
-        """Returns the step of the best validation, the latest of equals; None before the first
-        validation.
+        """Returns the step of the best validation, the latest of equals; None before the first one.
 
         Raises:
           UserError: what a step says of its validation cannot be read, or is damaged.
         """
-        costs = {step: self._cost(step) for step in self.steps()}
-        return min((step for step in costs if costs[step] is not None), key=costs.get, default=None)
+        best = None
+        best_value = math.inf
+        for step in self.steps():  # the latest first
+            value = self._read_value(step)
+            if value is not None and value < best_value:
+                best = step
+                best_value = value
+        return best
 
-    def resume(self, state: TrainState, frozen: Any) -> tuple[TrainState, dict[str, Any]] | None:
+    def resume(self, state: TrainState) -> tuple[TrainState, dict[str, Any]] | None:
         """Restores the newest step that is whole, to train on from it; None when there is no step.
 
         Newer steps, which are damaged then, are moved to the folder `damaged`. What a kill left
@@ -163,91 +197,89 @@ class Checkpoints:
 
         Args:
           state: a fresh state of the same shapes.
-          frozen: from `optim.freeze_mask`.
 
         Raises:
-          UserError: a step or the frozen parameters cannot be read, or all steps are damaged;
-            nothing has changed then.
+          UserError: a step cannot be read, or all steps are damaged; nothing has changed then.
         """
         steps = self.steps()
         if not steps:
             return None
-        # Every step needs the frozen parameters: damaged, they are an error and no reason to give
-        # up a step.
-        params = self._restore_frozen(state.params, frozen)
         damaged: dict[int, Damaged] = {}
         restored = None
         for step in steps:
             try:
-                self._cost(step)  # of older steps too: it decides which of them is the best
-                restored = restored or self._restore(step, state, params, frozen)
-            except Damaged as damage:
-                damaged[step] = damage
+                self._read_value(step)  # of older steps too: it decides which of them is the best
+                restored = restored or self.restore(step, state)
+            except Damaged as error:
+                damaged[step] = error
         if restored is None:  # also when the steps are whole and of another model
             raise UserError(
                 f"no checkpoint is whole ({damaged[steps[0]]}): choose another --workdir to begin "
                 "anew"
             )
-        for step, damage in damaged.items():
+        for step, reason in damaged.items():
             # An orbax step of that number would silently not be saved again.
-            print(f"{damage}: it is moved to {self._set_aside(step)}", file=sys.stderr, flush=True)
-        self._tidy()
+            place = self._set_aside(step)
+            print(f"{reason}: it is moved to {place}", file=sys.stderr, flush=True)
+        self._remove_leftovers()
         return restored
 
-    def restore(
-        self, step: int, state: TrainState, frozen: Any
-    ) -> tuple[TrainState, dict[str, Any]]:
+    def restore_best(self, state: TrainState) -> tuple[TrainState, dict[str, Any]]:
+        """Restores the step of the best validation; see `restore`.
+
+        Raises:
+          UserError: nothing has been validated yet, or the step cannot be restored.
+        """
+        step = self.best_step()
+        if step is None:
+            raise UserError(
+                f"the run in {self.folder.parent} has no checkpoint of a finished epoch yet: let "
+                "it train on"
+            )
+        return self.restore(step, state)
+
+    def restore(self, step: int, state: TrainState) -> tuple[TrainState, dict[str, Any]]:
         """Restores one step.
+
+        Args:
+          step: its number.
+          state: a state of the same shapes.
+
+        Returns:
+          The state on the host, and the progress that was saved with it.
 
         Raises:
           UserError: the step cannot be read, is damaged, or of another model.
         """
-        return self._restore(step, state, self._restore_frozen(state.params, frozen), frozen)
-
-    def _restore(
-        self, step: int, state: TrainState, params: Any, frozen: Any
-    ) -> tuple[TrainState, dict[str, Any]]:
-        """Restores the trained part of a step; `params` give the frozen ones."""
-        template = trained_state(state, frozen)
-        abstract = {
-            name: np.empty(leaf.shape, leaf.dtype) for name, leaf in _named(template).items()
-        }
-        wanted = ocp.args.Composite(
-            arrays=ocp.args.StandardRestore(abstract), progress=ocp.args.JsonRestore()
+        names = _flatten(state)
+        folder = self._steps / str(step)
+        what = f"checkpoint {step} in {self.folder}"
+        items = ocp.args.Composite(
+            arrays=ocp.args.StandardRestore(_abstract(names)), progress=ocp.args.JsonRestore()
         )
         try:
             handler = ocp.CompositeCheckpointHandler("arrays", "progress")
             with _system_errors(), ocp.Checkpointer(handler) as checkpointer:
-                found = checkpointer.restore(self._steps / str(step), args=wanted)
+                found = checkpointer.restore(folder, args=items)
         except Exception as error:  # orbax raises whatever the storage below it raised
-            raise _why(
-                f"checkpoint {step} in {self.folder}", self._steps / str(step), error
-            ) from error
+            raise _explain(what, folder, error) from error
         arrays = found["arrays"]
         progress = dict(found["progress"])
-        sealed = progress.pop("checksum", None)
-        # Older runs have a checksum of their arrays alone.
-        if sealed not in (checksum(arrays, progress), checksum(arrays)):
-            raise Damaged(f"checkpoint {step} in {self.folder} is damaged (its checksum differs)")
-        restored = jax.tree.unflatten(
-            jax.tree.structure(template), [arrays[name] for name in _named(template)]
-        )
-        return restored.replace(params=fill(restored.params, params)), progress
+        if progress.pop("checksum", None) != compute_checksum(arrays, progress):
+            raise Damaged(f"{what} is damaged (its checksum differs)")
+        leaves = [arrays[name] for name in names]
+        return jax.tree.unflatten(jax.tree.structure(state), leaves), progress
 
-    def _cost(self, step: int) -> float | None:
-        """Returns the cost that a step was saved with, None when it was saved without a
-        validation.
-        """
+    def _read_value(self, step: int) -> float | None:
+        """Returns the validation that a step was saved with, None if there was none."""
+        folder = self._steps / str(step)
         try:
-            return json.loads(
-                (self._steps / str(step) / "metrics" / "metrics").read_text(encoding="utf-8")
-            )["cost"]
+            text = (folder / "metrics" / "metrics").read_text(encoding="utf-8")
+            return json.loads(text)["value"]
         except FileNotFoundError:
             return None
         except Exception as error:
-            raise _why(
-                f"checkpoint {step} in {self.folder}", self._steps / str(step), error
-            ) from error
+            raise _explain(f"checkpoint {step} in {self.folder}", folder, error) from error
 
     def _set_aside(self, step: int) -> Path:
         """Moves a step out of the way and returns where it is now."""
@@ -259,7 +291,7 @@ class Checkpoints:
         (self._steps / str(step)).rename(place)
         return place
 
-    def _tidy(self) -> None:
+    def _remove_leftovers(self) -> None:
         """Removes what a kill has left: saves that were not finished, and steps that were about to
         be deleted.
         """
@@ -270,51 +302,10 @@ class Checkpoints:
         for path in (*old, *self.folder.glob(unfinished), *self._steps.glob(unfinished)):
             shutil.rmtree(path, ignore_errors=True)
 
-    def _save_frozen(self, params: Any, frozen: Any) -> None:
-        """Writes the frozen parameters if they are not there yet; the checksum beside them comes
-        last.
-        """
-        seal = self.folder / "frozen.json"
-        arrays = _arrays(_frozen_part(params, frozen))
-        if seal.exists() or not arrays:
-            return
-        with ocp.StandardCheckpointer() as checkpointer:
-            checkpointer.save(self.folder / "frozen", arrays, force=True)
-        write_atomically(seal, json.dumps({"checksum": checksum(arrays)}) + "\n")
 
-    def _restore_frozen(self, params: Any, frozen: Any) -> Any:
-        """Returns the tree of parameters with the frozen ones read back."""
-        part = _frozen_part(params, frozen)
-        names = _named(part)
-        if not names:
-            return params
-        try:
-            abstract = {name: np.empty(leaf.shape, leaf.dtype) for name, leaf in names.items()}
-            with _system_errors(), ocp.StandardCheckpointer() as checkpointer:
-                arrays = checkpointer.restore(self.folder / "frozen", abstract)
-            sealed = json.loads((self.folder / "frozen.json").read_text(encoding="utf-8"))[
-                "checksum"
-            ]
-        except Exception as error:
-            raise _why(
-                f"the copy of the frozen parameters in {self.folder}", self.folder / "frozen", error
-            ) from error
-        if checksum(arrays) != sealed:
-            raise Damaged(
-                f"the copy of the frozen parameters in {self.folder} is damaged (its checksum "
-                "differs)"
-            )
-        return fill(
-            jax.tree.unflatten(jax.tree.structure(part), [arrays[name] for name in names]), params
-        )
-
-
-def trained_state(state: TrainState, frozen: Any) -> TrainState:
-    """Returns the state without its frozen parameters."""
-    return state.replace(params=trained(state.params, frozen))
-
-
-def checksum(arrays: Mapping[str, np.ndarray], progress: Mapping[str, Any] | None = None) -> str:
+def compute_checksum(
+    arrays: Mapping[str, np.ndarray], progress: Mapping[str, Any] | None = None
+) -> str:
     """Returns a hash of names, types, shapes and bytes of named arrays, and of what JSON holds
     beside them.
     """
@@ -328,7 +319,7 @@ def checksum(arrays: Mapping[str, np.ndarray], progress: Mapping[str, Any] | Non
     return digest.hexdigest()
 
 
-def _why(what: str, path: Path, error: Exception) -> UserError:
+def _explain(what: str, path: Path, error: Exception) -> UserError:
     """Returns the error to raise for `what`, which lies in `path`: `Damaged` unless its files could
     not be read.
 
@@ -375,18 +366,19 @@ def _unread(path: Path) -> OSError | None:
     return None
 
 
-def _frozen_part(params: Any, frozen: Any) -> Any:
-    return jax.tree.map(lambda still, p: p if still else None, frozen, params)
-
-
-def _named(tree: Any) -> dict[str, Any]:
+def _flatten(tree: Any) -> dict[str, Any]:
     """Flattens a tree to `{"params.decoder.output.bias": leaf}`, in the tree's own order."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
 
 
-def _arrays(tree: Any) -> dict[str, np.ndarray]:
+def _copy_arrays(tree: Any) -> dict[str, np.ndarray]:
     """Copies a tree to host memory: a donated buffer may be overwritten while orbax still
     writes.
     """
-    return {name: np.array(leaf) for name, leaf in _named(tree).items()}
+    return {name: np.array(leaf) for name, leaf in _flatten(tree).items()}
+
+
+def _abstract(leaves: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Returns empty arrays of the leaves' shapes and types, as orbax wants its templates."""
+    return {name: np.empty(leaf.shape, leaf.dtype) for name, leaf in leaves.items()}

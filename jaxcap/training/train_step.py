@@ -1,177 +1,144 @@
 """The training step and the evaluation step, as pure functions of a state of arrays."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any
 
 import flax.struct
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from jaxcap.models.captioner import Captioner
-from jaxcap.training.losses import cross_entropy, doubly_stochastic, real_words
+from jaxcap.training.losses import cross_entropy, target_mask
+from jaxcap.training.objectives import Batch, Metrics, Term
+from jaxcap.training.partition import combine
 
-Batch = Mapping[str, jax.Array]
-Metrics = dict[str, jax.Array]
-
-IMPOSSIBLE = -1e9  # a logit whose word has no probability; finite, for padding multiplies it by 0
+Objective = Callable[[jax.Array, jax.Array, Batch], tuple[list[Term], Metrics]]
 
 
-@flax.struct.dataclass
-class TrainState:
-    """All that training changes.
+class TrainState(flax.struct.PyTreeNode):
+    """All that training changes. Frozen parameters are no part of it.
 
     Attributes:
       step: int32 scalar, updates made so far.
-      params: {"encoder": ..., "decoder": ...}, frozen parameters among them.
-      opt_state: the optimiser's; it holds nothing for frozen parameters.
-      average: moving average of the trained parameters (Polyak and Juditsky 1992), None where they
-        are frozen; None in all when the config asks for no average.
+      params: the trainable parameters, as `partition` returns them.
+      opt_state: the optimizer's.
+      ema: exponential moving average of `params` (Polyak and Juditsky 1992), or None.
     """
 
     step: jax.Array
     params: Any
     opt_state: Any
-    average: Any = None
+    ema: Any = None
 
     @property
-    def best_params(self) -> Any:
-        """The parameters to evaluate and to caption with: the average where there is one."""
-        return self.params if self.average is None else fill(self.average, self.params)
+    def eval_params(self) -> Any:
+        """The trainable parameters to evaluate and to caption with: the average, if there is one."""
+        return self.params if self.ema is None else self.ema
 
 
-def create(
-    params: Any, optimizer: optax.GradientTransformation, frozen: Any, *, average: bool = False
-) -> TrainState:
-    """Returns the state before the first step; with `average`, a moving average starts at the
-    trained parameters.
+def create_state(params: Any, optimizer: optax.GradientTransformation, *, ema: bool) -> TrainState:
+    """Returns the state before the first step; with `ema`, the average starts at `params`.
+
+    Args:
+      params: the trainable parameters. They are copied, because the first step donates its state.
+      optimizer: from `optim.build_optimizer`.
+      ema: keep a moving average.
     """
-    # A weakly typed step would compile the training step a second time.
-    step = jnp.zeros((), jnp.int32)
+    params = jax.tree.map(jnp.copy, params)
     return TrainState(
-        step,
-        params,
-        optimizer.init(params),
-        jax.tree.map(jnp.copy, trained(params, frozen)) if average else None,
-    )
-
-
-def trained(params: Any, frozen: Any) -> Any:
-    """Returns the tree with None, which JAX takes for no leaf at all, in place of every frozen
-    parameter.
-    """
-    return jax.tree.map(lambda still, p: None if still else p, frozen, params)
-
-
-def fill(part: Any, params: Any) -> Any:
-    """Returns `part`, from `trained`, with its gaps filled from `params`."""
-    return jax.tree.map(
-        lambda mine, p: p if mine is None else mine, part, params, is_leaf=lambda x: x is None
+        # A weakly typed step would compile the training step a second time.
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        opt_state=optimizer.init(params),
+        ema=jax.tree.map(jnp.copy, params) if ema else None,
     )
 
 
 def train_step(
     state: TrainState,
+    frozen: Any,
     batch: Batch,
-    rng: jax.Array,
     *,
     model: Captioner,
     optimizer: optax.GradientTransformation,
-    frozen: Any,
-    loss: Mapping[str, float],
-    average: float = 0.0,
-    possible: np.ndarray | None = None,
+    objective: Objective,
+    seed: int,
+    ema_decay: float = 0.0,
     axis_name: str | None = None,
 ) -> tuple[TrainState, Metrics]:
-    """One update.
-
-    Sums and counts cross the devices and are divided once, so that any number of devices gives the
-    same update.
+    """Makes one update.
 
     Args:
       state: before the update.
-      batch: this device's share: "tokens" [B, C, T + 1] with "features" [B, L, D] or "images" [B,
-        S, S, 3], and "weights" [B, C], which the captions' cross-entropy is multiplied by, where
-        they are not all 1.
-      rng: one key a step, the same on every device.
+      frozen: the other parameters, from `partition`.
+      batch: this device's share: "tokens" [B, C, T + 1] with "features" [B, L, D] or "images"
+        [B, S, S, 3], and whatever the objective reads.
       model: the captioner.
-      optimizer: from `optim.optimizer`.
-      frozen: from `optim.freeze_mask`.
-      loss: the config's section `loss`.
-      average: decay of the moving average of the parameters.
-      possible: bool [V], the words among which the captioner chooses, the others having no
-        probability; None for all.
+      optimizer: from `optim.build_optimizer`.
+      objective: from `objectives`.
+      seed: of dropout; each step's key follows from it and the state's step.
+      ema_decay: of the moving average.
       axis_name: the mapped axis of the devices, or None outside of a map.
 
     Returns:
-      The new state and global sums: "nats" (unsmoothed cross-entropy), "words", "images", and
-      "gradient_norm".
+      The new state and global (sum, count) pairs: the objective's, and "gradient_norm".
     """
-    everywhere = _sum_over(axis_name)
-    keys = keys_by_image(rng, batch["tokens"].shape[0], axis_name)
-    targets = batch["tokens"][..., 1:]
-    mask = real_words(targets)
-    words = everywhere(mask.sum())
-    weighted = mask * batch["weights"][..., None] if "weights" in batch else mask
-    captions = everywhere(mask.max(-1).sum())
+    psum = _psum_over(axis_name)
+    key = jax.random.fold_in(jax.random.key(seed), state.step)
+    keys = per_image_keys(key, batch["tokens"].shape[0], axis_name)
 
-    def objective(part: Any) -> tuple[jax.Array, jax.Array]:
-        logits, attention = model.apply({"params": fill(part, state.params)}, batch, keys)
-        if possible is not None:
-            logits = jnp.where(possible, logits, IMPOSSIBLE)
-        nats, _ = cross_entropy(logits, targets, mask)
-        total, _ = cross_entropy(logits, targets, weighted, loss["label_smoothing"])
-        value = total / jnp.maximum(words, 1)
-        if loss["doubly_stochastic"]:
-            missed, _ = doubly_stochastic(attention, mask)
-            value += (
-                loss["doubly_stochastic"] * missed / jnp.maximum(captions * attention.shape[-1], 1)
-            )
-        return value, nats
+    def compute_loss(params: Any) -> tuple[jax.Array, Metrics]:
+        logits, attention = model.apply({"params": combine(params, frozen)}, batch, keys)
+        terms, metrics = objective(logits, attention, batch)
+        loss = jnp.zeros(())
+        for term in terms:
+            # Counts do not depend on the parameters, so this psum adds nothing to the gradient.
+            loss += term.weight * term.total / jnp.maximum(psum(term.count), 1)
+        return loss, metrics
 
-    # Only the trained part is differentiated: nothing flows into a frozen parameter. The psum
-    # stands outside of the derivative; inside, it would multiply the gradients by the number of
-    # devices.
-    part = trained(state.params, frozen)
-    grads, nats = everywhere(jax.grad(objective, has_aux=True)(part))
-    updates, opt_state = optimizer.update(fill(grads, state.params), state.opt_state, state.params)
-    part = jax.tree.map(lambda p, u: (p + u).astype(p.dtype), part, trained(updates, frozen))
-    moved = None
-    if state.average is not None:
-        decay = jnp.minimum(
-            average, (1.0 + state.step) / (10.0 + state.step)
-        )  # a young average forgets its start
-        moved = jax.tree.map(lambda a, p: a + (1 - decay) * (p - a), state.average, part)
-    metrics = {
-        "nats": nats,
-        "words": words,
-        "images": everywhere(mask.max((-1, -2)).sum()),
-        "gradient_norm": optax.tree.norm(grads),
-    }
-    return TrainState(state.step + 1, fill(part, state.params), opt_state, moved), metrics
+    # The psum of the gradients stands outside of the derivative; inside, it would multiply them by
+    # the number of devices.
+    grads, metrics = psum(jax.grad(compute_loss, has_aux=True)(state.params))
+    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    ema = None
+    if state.ema is not None:
+        # EMA warm-up: the decay ramps up over the first steps.
+        decay = jnp.minimum(ema_decay, (1.0 + state.step) / (10.0 + state.step))
+        ema = jax.tree.map(lambda e, p: e + (1 - decay) * (p - e), state.ema, params)
+    metrics["gradient_norm"] = (optax.tree.norm(grads), jnp.ones(()))
+    return TrainState(state.step + 1, params, opt_state, ema), metrics
 
 
 def eval_step(
     params: Any, batch: Batch, *, model: Captioner, axis_name: str | None = None
 ) -> Metrics:
-    """Returns the global sums "nats" and "words" of teacher forcing on a batch, without dropout."""
-    everywhere = _sum_over(axis_name)
+    """Measures teacher forcing on a batch, without dropout.
+
+    Args:
+      params: all of them, from `combine`.
+      batch: as of `train_step`.
+      model: the captioner.
+      axis_name: the mapped axis of the devices, or None outside of a map.
+
+    Returns:
+      The global pair "loss": nats and words.
+    """
     logits, _ = model.apply({"params": params}, batch)
     targets = batch["tokens"][..., 1:]
-    nats, words = cross_entropy(logits, targets, real_words(targets))
-    return everywhere({"nats": nats, "words": words})
+    return _psum_over(axis_name)({"loss": cross_entropy(logits, targets, target_mask(targets))})
 
 
-def _sum_over(axis_name: str | None):
-    return (
-        (lambda tree: tree) if axis_name is None else (lambda tree: jax.lax.psum(tree, axis_name))
-    )
+def per_image_keys(key: jax.Array, images: int, axis_name: str | None = None) -> jax.Array:
+    """Returns one key a photo [B], by its index in the global batch, whatever the devices are."""
+    indices = jnp.arange(images)
+    if axis_name is not None:
+        indices += jax.lax.axis_index(axis_name) * images
+    return jax.vmap(lambda index: jax.random.fold_in(key, index))(indices)
 
 
-def keys_by_image(rng: jax.Array, images: int, axis_name: str | None = None) -> jax.Array:
-    """One key for each photo [B], by its place in the global batch, so that dropout ignores the
-    devices.
-    """
-    first = 0 if axis_name is None else jax.lax.axis_index(axis_name) * images
-    return jax.vmap(lambda place: jax.random.fold_in(rng, place))(first + jnp.arange(images))
+def _psum_over(axis_name: str | None) -> Callable[[Any], Any]:
+    if axis_name is None:
+        return lambda tree: tree
+    return lambda tree: jax.lax.psum(tree, axis_name)

@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self, TextIO
 
-from jaxcap.errors import UserError
 from jaxcap.io import plain
 from jaxcap.io.files import report_full_disk, write_atomically
 from jaxcap.io.progress import Progress, format_values
+from jaxcap.training.history import read_lines
 
 FLUSH = 10.0  # seconds until TensorBoard sees what was written
 
@@ -43,30 +43,6 @@ class JsonLines:
         record = {"step": int(step)} | plain.values(numbers)
         with report_full_disk(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record, allow_nan=False) + "\n")
-
-
-def read_lines(path: os.PathLike | str) -> list[dict[str, Any]]:
-    """Reads the records back; a file that is not there has none, and a last line cut off by a kill
-    is left out.
-
-    Raises:
-      UserError: a line before the last is not a record; its number is said.
-    """
-    path = Path(path)
-    lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else []
-    while lines and not lines[-1]:
-        lines.pop()
-    records = []
-    for number, line in enumerate(lines, 1):
-        record = _record(line)
-        if record is not None:
-            records.append(record)
-        elif number < len(lines):
-            raise UserError(
-                f"{path}, line {number} is not a record of metrics: delete the line, or start a "
-                "new workdir"
-            )
-    return records
 
 
 def truncate_after(path: os.PathLike | str, step: int) -> int:
@@ -194,12 +170,3 @@ class Console:
     def say(self, line: str) -> None:
         """Prints a line of its own without tearing the bar."""
         self._progress.say(line)
-
-
-def _record(line: str) -> dict[str, Any] | None:
-    """Returns the record of a line, or None when it holds none."""
-    try:
-        record = json.loads(line)
-    except json.JSONDecodeError:
-        return None
-    return record if isinstance(record, dict) and isinstance(record.get("step"), int) else None

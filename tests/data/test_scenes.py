@@ -12,12 +12,12 @@ from jaxcap.data import scenes
 from jaxcap.errors import UserError
 from jaxcap.io.digests import digest_json
 from jaxcap.scores.grounding import (
-    COLOURS,
+    COLORS,
     SHAPES,
-    attention_gain,
-    cells_covered,
-    correct,
-    named_objects,
+    attention_gains,
+    cell_coverage,
+    count_correct,
+    find_named_objects,
 )
 
 
@@ -107,7 +107,7 @@ def test_every_shape_colour_and_size_is_drawn(examples):
         (name, o[name]) for e in examples for o in e.objects for name in ("shape", "colour", "size")
     }
     assert {value for name, value in drawn if name == "shape"} == set(SHAPES)
-    assert {value for name, value in drawn if name == "colour"} == set(COLOURS)
+    assert {value for name, value in drawn if name == "colour"} == set(COLORS)
     assert {value for name, value in drawn if name == "size"} == {"small", "medium", "large"}
 
 
@@ -159,8 +159,8 @@ def test_every_caption_names_every_object_and_nothing_else(examples):
     for example in examples:
         present = sorted((thing["shape"], thing["colour"]) for thing in example.objects)
         for caption in example.captions:
-            assert sorted(pair[1:] for pair in named_objects(words(caption))) == present
-            assert correct(words(caption), example.objects) == (len(present), len(present))
+            assert sorted(pair[1:] for pair in find_named_objects(words(caption))) == present
+            assert count_correct(words(caption), example.objects) == (len(present), len(present))
 
 
 SHAPE = rf"an? [a-z ]*?({'|'.join(SHAPES)})"
@@ -220,7 +220,7 @@ def test_sentences_and_the_order_of_things_vary(examples):
     openings = {tuple(words(caption)[:2]) for example in examples for caption in example.captions}
     assert len(openings) >= 15
     several = [e for e in examples if len(e.objects) > 1]
-    first_named = [len({named_objects(words(c))[0][1] for c in e.captions}) for e in several]
+    first_named = [len({find_named_objects(words(c))[0][1] for c in e.captions}) for e in several]
     assert sum(count == 2 for count in first_named) > len(several) / 2
 
 
@@ -232,7 +232,7 @@ def test_how_a_sentence_begins_decides_which_thing_it_names_first(examples):
             for thing in example.objects
         }
         for caption in example.captions if len(sizes) > 1 else ():
-            order = [sizes[shape] for _, shape, _ in named_objects(words(caption))]
+            order = [sizes[shape] for _, shape, _ in find_named_objects(words(caption))]
             assert order in (sorted(order), sorted(order, reverse=True)), caption
             opening = next(start for start in openings if caption.startswith(start))
             assert largest_first.setdefault(opening, order[0] > order[-1]) == (order[0] > order[-1])
@@ -248,17 +248,17 @@ def test_a_set_too_small_is_refused_by_its_key(count, size, key):
 
 
 def test_objects_are_read_from_both_kinds_of_grammar_and_from_broken_captions():
-    assert named_objects(
+    assert find_named_objects(
         ["the", "small", "star", "is", "red", "and", "a", "big", "blue", "square"]
     ) == [
         (2, "star", "red"),
         (9, "square", "blue"),
     ]
-    assert named_objects(["a", "star", "and", "a", "circle", "is"]) == [
+    assert find_named_objects(["a", "star", "and", "a", "circle", "is"]) == [
         (1, "star", ""),
         (4, "circle", ""),
     ]
-    assert named_objects([]) == []
+    assert find_named_objects([]) == []
 
 
 THINGS = (
@@ -278,11 +278,11 @@ THINGS = (
     ],
 )
 def test_an_object_is_right_once_by_shape_and_colour_together(caption, right):
-    assert correct(caption.split(), THINGS) == (right, 2)
+    assert count_correct(caption.split(), THINGS) == (right, 2)
 
 
 def test_even_attention_gains_exactly_one():
-    gains = attention_gain(
+    gains = attention_gains(
         np.full((7, 49), 1 / 49), ["a", "red", "star", "and", "a", "blue", "square"], THINGS
     )
     np.testing.assert_allclose(gains, [1, 1])
@@ -292,21 +292,23 @@ def test_attention_all_inside_the_box_gains_one_over_its_share():
     box = (2 / 7, 1 / 7, 4 / 7, 2 / 7)
     attention = np.zeros((3, 49))
     attention[2, [2 * 7 + 1, 3 * 7 + 1]] = 0.5
-    gains = attention_gain(attention, ["a", "red", "star"], [THINGS[0] | {"box": box}])
+    gains = attention_gains(attention, ["a", "red", "star"], [THINGS[0] | {"box": box}])
     np.testing.assert_allclose(gains, [49 / 2])
 
 
 def test_words_for_things_that_are_not_there_are_not_measured_and_a_wrong_colour_is():
     attention = np.full((6, 49), 1 / 49)
-    assert len(attention_gain(attention, ["a", "red", "circle", "a", "green", "star"], THINGS)) == 1
+    assert (
+        len(attention_gains(attention, ["a", "red", "circle", "a", "green", "star"], THINGS)) == 1
+    )
 
 
 def test_of_two_things_of_one_shape_the_colour_chooses():
     twins = [THINGS[0], THINGS[0] | {"colour": "blue", "box": (0.5, 0.5, 1.0, 1.0)}]
     attention = np.zeros((2, 4))
     attention[:, 3] = 1
-    assert attention_gain(attention, ["blue", "star"], twins, grid=(2, 2)) == [4]
-    assert attention_gain(attention, ["red", "star"], twins, grid=(2, 2)) == [0]
+    assert attention_gains(attention, ["blue", "star"], twins, grid=(2, 2)) == [4]
+    assert attention_gains(attention, ["red", "star"], twins, grid=(2, 2)) == [0]
 
 
 def test_cells_are_covered_as_a_fine_raster_counts_it():
@@ -314,4 +316,4 @@ def test_cells_are_covered_as_a_fine_raster_counts_it():
     y, x = (np.arange(5 * fine) + 0.5) / (5 * fine), (np.arange(8 * fine) + 0.5) / (8 * fine)
     inside = np.outer((y > box[0]) & (y < box[2]), (x > box[1]) & (x < box[3]))
     counted = inside.reshape(5, fine, 8, fine).mean((1, 3))
-    np.testing.assert_allclose(cells_covered(box, grid), counted, atol=0.01)
+    np.testing.assert_allclose(cell_coverage(box, grid), counted, atol=0.01)

@@ -14,7 +14,7 @@ from jaxcap.decoding import Rules, beam_search, captioning, greedy, map_groups, 
 from jaxcap.decoding.beam import _most_probable
 from jaxcap.decoding.sampling import truncate
 from jaxcap.errors import UserError
-from jaxcap.models.decoder import Decoder
+from jaxcap.models.decoder import build_decoder
 from jaxcap.text import END, PAD, START, UNK
 from tests import tiny
 
@@ -155,9 +155,9 @@ def plain_beam(table, beam, rules):
     return max(scored, key=lambda x: x[0])
 
 
-@functools.partial(jax.jit, static_argnames=("step", "beam", "rules", "lanes"))
-def search(step, carry, memory, beam, rules, lanes=None):
-    return beam_search(step, carry, memory, beam, rules, lanes=lanes)
+@functools.partial(jax.jit, static_argnames=("step", "beam", "rules", "slots"))
+def search(step, carry, memory, beam, rules, slots=None):
+    return beam_search(step, carry, memory, beam, rules, slots=slots)
 
 
 @functools.partial(jax.jit, static_argnames=("step", "rules"))
@@ -230,7 +230,7 @@ METHODS = {
     "sample": functools.partial(
         search_by_lot, keys=jax.random.split(jax.random.key(0), 16), temperature=2.0
     ),
-    "beam": functools.partial(search, beam=4, lanes=5),
+    "beam": functools.partial(search, beam=4, slots=5),
 }
 
 
@@ -261,15 +261,10 @@ def test_the_answer_is_what_teacher_forcing_says_of_its_words(decoder, method):
 
 
 def test_the_decoder_of_jaxcap_agrees_with_its_own_teacher_forcing():
-    decoder = Decoder(
-        vocabulary_size=11,
-        embedding=6,
-        hidden=8,
-        attention=5,
-        init_from_mean=True,
-        context_gate=True,
-        deep_output=True,
+    config = tiny.sections(
+        decoder__init_from_mean=True, decoder__context_gate=True, head__deep_output=True
     )
+    decoder = build_decoder(config, 11)
     features = jax.random.normal(jax.random.key(1), (6, 9, 7))
     starts = jnp.full((6, 1, 1), START, jnp.int32)
 
@@ -279,7 +274,7 @@ def test_the_decoder_of_jaxcap_agrees_with_its_own_teacher_forcing():
         params = jax.tree.map(lambda x: 5 * x, params)  # far from uniform
         memory, carry = decoder.apply(params, features, 1, method="start")
         step = functools.partial(decoder.apply, params, method="step")
-        found = beam_search(step, carry, memory, 3, Rules(max_length=9), lanes=4)
+        found = beam_search(step, carry, memory, 3, Rules(max_length=9), slots=4)
         read = jnp.concatenate([starts, found.tokens[:, None, :-1]], axis=-1)
         return found, decoder.apply(params, features, read)
 
@@ -311,8 +306,8 @@ def test_batch_size_padding_and_lanes_change_nothing():
     assert_same(
         together, jax.tree.map(lambda x: x[:11], search(cell_step, *padded, 3, rules)), 1e-5
     )
-    for lanes in (1, 4, 10):
-        assert_same(together, search(cell_step, carry, memory, 3, rules, lanes), 1e-5)
+    for slots in (1, 4, 10):
+        assert_same(together, search(cell_step, carry, memory, 3, rules, slots), 1e-5)
 
 
 @pytest.mark.parametrize("size", [None, 1, 4, 5, 10, 11])
@@ -335,7 +330,7 @@ def test_groups_of_images_get_what_all_together_get(size):
 
 def test_a_captioner_writes_the_same_in_lanes_from_photos_on():
     """Lanes also bound how many photos are encoded and prepared at a time."""
-    model = tiny.captioner(init_from_mean=True)
+    model = tiny.captioner(decoder__init_from_mean=True)
     colours = jax.random.randint(jax.random.key(0), (8, 1, 1, 3), 0, 256).astype(jnp.uint8)
     batch = {"images": jnp.broadcast_to(colours, (8, tiny.SIZE, tiny.SIZE, 3))}
     params = jax.jit(model.init)(
@@ -344,7 +339,8 @@ def test_a_captioner_writes_the_same_in_lanes_from_photos_on():
     for layer in ("init_h", "init_c", "output"):
         params["decoder"][layer]["kernel"] *= 20
     together, found = (
-        jax.jit(captioning.beam(model, RULES["normalised"], 3, n))(params, batch) for n in (None, 3)
+        jax.jit(captioning.build_beam(model, RULES["normalised"], 3, n))(params, batch)
+        for n in (None, 3)
     )
     assert_same(found, together, 1e-5)
     assert len({strip(row) for row in found.tokens}) > 2
@@ -395,7 +391,7 @@ def test_a_sentence_that_never_ends_is_cut_at_the_maximum_length():
     greedily = search_greedily(table_step, carry, memory, RULES["plain"])
     for found in (
         greedily,
-        *(search(table_step, carry, memory, 3, RULES["plain"], lanes) for lanes in (None, 2)),
+        *(search(table_step, carry, memory, 3, RULES["plain"], slots) for slots in (None, 2)),
     ):
         tokens = np.asarray(found.tokens)
         assert (tokens > UNK).all()
@@ -418,7 +414,7 @@ def test_a_minimum_length_gives_way_where_no_word_is_left():
 
 
 def test_no_step_is_taken_for_images_that_are_done():
-    """Counts the decoder's calls: the loop ends with the last image, and lanes hand over without
+    """Counts the decoder's calls: the loop ends with the last image, and slots hand over without
     idling.
     """
     calls = []
@@ -441,7 +437,7 @@ def test_no_step_is_taken_for_images_that_are_done():
     assert calls_of(search, 2, RULES["plain"]) == [8] * 2
     memory = memory.at[0, :, :, END].set(-50.0)  # but the first image goes on until it is cut
     assert calls_of(search, 2, RULES["plain"]) == [8] * T
-    # One lane is busy with the first image for four steps, while four images pass the other; three
+    # One slot is busy with the first image for four steps, while four images pass the other; three
     # images remain.
     assert calls_of(search, 2, RULES["plain"], 2) == [8] + [2] * 6
 
@@ -542,6 +538,6 @@ def test_searches_that_make_no_sense_are_refused():
     for options in ({"temperature": 0.0}, {"top_k": -1}, {"top_p": 0.0}, {"top_p": 1.5}):
         with pytest.raises(UserError):
             sample(table_step, carry, memory, keys, Rules(), **options)
-    for beam, lanes in ((0, None), (2, 0)):
+    for beam, slots in ((0, None), (2, 0)):
         with pytest.raises(UserError):
-            beam_search(table_step, carry, memory, beam, Rules(), lanes=lanes)
+            beam_search(table_step, carry, memory, beam, Rules(), slots=slots)

@@ -26,7 +26,7 @@ def test_every_experiment_has_the_keys_of_the_base_and_no_others(path):
         ("--config.seed=7", "seed", 7),
         ("--config.train.learning_rate=1e-3", "train.learning_rate", 1e-3),
         ("--config.train.clip_norm=2", "train.clip_norm", 2.0),
-        ("--config.embedding.trainable=false", "embedding.trainable", False),
+        ("--config.data.download=true", "data.download", True),
         ("--config.data.dir=~/a=b", "data.dir", "~/a=b"),
         ("--config.encoder.stage_sizes=(1, 2)", "encoder.stage_sizes", (1, 2)),
         ("--config.encoder.stage_sizes=1,2", "encoder.stage_sizes", (1, 2)),
@@ -47,7 +47,7 @@ def test_overrides_keep_the_type_of_their_key(argument, key, value):
         ("--config.data.dri=x", "did you mean 'data.dir'"),
         ("--config.train.epochs=many", "train.epochs=.*: must be a whole number"),
         ("--config.train.epochs=1.5", "train.epochs=.*: must be a whole number"),
-        ("--config.embedding.trainable=perhaps", "must be true or false"),
+        ("--config.data.download=perhaps", "must be true or false"),
         ("--config.encoder.stage_sizes=(1, 'a')", "must be a tuple"),
         ("--config.train.epochs", "has no value"),
     ],
@@ -238,11 +238,18 @@ def test_overrides_are_typed_with_an_equals_sign_or_a_space(typed, overrides, ot
 
 def test_neighbours_of_an_experiment_are_not_mixed_up(tmp_path):
     """Two experiments in two folders each get the base beside them."""
+    base = """from jaxcap.experiment import defaults
+
+
+def get_config():
+    config = defaults.get_config()
+    config.seed = {seed}
+    return config
+"""
     for seed in (1, 2):
         folder = tmp_path / str(seed)
         folder.mkdir()
-        text = Path(BASE).read_text(encoding="utf-8").replace('"seed": 0', f'"seed": {seed}')
-        (folder / "base.py").write_text(text, encoding="utf-8")
+        (folder / "base.py").write_text(base.format(seed=seed), encoding="utf-8")
         (folder / "mine.py").write_text(START + "    return config\n", encoding="utf-8")
     assert [configs.load(str(tmp_path / str(seed) / "mine.py")).seed for seed in (1, 2)] == [1, 2]
 

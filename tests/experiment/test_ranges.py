@@ -15,10 +15,10 @@ from experiments import base
 from jaxcap import decoding, train, word2vec
 from jaxcap.data import scenes
 from jaxcap.errors import UserError
-from jaxcap.experiment import build as experiment
 from jaxcap.experiment import config as configs
 from jaxcap.experiment import ranges
-from jaxcap.experiment.ranges import KEYS, Flag, OneOf, Place, Real, Several, Whole
+from jaxcap.experiment.check import check
+from jaxcap.experiment.ranges import KEYS, Flag, OneOf, Place, Real, Rule, Several, Whole
 from jaxcap.text import Vocabulary
 from jaxcap.training import optim
 
@@ -39,6 +39,8 @@ def outside(allowed):
             return ["no such choice", "", 0, None]
         case Flag():
             return [0, 1, "true", None]
+        case Rule():
+            return ["layer4", ":1", "*:-1", "*:nan", "*:inf", "*:", "", 1.0, None]
         case Place():
             return ["a\0b", "x" * 256, "~no-such-user/x", "\ud800", 3, None]
         case Several():
@@ -55,6 +57,8 @@ def typed_outside(allowed):
             return ["no such choice", ""]
         case Flag():
             return ["perhaps", "2", ""]
+        case Rule():
+            return ["layer4", "*:-1", "*:many"]
         case Place():
             return ["x" * 256, "~no-such-user/x"]
         case Several():
@@ -89,6 +93,8 @@ def inside(allowed):
             return list(allowed.choices)
         case Flag():
             return [True, False]
+        case Rule():
+            return ["*:0", "layer4_*:0.1", "*:1e38"]
         case Place():
             return ["", "a", "/a/" + "x" * 255, "~/ä"]
         case Several():
@@ -142,7 +148,7 @@ def test_what_lies_inside_passes_and_can_be_typed(key):
 def test_what_lies_outside_is_named_with_its_key_and_range(key):
     for value in outside(KEYS[key]):
         with pytest.raises(UserError) as mistake:
-            experiment.check(changed(key, value))
+            check(changed(key, value))
         said = str(mistake.value)
         assert said.startswith(f"{key}=") and said.endswith(f": must be {KEYS[key]}")
         assert "\n" not in said and len(said) < 500
@@ -263,7 +269,7 @@ def test_the_longest_training_has_a_learning_rate_at_its_ends(schedule):
     }
     section = {"schedule": schedule, "learning_rate": 1e-3, "decay_factor": 0.5}
     for warmup in (0, most["warmup_steps"]):
-        rate = optim.schedule(most | section | {"warmup_steps": warmup}, 113_287)
+        rate = optim.build_schedule(most | section | {"warmup_steps": warmup}, 113_287)
         for step in (0, 1, 2**31 - 1):
             assert np.isfinite(jax.jit(rate)(np.int32(step)))
     assert most["epochs"] * 113_287 < 2**31  # COCO's training photos, one in each step
@@ -288,10 +294,10 @@ def test_the_search_itself_takes_no_number_outside(number):
         (["encoder.levels=5"], "encoder.levels=5: must be from 1 to 4"),
         (["search.min_length=19"], "min_length is 19"),
         (["self_critical.epochs=1"], "set train.select=CIDEr-D"),
-        (["images.augment=views", "encoder.trainable=true"], "images.augment=views"),
+        (["images.augment=views", "encoder.rates=*:1"], "images.augment=views"),
     ],
 )
 def test_two_keys_that_contradict_each_other_are_named(overrides, said):
     config = configs.load(BASE, [f"--config.{override}" for override in overrides])
     with pytest.raises(UserError, match=said.replace("(", r"\(")):
-        experiment.check(config)
+        check(config)

@@ -16,7 +16,7 @@ from jaxcap import train
 from jaxcap.errors import UserError
 from jaxcap.experiment import workdir
 from jaxcap.models.resnet import ResNet
-from jaxcap.training import writers
+from jaxcap.training import history
 from tests import small_run
 from tests.encoders import randomised, torch_arrays
 
@@ -26,7 +26,7 @@ SMALL = small_run.SMALL | {
     "train.epochs": 1,
     "train.batch_size": 8,
     "encoder.levels": 1,
-    "encoder.trainable": False,
+    "encoder.rates": "*:0",
     "show.captions": 0,
 }
 pytestmark = pytest.mark.usefixtures("cache")
@@ -131,7 +131,7 @@ def test_places_and_speeds_may_change(tmp_path, photos, capsys):
     """
     folder = tmp_path / "run"
     assert run(folder, photos) == 0
-    metrics = writers.read_lines(folder / workdir.METRICS)
+    metrics = history.read_lines(folder / workdir.METRICS)
     photos.rename(tmp_path / "moved")
     changes = {
         "data__prepared_dir": tmp_path / "prepared",
@@ -151,7 +151,7 @@ def test_places_and_speeds_may_change(tmp_path, photos, capsys):
     assert f"resuming with data.dir: {photos} -> {tmp_path / 'moved'}" in out
     kept = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     assert (kept["data"]["dir"], kept["search"]["beam"]) == (str(tmp_path / "moved"), 3)
-    assert writers.read_lines(folder / workdir.METRICS) == metrics
+    assert history.read_lines(folder / workdir.METRICS) == metrics
     capsys.readouterr()
     assert run(folder, tmp_path / "moved", **changes) == 0
     assert "resuming with" not in capsys.readouterr().out

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from jaxcap.data.split import Split
-from jaxcap.inputs.batches import TrainingBatches, encode_captions, evaluation_batches
-from jaxcap.text import END, PAD, START, Vocabulary, count_words, split_words
+from jaxcap.inputs.batches import TrainingBatches, encode_captions, iterate_split
+from jaxcap.text import END, PAD, START, Vocabulary, count_words, split_captions, split_words
 
 ROWS, BATCH = 10, 4
 
@@ -21,7 +21,11 @@ def split():
 @pytest.fixture
 def captions(split):
     words = count_words(split_words(caption) for captions in split.captions for caption in captions)
-    return encode_captions(split, Vocabulary.build(words), 8)
+    return encode_captions(words_of(split), Vocabulary.build(words), 8)
+
+
+def words_of(split, *, keep_punctuation=False):
+    return split_captions(split.captions, {"keep_punctuation": keep_punctuation})
 
 
 def batches(captions, **options):
@@ -47,18 +51,18 @@ def test_encoded_captions(captions):
 def test_captions_without_a_word_are_not_learned_from():
     split = Split("train", ("a", "b"), (("...", "dog !", "?"), ("!",)), [{}] * 2)
     vocabulary = Vocabulary.build({"dog": 1, "!": 1, ".": 1, "?": 1})
-    captions = encode_captions(split, vocabulary, 5)
+    captions = encode_captions(words_of(split), vocabulary, 5)
     assert captions.counts.tolist() == [1, 0]
     assert vocabulary.decode(captions.tokens[0, 0]) == ["dog"] and (captions.tokens[1] == PAD).all()
-    (batch,) = batches(captions, all_captions=False).epoch(0)
+    (batch,) = batches(captions, all_captions=False).iterate_epoch(0)
     assert sorted((batch["tokens"] != PAD).sum((1, 2)).tolist()) == [0, 0, 0, 3]
-    marks = encode_captions(split, vocabulary, 5, keep_punctuation=True)
+    marks = encode_captions(words_of(split, keep_punctuation=True), vocabulary, 5)
     assert marks.counts.tolist() == [3, 1]
 
 
 def test_every_photo_comes_once_an_epoch(captions):
     for epoch in range(3):
-        made = list(batches(captions).epoch(epoch))
+        made = list(batches(captions).iterate_epoch(epoch))
         assert len(made) == len(batches(captions)) == 3
         assert {len(batch["rows"]) for batch in made} == {BATCH}
         rows = np.concatenate([batch["rows"][real(batch)] for batch in made])
@@ -66,16 +70,18 @@ def test_every_photo_comes_once_an_epoch(captions):
 
 
 def test_epochs_differ_in_order_views_and_captions(captions):
-    one, two = (list(batches(captions, all_captions=False).epoch(epoch)) for epoch in (0, 1))
+    one, two = (
+        list(batches(captions, all_captions=False).iterate_epoch(epoch)) for epoch in (0, 1)
+    )
     for name in ("rows", "views", "tokens"):
         assert any((a[name] != b[name]).any() for a, b in zip(one, two, strict=True)), name
 
 
 def test_any_batch_can_be_made_again(captions):
     """Going on in the middle of an epoch gives the batches that an uninterrupted epoch gives."""
-    whole = list(batches(captions, all_captions=False).epoch(7))
+    whole = list(batches(captions, all_captions=False).iterate_epoch(7))
     for first in range(3):
-        rest = list(batches(captions, all_captions=False).epoch(7, first))
+        rest = list(batches(captions, all_captions=False).iterate_epoch(7, first))
         assert len(rest) == 3 - first
         for a, b in zip(whole[first:], rest, strict=True):
             for name in a:
@@ -85,7 +91,7 @@ def test_any_batch_can_be_made_again(captions):
 def test_one_random_caption_is_one_of_the_photos(captions):
     seen = set()
     for epoch in range(60):
-        for batch in batches(captions, all_captions=False).epoch(epoch):
+        for batch in batches(captions, all_captions=False).iterate_epoch(epoch):
             assert batch["tokens"].shape == (BATCH, 1, 8)
             for row, tokens in zip(
                 batch["rows"][real(batch)], batch["tokens"][real(batch)], strict=True
@@ -101,7 +107,7 @@ def test_random_keys_belong_to_the_photo_and_the_epoch(captions):
     keys = [
         tuple(key)
         for epoch in (0, 1)
-        for batch in batches(captions).epoch(epoch)
+        for batch in batches(captions).iterate_epoch(epoch)
         for key in batch["keys"][real(batch)]
     ]
     assert len(set(keys)) == 2 * ROWS
@@ -109,7 +115,7 @@ def test_random_keys_belong_to_the_photo_and_the_epoch(captions):
 
 def test_evaluation_sees_all_rows_in_order_in_the_plain_view(captions):
     inputs = lambda rows, views, keys: {"rows": rows, "views": views}  # noqa: E731
-    made = list(evaluation_batches(inputs, ROWS, BATCH, captions.tokens))
+    made = list(iterate_split(inputs, ROWS, BATCH, captions.tokens))
     rows = np.concatenate([batch["rows"][real(batch)] for batch in made])
     assert rows.tolist() == list(range(ROWS))
     assert all((batch["views"] == 0).all() for batch in made)
@@ -121,4 +127,4 @@ def test_an_error_in_the_thread_reaches_the_loop(captions):
 
     made = TrainingBatches(broken, captions, 1, BATCH, True, 0)
     with pytest.raises(RuntimeError, match="no such photo"):
-        list(made.epoch(0))
+        list(made.iterate_epoch(0))

@@ -8,7 +8,6 @@ import sys
 import zlib
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 from PIL import EpsImagePlugin, Image
@@ -483,31 +482,6 @@ def test_a_crop_larger_than_the_photo_is_refused():
         images.view(scenery(8, 8), "centre", resize=200)
     with pytest.raises(UserError, match="224 pixels does not fit a photo resized to 200"):
         images.train_view(scenery(8, 8), np.random.default_rng(0), resize=200)
-
-
-def test_normalise_follows_each_convention():
-    pixels = np.random.default_rng(0).integers(0, 256, (2, 3, 3, 3), np.uint8)
-    red, green, blue = np.moveaxis(pixels.astype(float), -1, 0)
-    expected = {
-        "imagenet": [
-            (red / 255 - 0.485) / 0.229,
-            (green / 255 - 0.456) / 0.224,
-            (blue / 255 - 0.406) / 0.225,
-        ],
-        "caffe": [blue - 103.939, green - 116.779, red - 123.68],
-        "signed": [red / 127.5 - 1, green / 127.5 - 1, blue / 127.5 - 1],
-    }
-    for convention, channels in expected.items():
-        made = jax.jit(images.normalize, static_argnums=1)(pixels, convention)
-        assert made.dtype == np.float32
-        np.testing.assert_allclose(made, np.stack(channels, -1), rtol=1e-5, atol=1e-5)
-
-
-def test_normalise_takes_any_leading_axes_and_refuses_other_conventions():
-    assert images.normalize(np.zeros((2, 5, 4, 4, 3), np.uint8)).shape == (2, 5, 4, 4, 3)
-    assert images.normalize(np.zeros((4, 4, 3), np.uint8), "signed").min() == -1
-    with pytest.raises(ValueError, match="no convention 'torch'"):
-        images.normalize(np.zeros((4, 4, 3), np.uint8), "torch")
 
 
 @pytest.mark.real_data

@@ -9,15 +9,17 @@ import pytest
 from PIL import Image
 
 from jaxcap.inputs import images
-from jaxcap.inputs.photo_files import PICTURE, Reader, Room
+from jaxcap.inputs.photo_files import PICTURE, MemoryBudget, Reader
 
 
-def test_threads_wait_until_there_is_room_and_one_alone_may_take_more():
-    room, lock = Room(10), threading.Lock()
-    inside, seen = [], []
+def test_threads_wait_for_memory_and_one_alone_may_take_more():
+    budget = MemoryBudget(10)
+    lock = threading.Lock()
+    inside = []
+    seen = []
 
     def work(size):
-        with room.taken(size):
+        with budget.reserve(size):
             with lock:
                 inside.append(size)
                 seen.append(list(inside))
@@ -33,11 +35,11 @@ def test_threads_wait_until_there_is_room_and_one_alone_may_take_more():
     assert any(len(together) > 1 for together in seen)
 
 
-def test_room_is_given_back_after_a_failure():
-    room = Room(1)
-    with pytest.raises(ValueError), room.taken(5):
+def test_memory_is_released_after_a_failure():
+    budget = MemoryBudget(1)
+    with pytest.raises(ValueError), budget.reserve(5):
         raise ValueError
-    with room.taken(5):
+    with budget.reserve(5):
         pass
 
 

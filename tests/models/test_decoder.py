@@ -10,31 +10,33 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcap.models.decoder import Decoder
+from jaxcap.models.decoder import build_decoder
 from jaxcap.models.layers import dropout, product
+from tests import tiny
 
 B, C, T, V, L, D = 3, 2, 6, 17, 9, 10
-PLAIN = {}
+PLAIN: dict = {}
 FULL = {
-    "feature_norm": True,
+    "regions__norm": True,
+    "regions__embedding": 6,
+    "regions__layers": 2,
+    "decoder__init_from_mean": True,
+    "decoder__context_gate": True,
+    "decoder__activation": "tanh",
+    "head__deep_output": True,
+    "head__tie_weights": True,
     "level_channels": (4, 6),
-    "feature_embedding": 6,
-    "feature_layers": 2,
-    "init_from_mean": True,
-    "context_gate": True,
-    "deep_output": True,
-    "tie_weights": True,
-    "activation": "tanh",
 }
 OPTIONS = [PLAIN, *({name: value} for name, value in FULL.items()), FULL]
 
 
-def make(**options):
-    decoder = Decoder(V, embedding=7, hidden=8, attention=5, **options)
+def make(*, level_channels=(), dtype="float32", **options):
+    config = tiny.sections(embedding__dim=7, **options)
+    decoder = build_decoder(config, V, level_channels=level_channels, dtype=dtype)
     keys = jax.random.split(jax.random.key(0), 3)
-    features = jax.random.normal(keys[0], (B, L, D))
+    regions = jax.random.normal(keys[0], (B, L, D))
     tokens = jax.random.randint(keys[1], (B, C, T), 0, V)
-    return decoder, jax.jit(decoder.init)(keys[2], features, tokens), features, tokens
+    return decoder, jax.jit(decoder.init)(keys[2], regions, tokens), regions, tokens
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
@@ -45,7 +47,7 @@ def test_scan_equals_loop(options):
     decoder, variables, features, tokens = make(**options)
     logits, attention = decoder.apply(variables, features, tokens)
     memory, carry = decoder.apply(variables, features, C, method="start")
-    table = decoder.apply(variables, method="table")
+    table = decoder.apply(variables, method="project_vocabulary")
     for t in range(T):
         read = decoder.apply(variables, carry, memory, tokens[..., t], table, method="step")
         carry, step_logits, step_attention = decoder.apply(
@@ -89,35 +91,45 @@ def test_captions_of_a_photo_are_independent():
 
 
 def test_options_add_their_parameters_only():
-    names = {frozenset(options): set(make(**options)[1]["params"]) for options in OPTIONS}
+    names = {}
+    for options in OPTIONS:
+        paths = jax.tree_util.tree_leaves_with_path(make(**options)[1]["params"])
+        names[frozenset(options)] = {
+            jax.tree_util.keystr(path[:2], simple=True, separator="/") for path, _ in paths
+        }
     plain = names[frozenset()]
-    assert plain == {"words", "attend", "cell", "output"}
-    assert names[frozenset(["feature_norm"])] - plain == {"norm_features_0"}
-    assert names[frozenset(["feature_embedding"])] - plain == {"embed_features_0"}
-    assert names[frozenset(["init_from_mean"])] - plain == {"init_h", "init_c"}
-    assert names[frozenset(["context_gate"])] - plain == {"gate"}
-    assert names[frozenset(["deep_output"])] - plain == {"output_hidden", "output_context"}
-    assert "output" not in names[frozenset(["tie_weights"])]
+    assert {name.partition("/")[0] for name in plain} == {"embed", "attend", "cell", "head"}
+
+    def added(option):
+        return names[frozenset([option])] - plain
+
+    assert added("regions__norm") == {"regions/norms_0"}
+    assert added("regions__embedding") == {"regions/embed_0"}
+    assert added("decoder__init_from_mean") == {"cell/init_h", "cell/init_c"}
+    assert added("decoder__context_gate") == {"gate/gate"}
+    assert added("head__deep_output") == {"head/hidden", "head/context"}
+    assert "head/output" not in names[frozenset(["head__tie_weights"])]
 
 
 def test_each_level_is_normalised_by_itself():
     """How large the numbers of a level are changes nothing, also beside another level."""
-    decoder, variables, features, tokens = make(feature_norm=True, level_channels=(4, 6))
-    scaled = features.at[..., :4].multiply(30.0)
-    logits, _ = decoder.apply(variables, features, tokens)
+    decoder, variables, regions, tokens = make(regions__norm=True, level_channels=(4, 6))
+    scaled = regions.at[..., :4].multiply(30.0)
+    logits, _ = decoder.apply(variables, regions, tokens)
     np.testing.assert_allclose(decoder.apply(variables, scaled, tokens)[0], logits, atol=1e-4)
-    together, variables, *_ = make(feature_norm=True)
-    before, after = (together.apply(variables, x, tokens)[0] for x in (features, scaled))
+    together, variables, *_ = make(regions__norm=True)
+    before, _ = together.apply(variables, regions, tokens)
+    after, _ = together.apply(variables, scaled, tokens)
     assert np.abs(before - after).max() > 1e-2
 
 
-@pytest.mark.parametrize("name", ["word_dropout", "hidden_dropout", "feature_dropout"])
+@pytest.mark.parametrize("name", ["decoder__word_dropout", "head__dropout", "regions__dropout"])
 def test_dropout_acts_in_training_only(name):
-    decoder, variables, features, tokens = make(**{name: 0.5})
-    plain, _ = make()[0].apply(variables, features, tokens)
-    silent, _ = decoder.apply(variables, features, tokens)
-    noisy, _ = decoder.apply(variables, features, tokens, jax.random.split(jax.random.key(1), B))
-    np.testing.assert_array_equal(plain, silent)
+    decoder, variables, regions, tokens = make(**{name: 0.5})
+    plain, _ = make()[0].apply(variables, regions, tokens)
+    without, _ = decoder.apply(variables, regions, tokens)
+    noisy, _ = decoder.apply(variables, regions, tokens, jax.random.split(jax.random.key(1), B))
+    np.testing.assert_array_equal(plain, without)
     assert np.abs(noisy - plain).max() > 1e-3
 
 
@@ -182,7 +194,7 @@ def test_a_bfloat16_product_with_a_transposed_kernel_is_differentiated_when_comp
 
 def test_bfloat16_changes_logits_by_its_rounding_only():
     decoder, variables, features, tokens = make(**FULL)
-    rounded = decoder.clone(dtype="bfloat16")
+    rounded = make(**FULL, dtype="bfloat16")[0]
     logits, attention = decoder.apply(variables, features, tokens)
     near, looked = rounded.apply(variables, features, tokens)
     assert near.dtype == looked.dtype == jnp.float32
@@ -193,30 +205,31 @@ def test_bfloat16_changes_logits_by_its_rounding_only():
 def torch_decoder(torch, p, features, tokens, options):
     """The same equations written anew, a word at a time, gates apart, nothing hoisted."""
     linear = lambda layer, x: x @ layer["kernel"] + layer.get("bias", 0)  # noqa: E731
-    activation = torch.tanh if options.get("activation") == "tanh" else torch.relu
+    activation = torch.tanh if options.get("decoder__activation") == "tanh" else torch.relu
     hidden = p["cell"]["recurrent"]["kernel"].shape[1] // 4
     word_kernel, bias = p["cell"]["word"]["kernel"], p["cell"]["word"]["bias"]
     recurrent = p["cell"]["recurrent"]["kernel"]
     all_logits, all_attention = [], []
-    if options.get("feature_norm"):
+    if options.get("regions__norm"):
         levels = features.split(options.get("level_channels", features.shape[-1]), -1)
-        norms = [p[f"norm_features_{number}"] for number in range(len(levels))]
-        normalise = functools.partial(torch.nn.functional.layer_norm, eps=1e-6)
+        norms = [p["regions"][f"norms_{number}"] for number in range(len(levels))]
+        normalize = functools.partial(torch.nn.functional.layer_norm, eps=1e-6)
         pairs = zip(levels, norms, strict=True)
         features = torch.cat(
             [normalize(x, x.shape[-1:], norm["scale"], norm["bias"]) for x, norm in pairs], -1
         )
+    layers = [layer for name, layer in sorted(p.get("regions", {}).items()) if "embed" in name]
     for b, c in itertools.product(range(tokens.shape[0]), range(tokens.shape[1])):
-        a = (
-            torch.relu(linear(p["embed_features_0"], features[b]))
-            if "embed_features_0" in p
-            else features[b]
-        )
-        a = a + torch.relu(linear(p["embed_features_1"], a)) if "embed_features_1" in p else a
-        h = linear(p["init_h"], a.mean(0)) if "init_h" in p else torch.zeros(hidden, dtype=a.dtype)
-        s = linear(p["init_c"], a.mean(0)) if "init_c" in p else torch.zeros(hidden, dtype=a.dtype)
+        a = features[b]
+        for number, layer in enumerate(layers):
+            a = (a if number else 0) + torch.relu(linear(layer, a))
+        h = torch.zeros(hidden, dtype=a.dtype)
+        s = torch.zeros(hidden, dtype=a.dtype)
+        if "init_h" in p["cell"]:
+            h = linear(p["cell"]["init_h"], a.mean(0))
+            s = linear(p["cell"]["init_c"], a.mean(0))
         for t in range(tokens.shape[2]):
-            word = p["words"]["embedding"][tokens[b, c, t]]
+            word = p["embed"]["embedding"][tokens[b, c, t]]
             scores = activation(
                 linear(p["attend"]["features"], a) + linear(p["attend"]["hidden"], h)
             )
@@ -233,14 +246,14 @@ def torch_decoder(torch, p, features, tokens, options):
                 )
             s = torch.sigmoid(gate["f"]) * s + torch.sigmoid(gate["i"]) * torch.tanh(gate["g"])
             h = torch.sigmoid(gate["o"]) * torch.tanh(s)
-            x = linear(p["output_hidden"], h) if "output_hidden" in p else h
-            if "output_context" in p:
-                x = torch.tanh(x + word + linear(p["output_context"], z))
-            logits = (
-                x @ p["words"]["embedding"].T + p["output_bias"]
-                if "output_bias" in p
-                else linear(p["output"], x)
-            )
+            head = p["head"]
+            x = linear(head["hidden"], h) if "hidden" in head else h
+            if "context" in head:
+                x = torch.tanh(x + word + linear(head["context"], z))
+            if "bias" in head:
+                logits = x @ p["embed"]["embedding"].T + head["bias"]
+            else:
+                logits = linear(head["output"], x)
             all_logits.append(logits)
             all_attention.append(alpha)
     shape = tuple(tokens.shape)

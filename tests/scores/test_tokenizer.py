@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxcap.scores.tokenizer import ptb_tokenize
+from jaxcap.scores.tokenizer import ptb_tokenize, tokenize_pairs
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 TOKENS = json.loads((GOLDEN / "tokens.json").read_text(encoding="utf-8"))
@@ -104,3 +104,11 @@ def test_differs_from_java_on_at_most_five_captions_in_ten_thousand(captions, co
         if " ".join(ptb_tokenize(text)) != words
     ]
     assert len(different) <= 5 * count / 10_000, different[:20]
+
+
+@pytest.mark.parametrize(
+    ("hypotheses", "references"), [({}, {}), ({"1": "a"}, {}), ({"1": "a"}, {"1": []})]
+)
+def test_nothing_to_score_is_refused(hypotheses, references):
+    with pytest.raises(ValueError, match="caption"):
+        tokenize_pairs(hypotheses, references)

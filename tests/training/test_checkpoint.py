@@ -14,23 +14,22 @@ import orbax.checkpoint as ocp
 import pytest
 
 from jaxcap.errors import UserError
-from jaxcap.training import train_step as steps
 from jaxcap.training.checkpoint import Checkpoints
+from jaxcap.training.train_step import train_step
 from tests import tiny
 
 
 @pytest.fixture(scope="module")
 def states():
-    """A fresh state, its mask, and the states after one to four steps; encoder and words are
-    frozen.
-    """
-    fresh, step = tiny.training(encoder=False, words=False)
-    compiled = jax.jit(functools.partial(steps.train_step, **step))
-    after, state = [], fresh
+    """A fresh state, the frozen parameters, and the states after one to four steps."""
+    fresh, frozen, step = tiny.training(encoder=0, words=0)
+    compiled = jax.jit(functools.partial(train_step, **step))
+    after = []
+    state = fresh
     for n in range(4):
-        state, _ = compiled(state, tiny.batch(4, seed=n), jax.random.key(n))
+        state, _ = compiled(state, frozen, tiny.batch(4, seed=n))
         after.append(state)
-    return fresh, step["frozen"], after
+    return fresh, frozen, after
 
 
 def assert_same(one, two):
@@ -52,28 +51,31 @@ def corrupt(folder):
         path.write_bytes(data)
 
 
-def test_round_trip_is_exact_with_frozen_parameters(states, tmp_path):
+def test_round_trip_is_exact(states, tmp_path):
     fresh, frozen, (state, *_) = states
     saved = Checkpoints(tmp_path / "c")
-    assert saved.resume(fresh, frozen) is None
-    saved.save(state, frozen, {"stale": 3, "best_cost": 0.1 + 0.2})
+    assert saved.resume(fresh) is None
+    saved.save_frozen(frozen)
+    saved.save(state, {"stale": 3, "best_value": 0.1 + 0.2})
     saved.close()
-    restored, progress = Checkpoints(tmp_path / "c").resume(fresh, frozen)
+    restored, progress = Checkpoints(tmp_path / "c").resume(fresh)
     assert_same(restored, state)
-    assert progress == {"stale": 3, "best_cost": 0.1 + 0.2}
+    assert progress == {"stale": 3, "best_value": 0.1 + 0.2}
+    shapes = jax.eval_shape(lambda: frozen)
+    assert_same(Checkpoints(tmp_path / "c").restore_frozen(shapes), frozen)
 
 
-def test_frozen_parameters_are_written_once(states, tmp_path):
-    fresh, frozen, after = states
+def test_frozen_parameters_are_written_once_and_in_no_step(states, tmp_path):
+    _, frozen, after = states
     saved = Checkpoints(tmp_path)
-    saved.save(after[0], frozen, {})
-    saved.wait()
+    saved.save_frozen(frozen)
     written = (tmp_path / "frozen.json").stat().st_mtime_ns
-    saved.save(after[1], frozen, {})
+    saved.save_frozen(frozen)
+    saved.save(after[0], {})
     saved.close()
     assert (tmp_path / "frozen.json").stat().st_mtime_ns == written
-    names = (tmp_path / "steps" / "2" / "arrays" / "_METADATA").read_text()
-    assert "params.decoder.output" in names
+    names = (tmp_path / "steps" / "1" / "arrays" / "_METADATA").read_text()
+    assert "params.decoder.head" in names
     assert "params.encoder" not in names
 
 
@@ -81,19 +83,19 @@ def test_the_two_latest_and_the_best_are_kept(states, tmp_path):
     fresh, frozen, after = states
     saved = Checkpoints(tmp_path)
     for state, loss in zip(after, (2.0, None, 3.0, 4.0), strict=True):
-        saved.save(state, frozen, {}, loss)
+        saved.save(state, {}, loss)
     saved.wait()
     assert saved.steps() == [4, 3, 1]
     assert saved.best_step() == 1
-    assert_same(saved.restore(1, fresh, frozen)[0], after[0])
+    assert_same(saved.restore(1, fresh)[0], after[0])
 
 
 def saved_twice(folder, states):
     """Saves steps 1 and 2, both after a validation, and returns the bytes of all files."""
     _, frozen, after = states
     saved = Checkpoints(folder)
-    saved.save(after[0], frozen, {"n": 1}, 2.0)
-    saved.save(after[1], frozen, {"n": 2}, 1.0)
+    saved.save(after[0], {"n": 1}, 2.0)
+    saved.save(after[1], {"n": 2}, 1.0)
     saved.close()
     return contents(folder)
 
@@ -144,7 +146,7 @@ def test_a_damaged_step_is_set_aside(states, tmp_path, capfd, damage):
     damage(tmp_path / "steps" / "2")
     before = contents(tmp_path / "steps" / "2")
     again = Checkpoints(tmp_path)
-    restored, progress = again.resume(fresh, frozen)
+    restored, progress = again.resume(fresh)
     assert progress == {"n": 1}
     assert_same(restored, after[0])
     assert contents(tmp_path / "damaged" / "2") == before
@@ -152,9 +154,9 @@ def test_a_damaged_step_is_set_aside(states, tmp_path, capfd, damage):
     assert (
         said.count("\n") == 1 and "checkpoint 2" in said and str(tmp_path / "damaged" / "2") in said
     )
-    again.save(after[1], frozen, {"n": 2}, 1.0)
+    again.save(after[1], {"n": 2}, 1.0)
     again.close()
-    assert Checkpoints(tmp_path).resume(fresh, frozen)[1] == {"n": 2}
+    assert Checkpoints(tmp_path).resume(fresh)[1] == {"n": 2}
 
 
 def test_steps_of_one_number_are_set_aside_side_by_side(states, tmp_path):
@@ -163,8 +165,8 @@ def test_steps_of_one_number_are_set_aside_side_by_side(states, tmp_path):
     for _ in range(2):
         flip(tmp_path / "steps" / "2")
         again = Checkpoints(tmp_path)
-        again.resume(fresh, frozen)
-        again.save(after[1], frozen, {"n": 2}, 1.0)
+        again.resume(fresh)
+        again.save(after[1], {"n": 2}, 1.0)
         again.close()
     assert sorted(path.name for path in (tmp_path / "damaged").iterdir()) == ["2", "2-2"]
 
@@ -177,7 +179,7 @@ def test_when_no_step_is_whole_nothing_is_moved(states, tmp_path, damage):
         damage(tmp_path / "steps" / step)
     before = contents(tmp_path)
     with pytest.raises(UserError, match="no checkpoint is whole .checkpoint 2 "):
-        Checkpoints(tmp_path).resume(fresh, frozen)
+        Checkpoints(tmp_path).resume(fresh)
     assert contents(tmp_path) == before
 
 
@@ -209,9 +211,9 @@ def test_a_step_that_cannot_be_read_is_left_alone(states, tmp_path, monkeypatch,
         with pytest.raises(
             UserError, match=r"checkpoint 2 .* cannot be read .*nothing was changed"
         ):
-            Checkpoints(tmp_path).resume(fresh, frozen)
+            Checkpoints(tmp_path).resume(fresh)
     assert contents(tmp_path) == before
-    assert Checkpoints(tmp_path).resume(fresh, frozen)[1] == {"n": 2}
+    assert Checkpoints(tmp_path).resume(fresh)[1] == {"n": 2}
 
 
 @pytest.mark.parametrize(
@@ -230,7 +232,7 @@ def test_a_step_without_the_right_to_read_it_is_left_alone(states, tmp_path, par
             UserError,
             match=r"checkpoint 2 .* cannot be read .Permission denied.: nothing was changed",
         ):
-            Checkpoints(tmp_path).resume(fresh, frozen)
+            Checkpoints(tmp_path).resume(fresh)
     finally:
         locked.chmod(mode)
     assert contents(tmp_path) == before
@@ -244,7 +246,7 @@ def test_reading_changes_nothing(states, tmp_path, damage):
     before = contents(tmp_path)
     with pytest.raises(UserError, match="checkpoint 2 .* damaged"):
         reader = Checkpoints(tmp_path)
-        reader.restore(reader.best_step(), fresh, frozen)
+        reader.restore_best(fresh)
     reader.close()
     assert contents(tmp_path) == before
     assert not (tmp_path / "damaged").exists()
@@ -261,15 +263,15 @@ def test_what_a_kill_leaves_is_removed(states, tmp_path):
     """A save that was not finished, and an older step that was about to be deleted."""
     fresh, frozen, after = states
     saved = Checkpoints(tmp_path)
-    for state, cost in zip(after, (2.0, 1.0, None, None), strict=True):
-        saved.save(state, frozen, {}, cost)
+    for state, value in zip(after, (2.0, 1.0, None, None), strict=True):
+        saved.save(state, {}, value)
     saved.close()
     before = contents(tmp_path)
     shutil.copytree(tmp_path / "steps" / "4" / "arrays", tmp_path / "steps" / "1" / "arrays")
     for name in ("frozen", "steps/5"):
         (tmp_path / f"{name}.orbax-checkpoint-tmp-1").mkdir()
         (tmp_path / f"{name}.orbax-checkpoint-tmp-1" / "arrays").write_text("half")
-    assert Checkpoints(tmp_path).resume(fresh, frozen) is not None
+    assert Checkpoints(tmp_path).resume(fresh) is not None
     assert contents(tmp_path) == before
 
 
@@ -289,7 +291,7 @@ def test_a_full_disk_is_one_line_and_keeps_the_step_before(
 ):
     fresh, frozen, after = states
     saved = Checkpoints(tmp_path)
-    saved.save(after[0], frozen, {"n": 1}, 2.0)
+    saved.save(after[0], {"n": 1}, 2.0)
     saved.wait()
 
     def full(*_, **__):
@@ -298,12 +300,12 @@ def test_a_full_disk_is_one_line_and_keeps_the_step_before(
     with monkeypatch.context() as patch:
         patch.setattr(ocp.CheckpointManager, when, full)
         with pytest.raises(UserError, match="no space left on disk while writing"):
-            saved.save(after[1], frozen, {"n": 2}, 1.0)
+            saved.save(after[1], {"n": 2}, 1.0)
             saved.wait()
-    assert Checkpoints(tmp_path).resume(fresh, frozen)[1] == {"n": 1}
+    assert Checkpoints(tmp_path).resume(fresh)[1] == {"n": 1}
 
 
-@pytest.mark.parametrize("part", ["params", "opt_state", "average"])
+@pytest.mark.parametrize("part", ["params", "opt_state", "ema"])
 def test_what_is_not_finite_is_never_written(states, tmp_path, part):
     _, frozen, after = states
     before = saved_twice(tmp_path, states)
@@ -312,31 +314,27 @@ def test_what_is_not_finite_is_never_written(states, tmp_path, part):
         lambda x: x + jnp.nan if x.dtype == jnp.float32 else x, getattr(after[2], part)
     )
     with pytest.raises(FloatingPointError, match=f"after step 3 {part}.* is not finite"):
-        saved.save(after[2].replace(**{part: spoilt}), frozen, {})
-    with pytest.raises(FloatingPointError, match="after step 3 cost is not finite"):
-        saved.save(after[2], frozen, {}, float("nan"))  # which would be the best there is
+        saved.save(after[2].replace(**{part: spoilt}), {})
+    with pytest.raises(FloatingPointError, match="after step 3 validation is not finite"):
+        saved.save(after[2], {}, float("nan"))  # which would be the best there is
     saved.close()
     assert contents(tmp_path) == before
 
 
 def test_damaged_frozen_parameters_are_an_error(states, tmp_path):
-    """They are in every step: there is nothing to walk back to."""
-    fresh, frozen, after = states
+    _, frozen, _ = states
     saved = Checkpoints(tmp_path)
-    saved.save(after[0], frozen, {})
-    saved.close()
+    saved.save_frozen(frozen)
     corrupt(tmp_path / "frozen")
     with pytest.raises(UserError, match="frozen"):
-        Checkpoints(tmp_path).restore(1, fresh, frozen)
-    with pytest.raises(UserError, match="frozen"):
-        Checkpoints(tmp_path).resume(fresh, frozen)
+        saved.restore_frozen(frozen)
 
 
 def test_another_model_is_an_error(states, tmp_path):
     fresh, frozen, after = states
     saved = Checkpoints(tmp_path)
-    saved.save(after[0], frozen, {})
+    saved.save(after[0], {})
     saved.close()
-    other, step = tiny.training(encoder=False, words=False, deep_output=True)
+    other, _, _ = tiny.training(encoder=0, words=0, head__deep_output=True)
     with pytest.raises(UserError, match="cannot be read|damaged"):
-        Checkpoints(tmp_path).restore(1, other, step["frozen"])
+        Checkpoints(tmp_path).restore(1, other)

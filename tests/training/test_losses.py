@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcap.training.losses import cross_entropy, doubly_stochastic, real_words
+from jaxcap.training.losses import cross_entropy, doubly_stochastic, target_mask
 
 B, C, T, V, L = 2, 3, 5, 11, 4
 
@@ -25,7 +25,7 @@ def test_cross_entropy_by_its_definition(example):
     logits, targets, _ = example
     probabilities = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
     expected = [-np.log(probabilities[i][t]) for i, t in np.ndenumerate(np.asarray(targets)) if t]
-    total, count = cross_entropy(logits, targets, real_words(targets))
+    total, count = cross_entropy(logits, targets, target_mask(targets))
     np.testing.assert_allclose(total, sum(expected), rtol=1e-5)
     assert count == len(expected)
 
@@ -38,7 +38,7 @@ def test_label_smoothing_by_its_definition(example):
         wanted = np.full(V, 0.1 / V)
         wanted[target] += 0.9
         expected -= (wanted * log_p[i]).sum() if target else 0.0
-    total, _ = cross_entropy(logits, targets, real_words(targets), 0.1)
+    total, _ = cross_entropy(logits, targets, target_mask(targets), 0.1)
     np.testing.assert_allclose(total, expected, rtol=1e-5)
 
 
@@ -51,7 +51,7 @@ def test_doubly_stochastic_by_its_definition(example):
             if real.any():
                 expected += ((1 - attention[b, c][real].sum(0)) ** 2).sum()
                 regions += L
-    total, count = doubly_stochastic(attention, real_words(targets))
+    total, count = doubly_stochastic(attention, target_mask(targets))
     np.testing.assert_allclose(total, expected, rtol=1e-5)
     assert count == regions
 
@@ -59,7 +59,7 @@ def test_doubly_stochastic_by_its_definition(example):
 def test_padding_is_invisible(example):
     """Whatever stands at padded positions, the sums and their gradients are the same."""
     logits, targets, attention = example
-    mask = real_words(targets)
+    mask = target_mask(targets)
     noise = (
         np.random.default_rng(1).normal(size=logits.shape).astype(np.float32)
         * (1 - np.asarray(mask))[..., None]

@@ -1,6 +1,4 @@
-"""Schedules and the optimizer, against PyTorch's arithmetic where there is one, and the freeze
-mask.
-"""
+"""Schedules and the optimizer, against PyTorch's arithmetic where there is one, and its mask."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +7,8 @@ import optax
 import pytest
 
 from jaxcap.errors import UserError
-from jaxcap.training import optim
+from jaxcap.training.optim import build_optimizer, build_schedule
+from jaxcap.training.partition import assign_rates, partition
 
 TRAIN = {
     "learning_rate": 0.01,
@@ -25,16 +24,20 @@ TRAIN = {
 PARAMS = {
     "encoder": {"conv": {"kernel": jnp.full((3, 2), 0.5)}},
     "decoder": {
-        "words": {"embedding": jnp.linspace(-1, 1, 8).reshape(4, 2)},
+        "embed": {"embedding": jnp.linspace(-1, 1, 8).reshape(4, 2)},
         "output": {"bias": jnp.ones(4)},
     },
 }
-RULES = {"encoder/": False, "decoder/words/": False, "decoder/": True}
+RULES = [("encoder/*", 0.0), ("decoder/embed/*", 0.0), ("decoder/*", 1.0)]
 
 
-def run(train, frozen, steps=5, scale=1.0):
-    optimizer = optim.optimizer(train, 3, frozen)
-    params, state = PARAMS, optimizer.init(PARAMS)
+def build(train, rates):
+    return build_optimizer(train, build_schedule(train, 3), rates)
+
+
+def run(train, rates, params=PARAMS, steps=5, scale=1.0):
+    optimizer = build(train, rates)
+    state = optimizer.init(params)
     for step in range(steps):
         grads = jax.tree.map(lambda p, step=step: scale * jnp.cos(p * 3 + step), params)
         updates, state = optimizer.update(grads, state, params)
@@ -42,36 +45,51 @@ def run(train, frozen, steps=5, scale=1.0):
     return params, state
 
 
-def test_first_rule_that_fits_decides():
-    mask = optim.freeze_mask(PARAMS, RULES)
-    assert mask == {
-        "encoder": {"conv": {"kernel": True}},
-        "decoder": {"words": {"embedding": True}, "output": {"bias": False}},
-    }
-
-
-def test_a_parameter_without_a_rule_is_an_error():
-    with pytest.raises(ValueError, match="encoder/conv/kernel"):
-        optim.freeze_mask(PARAMS, {"decoder/": True})
-
-
-def test_frozen_leaves_have_no_state_and_no_update():
-    """The optimiser holds two moments for each trained number and nothing for a frozen one."""
-    frozen = optim.freeze_mask(PARAMS, RULES)
-    params, state = run(TRAIN, frozen)
-    np.testing.assert_array_equal(
-        params["encoder"]["conv"]["kernel"], PARAMS["encoder"]["conv"]["kernel"]
-    )
-    np.testing.assert_array_equal(
-        params["decoder"]["words"]["embedding"], PARAMS["decoder"]["words"]["embedding"]
-    )
+def test_parameters_of_rate_0_have_no_state_and_no_update():
+    """The optimizer holds two moments for each trained number and nothing for a frozen one."""
+    params, state = run(TRAIN, assign_rates(PARAMS, RULES))
+    for path in (("encoder", "conv", "kernel"), ("decoder", "embed", "embedding")):
+        before = PARAMS[path[0]][path[1]][path[2]]
+        np.testing.assert_array_equal(params[path[0]][path[1]][path[2]], before)
     assert (params["decoder"]["output"]["bias"] != PARAMS["decoder"]["output"]["bias"]).all()
     assert sum(leaf.size for leaf in jax.tree.leaves(state) if leaf.ndim) == 2 * 4
 
 
+def test_trainable_parameters_alone_are_updated_as_among_all():
+    """The mask freezes the same, whether the frozen parameters are in the tree or not."""
+    rates = assign_rates(PARAMS, RULES)
+    trainable, _ = partition(PARAMS, rates)
+    alone, _ = run(TRAIN, rates, trainable)
+    among, _ = run(TRAIN, rates)
+    expected, _ = partition(among, rates)
+    jax.tree.map(np.testing.assert_array_equal, alone, expected)
+
+
+@pytest.mark.parametrize("decoupled", [False, True])
+def test_a_rate_multiplies_the_updates_of_its_parameters(decoupled):
+    """Whatever comes before the learning rate, decoupled decay included."""
+    train = {**TRAIN, "weight_decay": 0.1, "decoupled": decoupled}
+    rules = [("encoder/*", 0.1), *RULES[1:]]
+    rates = assign_rates(PARAMS, rules)
+    slow, _ = run(train, rates, steps=1)
+    fast, _ = run(train, assign_rates(PARAMS, [("*", 1.0)]), steps=1)
+
+    def update(params, *path):
+        before = PARAMS
+        for key in path:
+            before = before[key]
+            params = params[key]
+        return params - before
+
+    conv = ("encoder", "conv", "kernel")
+    np.testing.assert_allclose(update(slow, *conv), 0.1 * update(fast, *conv), rtol=1e-4)
+    bias = ("decoder", "output", "bias")
+    np.testing.assert_allclose(update(slow, *bias), update(fast, *bias), rtol=1e-6)
+
+
 def test_clipping_counts_trained_gradients_only():
-    frozen = optim.freeze_mask(PARAMS, RULES)
-    optimizer = optim.optimizer({**TRAIN, "clip_norm": 1.0, "decoupled": True}, 3, frozen)
+    rates = assign_rates(PARAMS, RULES)
+    optimizer = build({**TRAIN, "clip_norm": 1.0, "decoupled": True}, rates)
     huge = jax.tree.map(lambda p: jnp.full_like(p, 1e6), PARAMS)
     small = {**huge, "decoder": {**huge["decoder"], "output": {"bias": jnp.full(4, 0.1)}}}
     state = optimizer.init(PARAMS)
@@ -82,7 +100,7 @@ def test_clipping_counts_trained_gradients_only():
 
 
 def test_step_decay_changes_at_whole_epochs():
-    rate = optim.schedule({**TRAIN, "schedule": "step"}, steps_per_epoch=3)
+    rate = build_schedule({**TRAIN, "schedule": "step"}, steps_per_epoch=3)
     assert [round(float(rate(step)), 6) for step in (0, 5, 6, 11, 12)] == [
         0.01,
         0.01,
@@ -93,7 +111,7 @@ def test_step_decay_changes_at_whole_epochs():
 
 
 def test_cosine_ends_at_zero_after_a_linear_warmup():
-    rate = optim.schedule({**TRAIN, "schedule": "cosine", "warmup_steps": 10}, steps_per_epoch=3)
+    rate = build_schedule({**TRAIN, "schedule": "cosine", "warmup_steps": 10}, steps_per_epoch=3)
     np.testing.assert_allclose(
         [rate(0), rate(5), rate(10), rate(20), rate(30)], [0, 0.005, 0.01, 0.005, 0], atol=1e-9
     )
@@ -101,7 +119,7 @@ def test_cosine_ends_at_zero_after_a_linear_warmup():
 
 def test_unknown_schedule_is_named():
     with pytest.raises(UserError, match="linear.*cosine"):
-        optim.schedule({**TRAIN, "schedule": "linear"}, 3)
+        build_schedule({**TRAIN, "schedule": "linear"}, 3)
 
 
 @pytest.mark.parity
@@ -112,11 +130,11 @@ def test_equals_pytorchs_adam(decoupled, clip):
     global norm.
     """
     torch = pytest.importorskip("torch")
-    frozen = jax.tree.map(lambda p: False, PARAMS)
+    rates = jax.tree.map(lambda p: 1.0, PARAMS)
     ours, _ = run(
         {**TRAIN, "weight_decay": 0.1, "decoupled": decoupled, "clip_norm": clip},
-        frozen,
-        12,
+        rates,
+        steps=12,
         scale=2.0,
     )
     theirs = [torch.tensor(np.asarray(p), requires_grad=True) for p in jax.tree.leaves(PARAMS)]

@@ -13,11 +13,11 @@ import optax
 import pytest
 
 from jaxcap import parallel
-from jaxcap.training import train_step as steps
+from jaxcap.training.objectives import TeacherForcing
+from jaxcap.training.partition import combine
+from jaxcap.training.train_step import create_state, eval_step, per_image_keys, train_step
 from tests import tiny
 from tests.devices import virtual_devices
-
-KEY = jax.random.key(7)
 
 
 def leaves(tree) -> dict[str, np.ndarray]:
@@ -27,148 +27,166 @@ def leaves(tree) -> dict[str, np.ndarray]:
     }
 
 
-def run(state, step, count=3, images=4):
-    step = jax.jit(functools.partial(steps.train_step, **step))
+def compile_step(step):
+    return jax.jit(functools.partial(train_step, **step))
+
+
+def run(state, frozen, step, count=3, images=4):
+    compiled = compile_step(step)
     for n in range(count):
-        state, metrics = step(state, tiny.batch(images, seed=n), jax.random.fold_in(KEY, n))
+        state, metrics = compiled(state, frozen, tiny.batch(images, seed=n))
     return state, metrics
 
 
-def test_frozen_parameters_are_equal_bit_for_bit_and_the_others_move():
-    """A frozen leaf gets no gradient, no optimiser state and no update; every trained leaf
-    moves.
-    """
-    state, step = tiny.training(encoder=False, words=False)
-    after, _ = run(state, step)
-    frozen, before = leaves(step["frozen"]), leaves(state.params)
+def test_the_state_holds_what_is_trained_and_nothing_else():
+    """A frozen leaf gets no gradient, no optimizer state and no update; every other leaf moves."""
+    state, frozen, step = tiny.training(encoder=0, words=0)
+    after, _ = run(state, frozen, step)
+    before = leaves(state.params)
+    assert not any("encoder" in name or "embed'" in name for name in before)
+    assert all("encoder" in name or "embed'" in name for name in leaves(frozen))
     for name, now in leaves(after.params).items():
-        assert np.array_equal(now, before[name]) == bool(frozen[name]), name
-    trained = sum(p.size for name, p in before.items() if not frozen[name])
+        assert not np.array_equal(now, before[name]), name
+    trained = sum(p.size for p in before.values())
     assert sum(x.size for x in jax.tree.leaves(after.opt_state) if x.ndim) == 2 * trained
-    assert sum(x.size for x in jax.tree.leaves(after.average)) == trained
+    assert sum(x.size for x in jax.tree.leaves(after.ema)) == trained
 
 
 def test_frozen_parameters_take_no_part_in_the_gradient():
-    """The update is the same whether the frozen part is a constant of the program or an input of
-    it.
-    """
-    state, step = tiny.training(encoder=False, words=False)
-    text = jax.make_jaxpr(functools.partial(steps.train_step, **step))(state, tiny.batch(4), KEY)
-    # A gradient through the encoder would need the transposed convolutions; forward there are six.
-    assert str(text).count("conv_general_dilated[") == str(
-        jax.make_jaxpr(lambda p: step["model"].apply({"params": p}, tiny.batch(4)))(state.params)
-    ).count("conv_general_dilated[")
+    """A gradient through the encoder would need transposed convolutions; forward there are six."""
+    state, frozen, step = tiny.training(encoder=0, words=0)
+    whole = jax.make_jaxpr(functools.partial(train_step, **step))(state, frozen, tiny.batch(4))
+    params = combine(state.params, frozen)
+    forward = jax.make_jaxpr(lambda p: step["model"].apply({"params": p}, tiny.batch(4)))(params)
+    convolution = "conv_general_dilated["
+    assert str(whole).count(convolution) == str(forward).count(convolution) > 0
 
 
 def test_everything_learns_when_nothing_is_frozen():
-    state, step = tiny.training()
-    after, _ = run(state, step, count=4)
+    state, frozen, step = tiny.training()
+    assert not jax.tree.leaves(frozen)
+    after, _ = run(state, frozen, step, count=4)
     before = leaves(state.params)
-    unmoved = [
-        name for name, now in leaves(after.params).items() if np.array_equal(now, before[name])
-    ]
-    assert unmoved == []
+    for name, now in leaves(after.params).items():
+        assert not np.array_equal(now, before[name]), name
 
 
 def test_padding_is_invisible():
-    """Filling a batch up with photos whose captions are padding changes neither the update nor the
-    sums.
-    """
+    """Photos whose captions are padding change neither the update nor the sums."""
     batch = tiny.batch(4)
     filled = {name: np.concatenate([x, x[:2]]) for name, x in batch.items()}
     filled["tokens"][4:] = 0
-    longer = {
-        **batch,
-        "tokens": np.pad(batch["tokens"], ((0, 0), (0, 1), (0, 0))),
-    }  # a caption that is not there
+    # A caption that is not there.
+    longer = {**batch, "tokens": np.pad(batch["tokens"], ((0, 0), (0, 1), (0, 0)))}
     # Dropout masks have the shape of the captions, so the comparison of shapes goes without.
-    for other, keywords in (
-        (filled, {}),
-        (longer, dict.fromkeys(("hidden_dropout", "word_dropout"), 0.0)),
-    ):
-        state, step = tiny.training(**keywords)
-        # Plain gradient descent: Adam would blow the rounding of a vanishing gradient up to a whole
-        # step.
-        step["optimizer"] = optax.selective_transform(optax.sgd(1.0), freeze_mask=step["frozen"])
-        state = steps.create(state.params, step["optimizer"], step["frozen"])
-        compiled = jax.jit(functools.partial(steps.train_step, **step))
-        one, two = leaves(compiled(state, batch, KEY)), leaves(compiled(state, other, KEY))
+    no_dropout = {"head__dropout": 0.0, "decoder__word_dropout": 0.0}
+    for other, options in ((filled, {}), (longer, no_dropout)):
+        state, frozen, step = tiny.training(**options)
+        # Plain gradient descent: Adam would blow the rounding of a vanishing gradient up to a
+        # whole step.
+        step["optimizer"] = optax.sgd(1.0)
+        state = create_state(state.params, step["optimizer"], ema=False)
+        compiled = compile_step(step)
+        one = leaves(compiled(state, frozen, batch))
+        two = leaves(compiled(state, frozen, other))
         for name, value in one.items():
             np.testing.assert_allclose(value, two[name], atol=1e-6, rtol=1e-4, err_msg=name)
 
 
-def test_sums_are_what_they_are_called():
-    state, step = tiny.training()
+def test_metrics_are_sums_and_counts():
+    state, frozen, step = tiny.training()
     batch = tiny.batch(4)
     batch["tokens"][3] = 0
-    _, metrics = jax.jit(functools.partial(steps.train_step, **step))(state, batch, KEY)
-    assert metrics["images"] == 3
-    assert metrics["words"] == (batch["tokens"][..., 1:] > 0).sum()
-    metrics = jax.jit(functools.partial(steps.eval_step, model=step["model"]))(state.params, batch)
+    _, metrics = compile_step(step)(state, frozen, batch)
+    words = (batch["tokens"][..., 1:] > 0).sum()
+    assert metrics["loss"][1] == words
+    assert metrics["gradient_norm"][1] == 1
+    params = combine(state.params, frozen)
+    metrics = jax.jit(functools.partial(eval_step, model=step["model"]))(params, batch)
+    assert metrics["loss"][1] == words
     # An untrained captioner knows nothing: about log V nats a word.
-    assert abs(metrics["nats"] / metrics["words"] - np.log(tiny.VOCABULARY)) < 0.5
+    nats, words = metrics["loss"]
+    assert abs(nats / words - np.log(tiny.VOCABULARY)) < 0.5
 
 
-def test_average_follows_its_recursion():
-    state, step = tiny.training(average=0.5)
-    expected = leaves(state.average)
-    compiled = jax.jit(functools.partial(steps.train_step, **step))
+def test_ema_follows_its_recursion():
+    state, frozen, step = tiny.training(ema_decay=0.5)
+    expected = leaves(state.ema)
+    compiled = compile_step(step)
     for n in range(4):
-        state, _ = compiled(state, tiny.batch(4, seed=n), KEY)
+        state, _ = compiled(state, frozen, tiny.batch(4, seed=n))
         decay = min(0.5, (1 + n) / (10 + n))
         now = leaves(state.params)
-        expected = {name: a + (1 - decay) * (now[name] - a) for name, a in expected.items()}
-    for name, a in leaves(state.average).items():
-        np.testing.assert_allclose(a, expected[name], atol=1e-6)
-        np.testing.assert_array_equal(leaves(state.best_params)[name], a)
+        expected = {name: e + (1 - decay) * (now[name] - e) for name, e in expected.items()}
+    for name, ema in leaves(state.ema).items():
+        np.testing.assert_allclose(ema, expected[name], atol=1e-6)
+        np.testing.assert_array_equal(leaves(state.eval_params)[name], ema)
 
 
 def test_step_compiles_once():
-    state, step = tiny.training()
-    compiled = jax.jit(functools.partial(steps.train_step, **step))
+    state, frozen, step = tiny.training()
+    compiled = compile_step(step)
     for n in range(3):
-        state, _ = compiled(state, tiny.batch(4, seed=n), jax.random.fold_in(KEY, n))
+        state, _ = compiled(state, frozen, tiny.batch(4, seed=n))
     assert compiled._cache_size() == 1
 
 
+def test_each_step_has_a_key_of_its_own_that_a_resumed_run_makes_again():
+    """Dropout follows from the seed and the state's step, whatever steps ran before."""
+    state, frozen, step = tiny.training()
+    compiled = compile_step(step)
+    batch = tiny.batch(4)
+    first = compiled(state, frozen, batch)[1]["loss"][0]
+    later = compiled(state.replace(step=jnp.int32(5)), frozen, batch)[1]["loss"][0]
+    again = compiled(state.replace(step=jnp.int32(5)), frozen, batch)[1]["loss"][0]
+    assert first != later
+    assert later == again
+    key = jax.random.fold_in(jax.random.key(tiny.SEED), 5)
+    keys = per_image_keys(key, 4)
+    logits, _ = step["model"].apply({"params": combine(state.params, frozen)}, batch, keys)
+    terms, _ = tiny.OBJECTIVE(logits, jnp.zeros((4, 2, 6, 16)), batch)
+    nats = TeacherForcing()(logits, jnp.zeros((4, 2, 6, 16)), batch)[1]["loss"][0]
+    assert len(terms) == 2
+    np.testing.assert_allclose(nats, later, rtol=1e-5)
+
+
 def test_training_lowers_the_loss():
-    """A hundred and fifty steps on one batch, without dropout, teach it by heart."""
-    state, step = tiny.training(hidden_dropout=0.0, word_dropout=0.0, feature_dropout=0.0)
-    step["optimizer"] = optax.selective_transform(optax.adam(0.03), freeze_mask=step["frozen"])
-    state = steps.create(state.params, step["optimizer"], step["frozen"])
-    compiled = jax.jit(
-        functools.partial(steps.train_step, **{**step, "loss": dict.fromkeys(tiny.LOSS, 0.0)})
+    """Two hundred steps on one batch, without dropout, teach it by heart."""
+    state, frozen, step = tiny.training(
+        head__dropout=0.0, decoder__word_dropout=0.0, regions__dropout=0.0
     )
+    step |= {"optimizer": optax.adam(0.03), "objective": TeacherForcing()}
+    state = create_state(state.params, step["optimizer"], ema=False)
+    compiled = compile_step({**step, "ema_decay": 0.0})
     batch = tiny.batch(2, captions=1)
     losses = []
-    for n in range(150):
-        state, metrics = compiled(state, batch, jax.random.fold_in(KEY, n))
-        losses.append(float(metrics["nats"] / metrics["words"]))
+    for _ in range(200):
+        state, metrics = compiled(state, frozen, batch)
+        nats, words = metrics["loss"]
+        losses.append(float(nats / words))
     assert losses[-1] < 0.2 < 2.5 < losses[0]
 
 
 def devices_run(folder: Path) -> None:
-    """Three steps, one validation and a per-image call on all devices; what came of them is
-    saved.
-    """
-    state, step = tiny.training(encoder=True, words=False)
+    """Saves what came of steps, a validation and a per-image call on all devices."""
+    state, frozen, step = tiny.training(encoder=1, words=0)
     # Momentum, for Adam would blow the rounding of a vanishing gradient up to a share of a whole
     # step.
-    step["optimizer"] = optax.selective_transform(
-        optax.sgd(0.1, momentum=0.9), freeze_mask=step["frozen"]
-    )
-    state = steps.create(state.params, step["optimizer"], step["frozen"], average=True)
-    compiled = parallel.compile_train_step(functools.partial(steps.train_step, **step))
+    step["optimizer"] = optax.sgd(0.1, momentum=0.9)
+    state = create_state(state.params, step["optimizer"], ema=True)
+    frozen = parallel.replicate(frozen)
+    compiled = parallel.compile_train_step(functools.partial(train_step, **step))
     for n in range(3):
-        state, metrics = compiled(state, tiny.batch(16, seed=n), jax.random.fold_in(KEY, n))
-    evaluate = parallel.compile_eval_step(functools.partial(steps.eval_step, model=step["model"]))
+        state, metrics = compiled(state, frozen, tiny.batch(16, seed=n))
     model = step["model"]
+    evaluate = parallel.compile_eval_step(functools.partial(eval_step, model=model))
     encode = parallel.compile_per_image(lambda p, x: model.apply({"params": p}, x, method="encode"))
+    params = combine(state.params, frozen)
     results = {
         "state": state,
         "metrics": metrics,
-        "validation": evaluate(state.params, tiny.batch(16, seed=9)),
-        "features": encode(state.params, tiny.batch(5, seed=9)["images"]),
+        "validation": evaluate(params, tiny.batch(16, seed=9)),
+        "features": encode(params, tiny.batch(5, seed=9)["images"]),
         "devices": jnp.array(parallel.device_count()),
     }
     np.savez(folder / "results.npz", **leaves(results))
@@ -182,7 +200,10 @@ def test_one_device_equals_eight(tmp_path):
         folder = tmp_path / str(devices)
         folder.mkdir()
         environment = os.environ | virtual_devices(devices)
-        code = f"from pathlib import Path; from tests.training.test_train_step import devices_run; devices_run(Path({str(folder)!r}))"
+        code = (
+            "from pathlib import Path; from tests.training.test_train_step import devices_run; "
+            f"devices_run(Path({str(folder)!r}))"
+        )
         subprocess.run(
             [sys.executable, "-c", code], check=True, env=environment, cwd=Path(__file__).parents[2]
         )

@@ -14,7 +14,7 @@ from PIL import Image
 
 from jaxcap import report
 from tests import browser
-from tests.report.test_report import EVIL, EVIL_QUOTE, LONG, metrics, photos, result
+from tests.report.pages import EVIL, EVIL_QUOTE, LONG, metrics, photos, result
 
 pytestmark = pytest.mark.skipif(
     not (browser.CHROMIUM and browser.CHROMEDRIVER), reason="needs chromium and chromedriver"

@@ -1,0 +1,86 @@
+"""Checks of a config: what no run could do, found before anything slow happens."""
+
+from ml_collections import ConfigDict
+
+from jaxcap import parallel
+from jaxcap.decoding.rules import make_rules
+from jaxcap.errors import UserError
+from jaxcap.experiment import config as configs
+from jaxcap.models.encoder import build_encoder
+from jaxcap.training.partition import read_rule
+
+
+def check(config: ConfigDict) -> None:
+    """Finds what no run could do.
+
+    Raises:
+      UserError: a value outside of its key's range, or two that contradict each other.
+    """
+    configs.check(config)
+    parallel.check_batch_size(config.train.batch_size, "train.batch_size")
+    _check_embedding(config)
+    _check_views(config)
+    _check_grid(config)
+    _check_layers(config)
+    _check_self_critical(config)
+    make_rules(config)
+
+
+def learns_encoder(config: ConfigDict) -> bool:
+    """Tells whether any part of the encoder is trained."""
+    return any(read_rule(rule)[1] > 0 for rule in config.encoder.rates)
+
+
+def reads_cache(config: ConfigDict) -> bool:
+    """Tells whether training reads cached features: the encoder and its views are fixed."""
+    return not learns_encoder(config) and config.images.augment != "free"
+
+
+def _check_embedding(config: ConfigDict) -> None:
+    if config.embedding.kind == "word2vec" and not config.embedding.path:
+        raise UserError("embedding.kind=word2vec needs embedding.path, the file of vectors")
+
+
+def _check_views(config: ConfigDict) -> None:
+    """Checks what is made of a photo before the encoder sees it."""
+    section = config.images
+    if section.augment == "none":
+        return
+    if config.data.name == "scenes":
+        raise UserError(
+            "images.augment mirrors pictures, and the captions of scenes say left and right: set "
+            "it to none"
+        )
+    if section.resize < section.size:
+        raise UserError(
+            f"images.resize={section.resize} is smaller than the crop images.size={section.size}"
+        )
+    if learns_encoder(config) and section.augment == "views":
+        raise UserError(
+            "images.augment=views reads cached features, which a trained encoder outgrows: use "
+            "free or none"
+        )
+
+
+def _check_grid(config: ConfigDict) -> None:
+    """Checks that the backbone has a grid for a photo's size."""
+    encoder = build_encoder(config.encoder, pool="padded", normalization="imagenet")
+    try:
+        encoder.grid(config.images.size)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def _check_layers(config: ConfigDict) -> None:
+    layers = config.regions.layers
+    if layers > 1 and not config.regions.embedding:
+        raise UserError(
+            f"regions.layers={layers}: must be 1 without a regions.embedding, whose layers they are"
+        )
+
+
+def _check_self_critical(config: ConfigDict) -> None:
+    if config.self_critical.epochs and config.train.select != "CIDEr-D":
+        raise UserError(
+            "self_critical.epochs raises CIDEr-D and not the loss: set train.select=CIDEr-D"
+        )

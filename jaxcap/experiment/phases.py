@@ -1,0 +1,110 @@
+"""The phases that a config asks for: teacher forcing, then self-critical training."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from jaxcap import parallel
+from jaxcap.decoding.rules import Rules
+from jaxcap.experiment.build import Experiment, choose_selection
+from jaxcap.training import self_critical
+from jaxcap.training.objectives import PolicyGradient, TeacherForcing
+from jaxcap.training.optim import build_optimizer, build_schedule
+from jaxcap.training.phases import Phase
+from jaxcap.training.self_critical import SelfCriticalStep
+from jaxcap.training.train_step import Objective, create_state, train_step
+
+
+def build_phases(experiment: Experiment, steps_per_epoch: int) -> list[Phase]:
+    """Builds the phases of a run, those of no epoch left out.
+
+    Args:
+      experiment: the run.
+      steps_per_epoch: of training.
+    """
+    config = experiment.config
+    select = choose_selection(config, experiment.splits["val"])
+    phases = [_build_teacher_forcing(experiment, steps_per_epoch, select)]
+    # Where CIDEr-D cannot choose the best epoch, it cannot reward either.
+    if config.self_critical.epochs and select == config.train.select:
+        phases.append(_build_self_critical(experiment, steps_per_epoch, select))
+    return phases
+
+
+def count_epochs(phases: list[Phase]) -> int:
+    """Returns how many epochs a run has at most."""
+    return sum(phase.epochs for phase in phases)
+
+
+def _build_teacher_forcing(experiment: Experiment, steps_per_epoch: int, select: str) -> Phase:
+    config = experiment.config
+    schedule = build_schedule(config.train, steps_per_epoch)
+    optimizer = build_optimizer(config.train, schedule, experiment.rates)
+    objective = TeacherForcing(**config.loss)
+    return Phase(
+        step=compile_step(experiment, objective, optimizer),
+        create_state=_state_creator(experiment, optimizer),
+        schedule=schedule,
+        epochs=config.train.epochs,
+        patience=config.train.patience,
+        select=select,
+    )
+
+
+def _build_self_critical(experiment: Experiment, steps_per_epoch: int, select: str) -> Phase:
+    config = experiment.config
+    section = config.self_critical
+    train = {
+        **config.train,
+        "learning_rate": section.learning_rate,
+        "schedule": "constant",
+        "warmup_steps": 0,
+    }
+    schedule = build_schedule(train, steps_per_epoch)
+    optimizer = build_optimizer(train, schedule, experiment.rates)
+    rules = Rules(config.text.max_length)
+    objective = PolicyGradient(rules.token_mask(len(experiment.vocabulary)))
+    model = self_critical.without_word_dropout(experiment.model)
+    tokens = experiment.captions["train"].tokens
+    step = SelfCriticalStep(
+        sample=self_critical.compile_sampling(model, rules, section.captions),
+        update=compile_step(experiment, objective, optimizer, model),
+        scorer=self_critical.count_references(tokens, experiment.vocabulary),
+        vocabulary=experiment.vocabulary,
+        seed=config.seed,
+    )
+    return Phase(
+        step=step,
+        create_state=_state_creator(experiment, optimizer),
+        schedule=schedule,
+        epochs=section.epochs,
+        patience=0,
+        select=select,
+    )
+
+
+def compile_step(
+    experiment: Experiment, objective: Objective, optimizer: Any, model: Any = None
+) -> Callable:
+    """Compiles `train_step` for all devices.
+
+    Args:
+      experiment: the run.
+      objective: what the step minimises.
+      optimizer: from `build_optimizer`.
+      model: another than the experiment's.
+    """
+    step = functools.partial(
+        train_step,
+        model=model or experiment.model,
+        optimizer=optimizer,
+        objective=objective,
+        seed=experiment.config.seed,
+        ema_decay=experiment.config.train.ema_decay,
+    )
+    return parallel.compile_train_step(step)
+
+
+def _state_creator(experiment: Experiment, optimizer: Any) -> Callable:
+    ema = experiment.config.train.ema_decay > 0
+    return functools.partial(create_state, optimizer=optimizer, ema=ema)

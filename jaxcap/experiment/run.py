@@ -1,0 +1,40 @@
+"""A run: a config, and the captioner and words that it describes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from jaxcap.models.captioner import Captioner
+from jaxcap.text import Vocabulary
+
+
+@dataclass(frozen=True)
+class Run:
+    """What captioning needs of a run.
+
+    Attributes:
+      folder: the workdir, which is noted in the caches that the run uses; None for no note.
+      config: resolved and locked.
+      vocabulary: of the captions.
+      encoder_info: what the workdir keeps of the encoder's weights (pool, normalization,
+        fingerprint, source), and the decoder's dtype.
+      model: the captioner.
+      params: all of its parameters.
+      rates: the multiplier of each parameter's learning rate, 0 where it is frozen.
+    """
+
+    folder: Path | None
+    config: ConfigDict
+    vocabulary: Vocabulary
+    encoder_info: Mapping[str, str]
+    model: Captioner
+    params: Any
+    rates: Any
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of the regions of a photo."""
+        return self.model.encoder.grid(self.config.images.size)

@@ -1,0 +1,90 @@
+"""The encoder: photos in, regions out, with any backbone of one table.
+
+A backbone is a linen module that maps normalised photos [B, S, S, 3] to a grid [B, h, w, D] and
+has `grid(size) -> (h, w)` and `level_channels`. A new one is a file of its own, the names of its
+weights (`jaxcap/pretrained/names.py`), and a line in `BACKBONES`.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcap.models import resnet
+
+_IMAGENET_MEAN = np.array((0.485, 0.456, 0.406), np.float32)  # of RGB in [0, 1]
+_IMAGENET_STD = np.array((0.229, 0.224, 0.225), np.float32)
+_CAFFE_MEAN = np.array((103.939, 116.779, 123.68), np.float32)  # of BGR in [0, 255]
+
+# Key encoder.backbone -> (section encoder of a config, max-pool) -> module.
+BACKBONES: dict[str, Callable[[Mapping[str, Any], str], nn.Module]] = {"resnet": resnet.build}
+
+
+class Encoder(nn.Module):
+    """Photos of pixels to regions of features.
+
+    Attributes:
+      backbone: maps normalised photos to a grid, see the head of this file.
+      normalization: what its weights were trained on, see `normalize`.
+    """
+
+    backbone: nn.Module
+    normalization: str = "imagenet"
+
+    def __call__(self, images: jax.Array) -> jax.Array:
+        """Encodes photos uint8 [B, S, S, 3] as regions [B, L, D], row by row of the grid."""
+        grid = self.backbone(normalize(images, self.normalization))  # [B, h, w, D]
+        return grid.reshape(grid.shape[0], -1, grid.shape[-1])
+
+    def grid(self, size: int) -> tuple[int, int]:
+        """Returns rows and columns of the regions, L = rows * columns, of a photo of `size` pixels.
+
+        Raises:
+          ValueError: the backbone takes no photo of this size; it says which.
+        """
+        return self.backbone.grid(size)
+
+    @property
+    def level_channels(self) -> tuple[int, ...]:
+        """The channels that each level of the backbone gives a region."""
+        return self.backbone.level_channels
+
+
+def build_encoder(section: Mapping[str, Any], *, pool: str, normalization: str) -> Encoder:
+    """Builds the encoder that the section `encoder` of a config describes.
+
+    Args:
+      section: of the config.
+      pool: the max-pool that its weights were trained with, "padded" or "ceil".
+      normalization: what they want photos normalised to.
+
+    Returns:
+      The module; it holds no parameters.
+    """
+    return Encoder(BACKBONES[section["backbone"]](section, pool), normalization)
+
+
+def normalize(images: jax.Array, normalization: str = "imagenet") -> jax.Array:
+    """Turns pixels into the numbers that a backbone was trained on; runs on the device.
+
+    Args:
+      images: uint8 [..., S, S, 3], RGB.
+      normalization: "imagenet" (RGB / 255, ImageNet's mean and standard deviation: torchvision's
+        networks), "caffe" (BGR minus ImageNet's mean: Keras's ResNet50) or "signed" (RGB in
+        [-1, 1]: InceptionV3).
+
+    Returns:
+      float32 [..., S, S, 3].
+    """
+    pixels = jnp.asarray(images, jnp.float32)
+    match normalization:
+        case "imagenet":
+            return (pixels / 255 - _IMAGENET_MEAN) / _IMAGENET_STD
+        case "caffe":
+            return pixels[..., ::-1] - _CAFFE_MEAN
+        case "signed":
+            return pixels / 127.5 - 1
+    raise ValueError(f"no normalization {normalization!r}: imagenet, caffe or signed")

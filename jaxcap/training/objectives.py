@@ -1,0 +1,91 @@
+"""Objectives: what a training step minimises, as weighted terms of sums and counts.
+
+An objective is called with the logits [B, C, T, V], the attention [B, C, T, L] and the batch of one
+device. It returns its terms and what it measures. The step adds sums and counts up over the
+devices and divides them once, so that any number of devices minimises the same.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcap.training.losses import SumCount, cross_entropy, doubly_stochastic, target_mask
+
+NEG_INF = -1e9  # a logit without probability; finite, because padding multiplies it by 0
+
+Batch = Mapping[str, Any]  # of arrays
+Metrics = dict[str, SumCount]
+
+
+@dataclasses.dataclass(frozen=True)
+class Term:
+    """One addend of a loss: weight * total / count.
+
+    Attributes:
+      weight: a constant.
+      total: a sum over the device's batch.
+      count: what it is divided by, independent of the parameters.
+    """
+
+    weight: float
+    total: jax.Array
+    count: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class TeacherForcing:
+    """Cross-entropy of the captions that people wrote.
+
+    Attributes:
+      label_smoothing: see `losses.cross_entropy`.
+      doubly_stochastic: weight of `losses.doubly_stochastic`.
+    """
+
+    label_smoothing: float = 0.0
+    doubly_stochastic: float = 0.0
+
+    def __call__(
+        self, logits: jax.Array, attention: jax.Array, batch: Batch
+    ) -> tuple[list[Term], Metrics]:
+        """Measures "loss", the cross-entropy without smoothing in nats per word."""
+        targets = batch["tokens"][..., 1:]
+        mask = target_mask(targets)
+        nats, words = cross_entropy(logits, targets, mask)
+        smoothed, _ = cross_entropy(logits, targets, mask, self.label_smoothing)
+        terms = [Term(1.0, smoothed, words)]
+        if self.doubly_stochastic:
+            terms.append(Term(self.doubly_stochastic, *doubly_stochastic(attention, mask)))
+        return terms, {"loss": (nats, words)}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PolicyGradient:
+    """Cross-entropy of sampled captions, each weighted by its advantage (Williams 1992).
+
+    Attributes:
+      token_mask: bool [V], the words that were sampled from. Without it, the update scores another
+        distribution, and the surest way to make a bad caption less likely is to make <unk>
+        likelier, which is never sampled and so never punished.
+    """
+
+    token_mask: np.ndarray
+
+    def __call__(
+        self, logits: jax.Array, attention: jax.Array, batch: Batch
+    ) -> tuple[list[Term], Metrics]:
+        """Reads "advantages" [B, C] beside the tokens.
+
+        Measures "sample_loss", the samples' own cross-entropy in nats per word: an estimate of the
+        entropy of what is sampled from.
+        """
+        del attention
+        targets = batch["tokens"][..., 1:]
+        mask = target_mask(targets)
+        logits = jnp.where(self.token_mask, logits, NEG_INF)
+        nats, words = cross_entropy(logits, targets, mask)
+        weighted, _ = cross_entropy(logits, targets, mask * batch["advantages"][..., None])
+        return [Term(1.0, weighted, words)], {"sample_loss": (nats, words)}

@@ -1,0 +1,34 @@
+"""Phases: a run trains by one objective after another, each with its own rate and length."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from jaxcap.training.objectives import Batch, Metrics
+from jaxcap.training.train_step import TrainState
+
+# Compiled: (state, frozen, batch) -> (state, metrics); see `train_step.train_step`.
+Step = Callable[[TrainState, Any, Batch], tuple[TrainState, Metrics]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """A part of a run, of whole epochs. It ends after `epochs`, or earlier by `patience`.
+
+    Attributes:
+      step: makes one update.
+      create_state: from trainable parameters to the state that the phase begins with. A phase
+        after the first begins with those of the best epoch before it.
+      schedule: the learning rate by the phase's own step.
+      epochs: how many at most; 0 leaves the phase out.
+      patience: epochs without a better validation before it ends early; 0: never.
+      select: the validation's number by which the best epoch is chosen; the same in all phases of
+        a run, whose epochs are compared.
+    """
+
+    step: Step
+    create_state: Callable[[Any], TrainState]
+    schedule: Callable[[int], Any]
+    epochs: int
+    patience: int
+    select: str

@@ -1,0 +1,85 @@
+"""Validation: the loss over a split's captions, and the CIDEr-D of captions written for it."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from jaxcap import parallel
+from jaxcap.data.split import Split
+from jaxcap.decoding.captions import write_captions
+from jaxcap.inputs.batches import Inputs, iterate_split
+from jaxcap.models.captioner import Captioner
+from jaxcap.scores import cider, tokenizer
+from jaxcap.text import Vocabulary
+from jaxcap.training.loop import check_finite
+from jaxcap.training.metrics import add_metrics, compute_means, read_metrics
+from jaxcap.training.partition import combine
+from jaxcap.training.train_step import TrainState, eval_step
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Measures a state on the validation split.
+
+    Attributes:
+      measure: compiled `eval_step`: (params, batch) -> metrics.
+      search: compiled (params, batch) -> hypotheses.
+      frozen: parameters that are not trained.
+      inputs: of the split, in the plain view.
+      split: the photos and their references.
+      tokens: the encoded captions, [N, C, T].
+      batch_size: photos a call.
+      vocabulary: turns tokens into words.
+      select: by what the best epoch is chosen; captions are scored only if it is "CIDEr-D".
+    """
+
+    measure: Callable
+    search: Callable
+    frozen: Any
+    inputs: Inputs
+    split: Split
+    tokens: Any
+    batch_size: int
+    vocabulary: Vocabulary
+    select: str
+
+    def __call__(self, state: TrainState) -> dict[str, float]:
+        """Returns "loss", in nats per word over all captions, and "CIDEr-D" where it selects.
+
+        Raises:
+          FloatingPointError: the loss of a batch is not finite; its photos are named.
+        """
+        params = combine(state.eval_params, self.frozen)
+        when = f"at the validation after step {int(state.step)}"
+        numbers = self._measure_loss(params, when)
+        if self.select == "CIDEr-D":
+            numbers["CIDEr-D"] = self._score_captions(params)
+        return numbers
+
+    def _measure_loss(self, params: Any, when: str) -> dict[str, float]:
+        batches = iterate_split(self.inputs, len(self.split), self.batch_size, self.tokens)
+        # All batches are on their way before the first number is read.
+        pending = [self.measure(params, batch) for batch in batches]
+        sums = [read_metrics(metrics) for metrics in pending]
+        for number, of_batch in enumerate(sums):
+            first = number * self.batch_size
+            photos = self.split.ids[first : first + self.batch_size]
+            check_finite(compute_means(of_batch), when, photos)
+        return compute_means(add_metrics(sums))
+
+    def _score_captions(self, params: Any) -> float:
+        captions = write_captions(
+            self.search, params, self.inputs, len(self.split), self.batch_size, self.vocabulary
+        )
+        texts = [" ".join(caption.words) for caption in captions]
+        ours, theirs = tokenizer.tokenize_pairs(
+            dict(zip(self.split.ids, texts, strict=True)),
+            dict(zip(self.split.ids, self.split.captions, strict=True)),
+        )
+        return float(cider.from_statistics(cider.statistics(ours, theirs).sum(0))[0])
+
+
+def compile_eval_step(model: Captioner) -> Callable:
+    """Compiles `eval_step` for all devices."""
+    return parallel.compile_eval_step(functools.partial(eval_step, model=model))

@@ -1,0 +1,39 @@
+"""The result of an evaluation as JSON."""
+
+import dataclasses
+import json
+import math
+
+import pytest
+
+from jaxcap.evaluation import result as results
+from jaxcap.scores.intervals import Estimate
+from tests.report.pages import result
+
+
+def test_a_result_comes_back_as_it_was():
+    whole = dataclasses.replace(result(), scores={"BLEU-4": Estimate(0.1, 0.05, 1 / 3)})
+    assert results.from_json(results.to_json(whole)) == whole
+    assert results.from_json(results.to_json(whole, ascii_only=True)) == whole
+
+
+def test_a_score_that_does_not_exist_is_null():
+    written = json.loads(results.to_json(result()))
+    assert written["scores"]["METEOR"] == {"value": None, "low": None, "high": None}
+    assert math.isnan(results.from_json(results.to_json(result())).scores["METEOR"].value)
+
+
+def test_the_novelty_is_left_out_where_it_is_not_known():
+    written = json.loads(results.to_json(result()))
+    assert "novel" in written["health"]["captions"]
+    assert "novel" not in written["health"]["references"]
+
+
+def test_a_missing_or_unknown_field_is_named():
+    written = json.loads(results.to_json(result()))
+    del written["run"]["step"]
+    with pytest.raises(ValueError, match=r"no 'run\.step'"):
+        results.from_json(json.dumps(written))
+    written = json.loads(results.to_json(result())) | {"more": 1}
+    with pytest.raises(ValueError, match="unknown field 'more'"):
+        results.from_json(json.dumps(written))
