@@ -138,10 +138,8 @@ def read(
 def _split_by_parts(parts: Mapping[str, list[str]], year: int) -> tuple[NamesBySplit, list[str]]:
     """Splits by COCO's own parts, whose val becomes test, so that no choice is made by it."""
     splits: NamesBySplit = {}
-    notes = [
-        f"splits: COCO's own of {year}, for want of {KARPATHY}: scores do not compare with those "
-        "on Karpathy's"
-    ]
+    why = f"splits: COCO's own of {year}, for want of {KARPATHY}"
+    notes = [f"{why}: scores do not compare with those on Karpathy's"]
     if "train" in parts:
         count = min(_VAL_PHOTOS, max(1, len(parts["train"]) // 10))
         splits["train"], splits["val"] = split_off(parts["train"], count, "coco")

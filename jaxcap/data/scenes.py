@@ -78,12 +78,12 @@ def read(count: int, size: int, seed: int) -> Reading:
     splits: dict[str, list[Example]] = {"train": [], "val": [], "test": []}
     for index in range(count):
         splits[_split_of(index)].append(draw_scene(index, size, seed))
-    notes = [
-        f"drew {count:,} scenes of {size} x {size} pixels (seed {seed})",
+    rule = (
         "which sizes, colours and shapes stand together decides the split: "
-        "no combination in val or test was seen in training",
-    ]
-    return Reading(splits, notes)
+        "no combination in val or test was seen in training"
+    )
+    drawn = f"drew {count:,} scenes of {size} x {size} pixels (seed {seed})"
+    return Reading(splits, [drawn, rule])
 
 
 def draw_scene(index: int, size: int, seed: int) -> Example:
@@ -135,7 +135,7 @@ def _draw_outline(rng: random.Random, shape: str, extent: str) -> Outline:
     width, height = corners.max(0)
     left = rng.uniform(_GAP, 1 - _GAP - width)
     top = rng.uniform(_GAP, 1 - _GAP - height)
-    return [(float(x), float(y)) for x, y in corners + (left, top)]
+    return [(float(x), float(y)) for x, y in corners + np.array([left, top])]
 
 
 def _box_of(outline: Outline) -> Box:

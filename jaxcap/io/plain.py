@@ -11,12 +11,12 @@ _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def name(path: os.PathLike | str) -> str:
-    """Returns a path as UTF-8 holds it: bytes that are none stand as \\xHH."""
+    r"""Returns a path as UTF-8 holds it: bytes that are none stand as \xHH."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def line(path: os.PathLike | str) -> str:
-    """Returns `name(path)` as it is printed: on one line, a line break in it as \\n."""
+    r"""Returns `name(path)` as it is printed: on one line, a line break in it as \n."""
     return _CONTROLS.sub(_escape, name(path))
 
 

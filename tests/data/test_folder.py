@@ -115,13 +115,15 @@ def test_ones_own_photos_may_lie_in_subfolders_and_in_a_folder_images(photos):
         "image,caption\n" + "".join(f"{x},s\n" for x in ("a.jpg", "b.png", "sub/c.jpg"))
     )
     splits = load_from(photos)
-    assert sorted(id for split in splits.values() for id in split.ids) == [
+    assert sorted(image for split in splits.values() for image in split.ids) == [
         "a.jpg",
         "b.png",
         "sub/c.jpg",
     ]
     every = {
-        id: split.photo(index) for split in splits.values() for index, id in enumerate(split.ids)
+        image: split.photo(index)
+        for split in splits.values()
+        for index, image in enumerate(split.ids)
     }
     assert every["b.png"] == (photos / "images" / "b.png").read_bytes()
     assert every["sub/c.jpg"] == (photos / "sub" / "c.jpg").read_bytes()
@@ -170,7 +172,7 @@ def test_which_file_of_captions_is_meant_must_be_clear(photos, tmp_path):
 
 
 def every_id(splits):
-    return sorted(id for split in splits.values() for id in split.ids)
+    return sorted(image for split in splits.values() for image in split.ids)
 
 
 def write_captions(folder, *rows):
@@ -203,7 +205,9 @@ def test_captions_of_marks_alone_are_left_out_with_the_photos_that_have_no_other
     splits = load_from(photos)
     assert every_id(splits) == ["a.jpg", "d.jpg", "sub/c.jpg"]
     captions = {
-        id: split.captions[index] for split in splits.values() for index, id in enumerate(split.ids)
+        image: split.captions[index]
+        for split in splits.values()
+        for index, image in enumerate(split.ids)
     }
     assert captions["a.jpg"] == ("a dog",) and captions["d.jpg"] == ("- .",)
     notes = splits["train"].notes
@@ -251,8 +255,8 @@ from tests.data.raw_files import load
 def main():
     splits = load("folder", dir=sys.argv[1], prepared_dir=sys.argv[2])
     for split in splits.values():
-        for index, id in enumerate(split.ids):
-            print(id, split.captions[index][0], len(split.photo(index)))
+        for index, image in enumerate(split.ids):
+            print(image, split.captions[index][0], len(split.photo(index)))
 errors.exit_with(main)
 """
 
