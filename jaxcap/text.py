@@ -92,8 +92,9 @@ def fits(words: Sequence[str], max_length: int) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class Vocabulary:
-    """The words that a captioner knows; a word's place in `words` is its number. V is
-    `len(vocabulary)`.
+    """The words that a captioner knows; a word's place in `words` is its number.
+
+    V is `len(vocabulary)`.
 
     Attributes:
       words: the four specials <pad>, <start>, <end>, <unk>, then every other word once.

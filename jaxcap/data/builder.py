@@ -127,7 +127,7 @@ class SplitBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type
             self._update(1)
 
     def _log_download_bytes(self) -> None:
-        """Prints nothing: TFDS would print on standard output, which is for the commands' answers."""
+        """Prints nothing: standard output, where TFDS would print, is for the commands' answers."""
 
     def _log_download_done(self) -> None:
         """Prints nothing either."""
@@ -156,7 +156,7 @@ def cut_into_shards(sizes: Sequence[int]) -> list[range]:
 
 
 def photo_sizes(examples: Sequence[Example]) -> list[int]:
-    """Returns each photo's size in bytes; 0 for one that is gone, which `read_photo` will report."""
+    """Returns each photo's size in bytes; 0 for one that is gone, which `read_photo` reports."""
     sizes = []
     for example in examples:
         if isinstance(example.photo, bytes):

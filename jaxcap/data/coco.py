@@ -29,8 +29,12 @@ KARPATHY_URL = "https://cs.stanford.edu/people/karpathy/deepimagesent/caption_da
 KARPATHY = "dataset_coco.json"
 # As TensorFlow Datasets records them.
 SHA256 = {
-    "annotations_trainval2014.zip": "031296bbc80c45a1d1f76bf9a90ead27e94e99ec629208449507a4917a3bf009",
-    "annotations_trainval2017.zip": "113a836d90195ee1f884e704da6304dfaaecff1f023f49b6ca93c4aaae470268",
+    "annotations_trainval2014.zip": (
+        "031296bbc80c45a1d1f76bf9a90ead27e94e99ec629208449507a4917a3bf009"
+    ),
+    "annotations_trainval2017.zip": (
+        "113a836d90195ee1f884e704da6304dfaaecff1f023f49b6ca93c4aaae470268"
+    ),
     "train2014.zip": "ede4087e640bddba550e090eae701092534b554b42b05ac33f0300b984b31775",
     "val2014.zip": "fe9be816052049c34717e077d9e34aa60814a55679f804cd043e3cbee3b9fde0",
     "train2017.zip": "69a8bb58ea5f8f99d24875f21416de2e9ded3178e903f1f7603e283b9e06d929",
@@ -66,7 +70,8 @@ def locate(section: Section) -> Source:
     Raises:
       UserError: another year, or there are no captions.
     """
-    directory, year = section["dir"], section["year"]
+    directory = section["dir"]
+    year = section["year"]
     if year not in PHOTO_NAMES:
         raise UserError(f"data.year={year}: COCO's captions are of 2014 or 2017")
     if section["download"]:
@@ -133,10 +138,8 @@ def read(
 def _split_by_parts(parts: Mapping[str, list[str]], year: int) -> tuple[NamesBySplit, list[str]]:
     """Splits by COCO's own parts, whose val becomes test, so that no choice is made by it."""
     splits: NamesBySplit = {}
-    notes = [
-        f"splits: COCO's own of {year}, for want of {KARPATHY}: scores do not compare with those "
-        "on Karpathy's"
-    ]
+    why = f"splits: COCO's own of {year}, for want of {KARPATHY}"
+    notes = [f"{why}: scores do not compare with those on Karpathy's"]
     if "train" in parts:
         count = min(_VAL_PHOTOS, max(1, len(parts["train"]) // 10))
         splits["train"], splits["val"] = split_off(parts["train"], count, "coco")
@@ -154,7 +157,7 @@ def _split_by_parts(parts: Mapping[str, list[str]], year: int) -> tuple[NamesByS
 
 
 def _name_as_in(year: int, image: KarpathyImage, path: Path) -> KarpathyImage:
-    """Names an image as its photo is called in the files of `year`; Karpathy names those of 2014."""
+    """Names an image as the files of `year` name its photo; Karpathy's names are those of 2014."""
     if image.cocoid is None:
         raise UserError(
             f"{path}: not COCO's splits, since {image.filename} has no cocoid: get it again"

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from jaxcap.inputs.images import is_photo
+from jaxcap.io.files import is_photo
 from jaxcap.io.plain import list_some
 
 

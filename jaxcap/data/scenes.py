@@ -46,7 +46,9 @@ def locate(section: Section) -> Source:
     Args:
       section: scenes is how many pictures, scene_size the pixels a side, seed draws another set.
     """
-    count, size, seed = section["scenes"], section["scene_size"], section["seed"]
+    count = section["scenes"]
+    size = section["scene_size"]
+    seed = section["seed"]
     # What draws and describes the pictures decides their content, so the code is part of the key.
     code = []
     for path in (__file__, scene_captions.__file__):
@@ -76,12 +78,12 @@ def read(count: int, size: int, seed: int) -> Reading:
     splits: dict[str, list[Example]] = {"train": [], "val": [], "test": []}
     for index in range(count):
         splits[_split_of(index)].append(draw_scene(index, size, seed))
-    notes = [
-        f"drew {count:,} scenes of {size} x {size} pixels (seed {seed})",
+    rule = (
         "which sizes, colours and shapes stand together decides the split: "
-        "no combination in val or test was seen in training",
-    ]
-    return Reading(splits, notes)
+        "no combination in val or test was seen in training"
+    )
+    drawn = f"drew {count:,} scenes of {size} x {size} pixels (seed {seed})"
+    return Reading(splits, [drawn, rule])
 
 
 def draw_scene(index: int, size: int, seed: int) -> Example:
@@ -133,7 +135,7 @@ def _draw_outline(rng: random.Random, shape: str, extent: str) -> Outline:
     width, height = corners.max(0)
     left = rng.uniform(_GAP, 1 - _GAP - width)
     top = rng.uniform(_GAP, 1 - _GAP - height)
-    return [(float(x), float(y)) for x, y in corners + (left, top)]
+    return [(float(x), float(y)) for x, y in corners + np.array([left, top])]
 
 
 def _box_of(outline: Outline) -> Box:

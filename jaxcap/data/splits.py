@@ -39,8 +39,11 @@ def random_splits(ids: Iterable[str], seed: int) -> NamesBySplit:
         raise UserError(
             f"{len(images)} images cannot be split into train, val and test: at least 3 are needed"
         )
-    training, test = split_off(images, max(1, round(TEST_SHARE * len(images))), f"test/{seed}")
-    train, val = split_off(training, max(1, round(VAL_SHARE * len(training))), f"val/{seed}")
+    # At least one image each, which rounding would not give to small sets.
+    test_count = max(1, round(TEST_SHARE * len(images)))
+    training, test = split_off(images, test_count, f"test/{seed}")
+    val_count = max(1, round(VAL_SHARE * len(training)))
+    train, val = split_off(training, val_count, f"val/{seed}")
     return {"train": train, "val": val, "test": test}
 
 
@@ -94,7 +97,8 @@ def plan_splits(
     Raises:
       UserError: splits are to be as published, and no file says how.
     """
-    name, seed = section["name"], section["seed"]
+    name = section["name"]
+    seed = section["seed"]
     if section["splits"] == "random":
         return Plan({}, None, seed)
     # Not in every root: other data sets have a train_images.txt as well.

@@ -80,16 +80,13 @@ def _open_features(run: Run, split: Split, views: tuple[str, ...]) -> np.ndarray
 
     encoder = run.params["encoder"]
     photo = jax.ShapeDtypeStruct((1, section.size, section.size, 3), jnp.uint8)
+    grid = jax.eval_shape(encode, encoder, photo).shape[1:]
     features.fill_cache(
         path,
         split.photo,
         split.ids,
         partial(parallel.compile_per_image(encode), encoder),
-        key=key,
-        grid=jax.eval_shape(encode, encoder, photo).shape[1:],
-        views=views,
-        resize=section.resize,
-        size=section.size,
+        features.CacheSpec(key, grid, views, section.resize, section.size),
         batch_size=run.config.encoder.batch_size,
         workers=section.workers,
     )

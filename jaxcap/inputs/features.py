@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -42,6 +42,24 @@ _FORMAT = 2  # part of every key; raise it when the meaning of a cache's numbers
 Encode = Callable[[np.ndarray], ArrayLike]
 
 
+class CacheSpec(NamedTuple):
+    """What a feature cache holds.
+
+    Attributes:
+      key: the result of `cache_key`.
+      grid: (L, D) of one view's features.
+      views: names that `images.view` knows; V of them.
+      resize: pixels a side of the square that crops are taken from.
+      size: S, pixels a side of what the encoder sees.
+    """
+
+    key: str
+    grid: tuple[int, int]
+    views: Sequence[str] = ("plain",)
+    resize: int = 256
+    size: int = 224
+
+
 class _View(NamedTuple):
     """One view of a photo, uint8 [S, S, 3], with the photo's name."""
 
@@ -69,12 +87,8 @@ def fill_cache(
     photo: Callable[[int], bytes],
     names: Sequence[str],
     encode: Encode,
+    spec: CacheSpec,
     *,
-    key: str,
-    grid: tuple[int, int],
-    views: Sequence[str] = ("plain",),
-    resize: int = 256,
-    size: int = 224,
     batch_size: int = 32,
     workers: int = 4,
 ) -> Path:
@@ -88,13 +102,9 @@ def fill_cache(
       photo: gives the encoded bytes of the photo at an index; called from several threads.
       names: what each photo is called, in order; N of them. They are written down for people and
         name photos in errors, but do not decide what the cache holds.
-      encode: from uint8 [batch_size, size, size, 3] to float [batch_size, L, D], always of this
-        batch size; the result may still be on its way, as JAX's are.
-      key: the result of `cache_key`.
-      grid: (L, D) of one photo's features.
-      views: names that `images.view` knows; V of them.
-      resize: pixels a side of the square that crops are taken from.
-      size: pixels a side of what the encoder sees.
+      encode: from uint8 [batch_size, S, S, 3] to float [batch_size, L, D], always of this batch
+        size; the result may still be on its way, as JAX's are.
+      spec: what the cache shall hold.
       batch_size: views in a call of `encode`.
       workers: threads that decode.
 
@@ -105,30 +115,34 @@ def fill_cache(
       UserError: a photo is damaged, a feature does not fit half precision, the disk is full, or
         `path` holds something else. What was computed before is kept and not computed again.
     """
-    if not names or not views:
+    if not names or not spec.views:
         raise UserError(
-            f"no features to compute: there are {len(names)} photos and {len(views)} views"
+            f"no features to compute: there are {len(names)} photos and {len(spec.views)} views"
         )
-    for view in views:
+    for view in spec.views:
         # Names a wrong view before the work begins.
-        images.view(np.zeros((1, 1, 3), np.uint8), view, resize=resize, size=size)
+        images.view(np.zeros((1, 1, 3), np.uint8), view, resize=spec.resize, size=spec.size)
     path = Path(path)
     meta: Meta = {
         "what": "features of a frozen encoder: photo, view, region, channel",
         "format": _FORMAT,
-        "key": key,
+        "key": spec.key,
         "dtype": "float16",
-        "shape": [len(names), len(views), *grid],
-        "views": list(views),
-        "resize": resize,
-        "size": size,
+        "shape": [len(names), len(spec.views), *spec.grid],
+        "views": list(spec.views),
+        "resize": spec.resize,
+        "size": spec.size,
         "photos": list(names),
     }
 
     def make_views(index: int) -> list[_View]:
         name = names[index]
         pixels = images.decode(photo(index), name)
-        return [_View(name, images.view(pixels, view, resize=resize, size=size)) for view in views]
+        made = []
+        for view in spec.views:
+            view_pixels = images.view(pixels, view, resize=spec.resize, size=spec.size)
+            made.append(_View(name, view_pixels))
+        return made
 
     if not path.exists():
         waiting = f"another process computes the features in {path}: waiting for it"
@@ -189,13 +203,14 @@ def gather(
       float16 [B, L, D], in memory.
     """
     rows, views = np.broadcast_arrays(rows, views)
-    if isinstance(cache.base, mmap.mmap):
+    mapped: Any = cache.base  # NumPy's types do not know that it may be a memory map
+    if isinstance(cache, np.memmap) and isinstance(mapped, mmap.mmap):
         # What is not in memory yet is asked for all at once, which disks serve several times as
         # fast as row by row.
         photo_bytes, view_bytes = cache.strides[:2]
         for start in (cache.offset + rows * photo_bytes + views * view_bytes).tolist():
             page = start - start % mmap.PAGESIZE
-            cache.base.madvise(mmap.MADV_WILLNEED, page, start + view_bytes - page)
+            mapped.madvise(mmap.MADV_WILLNEED, page, start + view_bytes - page)
     return cache[rows, views]  # [B, L, D]
 
 

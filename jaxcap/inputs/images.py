@@ -13,7 +13,6 @@ from jaxcap.errors import UserError
 # hands to outside programs (EPS to Ghostscript) and many that no camera writes; JPEG stands for a
 # phone's MPO as well.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 _MIN_SIDE = 1024  # pixels on the shorter side that every view and figure can do with
 _ORIENTATION = 0x0112  # the EXIF tag that says how the camera was held
@@ -35,11 +34,6 @@ _CROPS = {
     "bottom_right": (1.0, 1.0),
 }
 VIEWS = ("plain", "mirror", *(crop + mirrored for crop in _CROPS for mirrored in ("", "_mirror")))
-
-
-def is_photo(name: str) -> bool:
-    """Tells by its name whether a file is a photo; hidden ones are not, as macOS's "._name.jpg"."""
-    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
 
 
 def decode(data: bytes, name: str) -> np.ndarray:

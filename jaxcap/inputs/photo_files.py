@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 from jaxcap.errors import UserError
 from jaxcap.inputs import images
 from jaxcap.io import plain
+from jaxcap.io.files import is_photo
 
 PICTURE = 360  # pixels of the longer side of what is kept for drawing
 MOST_BYTES = 2**28  # of a photo's file
@@ -60,7 +61,7 @@ def _search_folder(path: Path) -> list[Path | UserError]:
     failures: list[OSError] = []
     for folder, below, names in os.walk(path, onerror=failures.append):
         below[:] = [name for name in below if not name.startswith(".")]  # os.walk enters these
-        photos += [Path(folder, name) for name in names if images.is_photo(name)]
+        photos += [Path(folder, name) for name in names if is_photo(name)]
     errors = []
     for failure in failures:
         name = plain.line(failure.filename)

@@ -124,7 +124,8 @@ def _download(url: str, path: Path, part: _Part, algorithm: str, what: str) -> N
     """Fills `part`, with another attempt after each failure that may pass."""
     for pause in (*PAUSES, None):
         try:
-            return _attempt(url, part, what)
+            _attempt(url, part, what)
+            return
         except (OSError, http.client.HTTPException) as error:
             if _is_local(error):
                 raise
@@ -155,9 +156,10 @@ def _attempt(url: str, part: _Part, what: str) -> None:
         if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise
         if error.headers.get("Content-Range") == f"bytes */{part.data.stat().st_size}":
-            return None  # nothing was missing
+            return  # nothing was missing
         part.etag.unlink()  # `part` is longer than the file, so it is not the beginning of it
-        return _attempt(url, part, what)
+        _attempt(url, part, what)
+        return
     with response:
         length = response.headers.get("Content-Length")
         missing = None if length is None else int(length)

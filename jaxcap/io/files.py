@@ -12,7 +12,13 @@ from typing import Any
 from jaxcap.errors import UserError, is_out_of_space, out_of_space
 from jaxcap.io.plain import format_bytes
 
+PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 UNFINISHED = ".unfinished"  # what a file is named until all of it is there
+
+
+def is_photo(name: str) -> bool:
+    """Tells by its name whether a file is a photo; hidden ones are not, as macOS's "._name.jpg"."""
+    return name.lower().endswith(PHOTO_SUFFIXES) and not name.startswith(".")
 
 
 def cache_root() -> Path:

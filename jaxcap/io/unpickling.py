@@ -9,7 +9,7 @@ import copyreg
 import io
 import pickle
 import struct
-from typing import Any
+from typing import Any, ClassVar
 
 CHUNK = 1 << 20  # bytes asked for at once, as a length in the file may be a lie
 LINE = 1 << 16  # bytes of the longest line, which is a number or a name
@@ -139,7 +139,7 @@ class Unpickler(_PythonUnpickler):
         check_keys(self.stack)
         super().load_frozenset()
 
-    dispatch = {
+    dispatch: ClassVar[dict[int, Any]] = {
         **_PythonUnpickler.dispatch,
         pickle.FRAME[0]: load_frame,
         pickle.BYTEARRAY8[0]: load_bytearray8,

@@ -65,8 +65,8 @@ def write_karpathy(path, images):
     """Writes (filename, cocoid, split) as a dataset_*.json."""
     sentences = [{"raw": caption} for caption in CAPTIONS]
     images = [
-        {"filename": name, "cocoid": id, "split": split, "sentences": sentences}
-        for name, id, split in images
+        {"filename": name, "cocoid": number, "split": split, "sentences": sentences}
+        for name, number, split in images
     ]
     path.write_text(json.dumps({"images": images}))
 
@@ -74,14 +74,16 @@ def write_karpathy(path, images):
 def write_coco(folder, year, parts=("train", "val")):
     for part in parts:
         names = {
-            id: f"{id:012d}.jpg" if year == 2017 else f"COCO_{part}{year}_{id:012d}.jpg"
-            for id, home in COCO.items()
+            number: f"{number:012d}.jpg" if year == 2017 else f"COCO_{part}{year}_{number:012d}.jpg"
+            for number, home in COCO.items()
             if home == part
         }
         draw(folder / f"{part}{year}", *names.values())
-        images = [{"id": id, "file_name": name} for id, name in names.items()]
+        images = [{"id": number, "file_name": name} for number, name in names.items()]
         images.append({"id": 1, "file_name": "uncaptioned.jpg"})
-        annotations = [{"image_id": id, "caption": f"{text} "} for text in CAPTIONS for id in names]
+        annotations = [
+            {"image_id": number, "caption": f"{text} "} for text in CAPTIONS for number in names
+        ]
         (folder / "annotations").mkdir(parents=True, exist_ok=True)
         path = folder / "annotations" / f"captions_{part}{year}.json"
         path.write_text(json.dumps({"images": images, "annotations": annotations}))
@@ -90,7 +92,10 @@ def write_coco(folder, year, parts=("train", "val")):
 
 def write_karpathy_coco(folder):
     splits = dict(zip(COCO, ("train", "restval", "val", "test", "restval", "test"), strict=True))
-    images = [(f"COCO_{COCO[id]}2014_{id:012d}.jpg", id, split) for id, split in splits.items()]
+    images = [
+        (f"COCO_{COCO[number]}2014_{number:012d}.jpg", number, split)
+        for number, split in splits.items()
+    ]
     write_karpathy(folder / "dataset_coco.json", images)
 
 
@@ -103,4 +108,4 @@ def ids(splits):
 
 
 def numbers(splits):
-    return {name: [int(id[-16:-4]) for id in split.ids] for name, split in splits.items()}
+    return {name: [int(number[-16:-4]) for number in split.ids] for name, split in splits.items()}

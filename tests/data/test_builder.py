@@ -27,18 +27,18 @@ def test_records_keep_their_order_over_several_files(raw, monkeypatch):
 
 def test_a_file_holds_no_more_photos_than_fit_into_memory():
     assert builder.cut_into_shards([1] * 2500) == [
-        range(0, 1000),
+        range(1000),
         range(1000, 2000),
         range(2000, 2500),
     ]
     limit = builder._SHARD_BYTES
     assert builder.cut_into_shards([limit, 1, limit - 1, limit + 1, 1]) == [
-        range(0, 1),
+        range(1),
         range(1, 3),
         range(3, 4),
         range(4, 5),
     ]
-    assert builder.cut_into_shards([]) == [range(0, 0)]
+    assert builder.cut_into_shards([]) == [range(0)]
 
 
 def test_nothing_is_left_in_the_temporary_folder(tmp_path, monkeypatch):

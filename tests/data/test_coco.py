@@ -1,5 +1,7 @@
 """COCO's splits, of both years, with Karpathy's file and without."""
 
+import itertools
+
 import pytest
 
 from tests.data.raw_files import (
@@ -55,4 +57,4 @@ def test_coco_with_only_its_validation_files_is_a_test_split(raw):
 def test_coco_splits_at_random_over_both_parts(raw):
     write_karpathy_coco(write_coco(raw, 2014))
     splits = load("coco", dir=str(raw), splits="random", seed=1)
-    assert sorted(sum(numbers(splits).values(), [])) == sorted(COCO)
+    assert sorted(itertools.chain(*numbers(splits).values())) == sorted(COCO)

@@ -12,7 +12,8 @@ from jaxcap.data.parsers import read_flickr30k_results
 from jaxcap.data.source import NAMES
 from jaxcap.data.split import summarize
 from jaxcap.errors import UserError
-from jaxcap.experiment import build, defaults
+from jaxcap.experiment import datasets as experiment_datasets
+from jaxcap.experiment import defaults
 from jaxcap.text import Vocabulary, count_words, split_words
 from tests.data.raw_files import (
     CAPTIONS,
@@ -77,7 +78,12 @@ def test_runs_of_other_seeds_see_the_splits_of_their_data_seed(raw, name):
     for seed, data_seed in ((0, 0), (1, 0), (1, 1)):
         config.seed = seed
         config.data.seed = data_seed
-        seen.append({split: (of.ids, of.photos) for split, of in build.load_data(config).items()})
+        seen.append(
+            {
+                split: (of.ids, of.photos)
+                for split, of in experiment_datasets.load_splits(config).items()
+            }
+        )
     assert seen[0] == seen[1] != seen[2]
 
 

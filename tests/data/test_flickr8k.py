@@ -1,5 +1,7 @@
 """Flickr8k is found in every layout, and told from other data sets."""
 
+import itertools
+
 import pytest
 
 from jaxcap.errors import UserError
@@ -32,7 +34,7 @@ def test_kaggles_flickr8k_is_told_from_other_captions_txt(tmp_path):
         "image,caption\n" + "".join(f"{name},A dog .\n" for name in NAMES8K)
     )
     splits = load("flickr8k", splits="random")
-    assert sorted(sum(ids(splits).values(), [])) == NAMES8K
+    assert sorted(itertools.chain(*ids(splits).values())) == NAMES8K
     with pytest.raises(
         UserError, match=r"Flickr_8k\.testImages\.txt.*dataset_flickr8k\.json.*data\.splits=random"
     ):

@@ -1,6 +1,5 @@
 """A user's own photos: rows that are read or refused by number, and which photo is meant."""
 
-import json
 import os
 import subprocess
 import sys
@@ -10,66 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from jaxcap.data.folder import read_rows
 from jaxcap.errors import UserError
 from tests.data.raw_files import load
-
-
-def rows(path):
-    return [tuple(row) for row in read_rows(path)]
-
-
-def test_csv_and_tsv_are_read_as_spreadsheets_write_them(file):
-    content = (
-        '\ufeffImage, Caption \r\na.jpg,"a dog, ""red"""\r\n\r\n'
-        'sub/b.jpg,"two\nlines"\r\n./a.jpg,c\r\n'
-    )
-    assert rows(file(content)) == [
-        (2, "a.jpg", ['a dog, "red"'], ""),
-        (4, "sub/b.jpg", ["two\nlines"], ""),
-        (6, "a.jpg", ["c"], ""),
-    ]
-    table = file("caption\timage\tsplit\tlicence\na dog, red\ta.jpg\tdev\tx\n", "captions.tsv")
-    assert rows(table) == [(2, "a.jpg", ["a dog, red"], "val")]
-
-
-def test_jsonl_rows_have_a_caption_or_captions(file):
-    lines = ({"image": "a.jpg", "caption": "x"}, {"image": "b.jpg", "captions": ["y", " z "]})
-    path = file("\n\n".join(map(json.dumps, lines)), "captions.jsonl")
-    assert rows(path) == [(1, "a.jpg", ["x"], ""), (3, "b.jpg", ["y", "z"], "")]
-
-
-@pytest.mark.parametrize(
-    "header",
-    [
-        "image,caption,caption",
-        "image,caption_1,caption_2",
-        "Image,Caption1,Caption 2",
-        "image,caption,caption.1",
-    ],
-)
-def test_every_column_of_captions_counts_and_blank_ones_among_them_do_not(file, header):
-    assert rows(file(f"{header}\na.jpg,one,two\nb.jpg,three, \nc.jpg,,four\n")) == [
-        (2, "a.jpg", ["one", "two"], ""),
-        (3, "b.jpg", ["three"], ""),
-        (4, "c.jpg", ["four"], ""),
-    ]
-
-
-def test_jsonl_rows_may_have_both_a_caption_and_captions(file):
-    path = file('{"image": "a.jpg", "captions": ["x"], "caption": "y"}\n', "captions.jsonl")
-    assert rows(path) == [(1, "a.jpg", ["x", "y"], "")]
-
-
-def test_captions_of_a_megabyte_are_read_or_refused_in_one_line(file):
-    long = "word " * 200_000
-    line = json.dumps({"image": "a.jpg", "caption": long})
-    assert rows(file(line, "captions.jsonl")) == [(1, "a.jpg", [long.strip()], "")]
-    with pytest.raises(
-        UserError, match="captions.csv, row 3: field larger than field limit"
-    ) as mistake:
-        rows(file(f"image,caption\na.jpg,x\nb.jpg,{long}\n"))
-    assert len(str(mistake.value)) < 400
 
 
 @pytest.mark.parametrize(
@@ -174,13 +115,15 @@ def test_ones_own_photos_may_lie_in_subfolders_and_in_a_folder_images(photos):
         "image,caption\n" + "".join(f"{x},s\n" for x in ("a.jpg", "b.png", "sub/c.jpg"))
     )
     splits = load_from(photos)
-    assert sorted(id for split in splits.values() for id in split.ids) == [
+    assert sorted(image for split in splits.values() for image in split.ids) == [
         "a.jpg",
         "b.png",
         "sub/c.jpg",
     ]
     every = {
-        id: split.photo(index) for split in splits.values() for index, id in enumerate(split.ids)
+        image: split.photo(index)
+        for split in splits.values()
+        for index, image in enumerate(split.ids)
     }
     assert every["b.png"] == (photos / "images" / "b.png").read_bytes()
     assert every["sub/c.jpg"] == (photos / "sub" / "c.jpg").read_bytes()
@@ -229,7 +172,7 @@ def test_which_file_of_captions_is_meant_must_be_clear(photos, tmp_path):
 
 
 def every_id(splits):
-    return sorted(id for split in splits.values() for id in split.ids)
+    return sorted(image for split in splits.values() for image in split.ids)
 
 
 def write_captions(folder, *rows):
@@ -262,7 +205,9 @@ def test_captions_of_marks_alone_are_left_out_with_the_photos_that_have_no_other
     splits = load_from(photos)
     assert every_id(splits) == ["a.jpg", "d.jpg", "sub/c.jpg"]
     captions = {
-        id: split.captions[index] for split in splits.values() for index, id in enumerate(split.ids)
+        image: split.captions[index]
+        for split in splits.values()
+        for index, image in enumerate(split.ids)
     }
     assert captions["a.jpg"] == ("a dog",) and captions["d.jpg"] == ("- .",)
     notes = splits["train"].notes
@@ -310,8 +255,8 @@ from tests.data.raw_files import load
 def main():
     splits = load("folder", dir=sys.argv[1], prepared_dir=sys.argv[2])
     for split in splits.values():
-        for index, id in enumerate(split.ids):
-            print(id, split.captions[index][0], len(split.photo(index)))
+        for index, image in enumerate(split.ids):
+            print(image, split.captions[index][0], len(split.photo(index)))
 errors.exit_with(main)
 """
 

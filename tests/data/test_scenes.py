@@ -1,6 +1,7 @@
 """The drawn scenes and what is measured on them."""
 
 import io
+import itertools
 import re
 from dataclasses import replace
 
@@ -116,7 +117,7 @@ def test_a_large_thing_has_a_larger_box_than_a_small_one(examples):
             for o in example.objects
         }
         ordered = [sides[size] for size in ("small", "medium", "large") if size in sides]
-        assert all(b > 1.2 * a for a, b in zip(ordered, ordered[1:], strict=False))
+        assert all(b > 1.2 * a for a, b in itertools.pairwise(ordered))
 
 
 def test_boxes_lie_inside_the_picture_and_apart(examples):

@@ -1,5 +1,7 @@
 """Which image is in which split, and that none is in two."""
 
+import itertools
+
 import pytest
 
 from jaxcap.data.splits import random_splits
@@ -38,7 +40,7 @@ def test_random_splits_are_80_20_by_image_with_val_cut_from_the_80():
         "val": 80,
         "test": 200,
     }
-    assert sorted(sum(splits.values(), [])) == sorted(images)
+    assert sorted(itertools.chain(*splits.values())) == sorted(images)
     assert splits == random_splits(images, seed=0)
     assert all(
         part == [image for image in images if image in set(part)] for part in splits.values()

@@ -18,6 +18,7 @@ from PIL import Image
 
 from jaxcap.errors import UserError
 from jaxcap.inputs import features, images
+from jaxcap.models.encoder import normalize
 
 GRID = (4, 3)
 VIEWS = ("plain", "mirror", "top_left")
@@ -44,9 +45,11 @@ def quarters(pixels: np.ndarray) -> np.ndarray:
 
 
 def fill(path, encode=quarters, **changed) -> Path:
-    options = {"photo": photo, "names": NAMES, "key": "k", "grid": GRID, "views": VIEWS}
-    options |= {"resize": 10, "size": 8, "batch_size": 4, "workers": 2}
-    return features.fill_cache(path, encode=encode, **(options | changed))
+    spec = {"key": "k", "grid": GRID, "views": VIEWS, "resize": 10, "size": 8}
+    options = {"photo": photo, "names": NAMES, "batch_size": 4, "workers": 2}
+    for name, value in changed.items():
+        (spec if name in spec else options)[name] = value
+    return features.fill_cache(path, encode=encode, spec=features.CacheSpec(**spec), **options)
 
 
 def stops_at(call: int, error: BaseException):
@@ -349,14 +352,14 @@ def test_a_compiled_encoder_is_compiled_once_and_its_numbers_are_kept(tmp_path):
     @jax.jit
     def encode(pixels):
         traced.append(pixels.shape)
-        return images.normalize(pixels).reshape(len(pixels), 64, 3)
+        return normalize(pixels).reshape(len(pixels), 64, 3)
 
     path = fill(tmp_path / "cache", encode, grid=(64, 3), views=("plain",))
     assert traced == [(4, 8, 8, 3)]
     pixels = np.stack(
         [images.test_view(images.decode(photo(index), "x"), size=8) for index in range(COUNT)]
     )
-    expected = images.normalize(jnp.asarray(pixels)).reshape(COUNT, 64, 3)
+    expected = normalize(jnp.asarray(pixels)).reshape(COUNT, 64, 3)
     np.testing.assert_allclose(features.open_cache(path)[:, 0], expected, rtol=1e-3, atol=1e-3)
 
 

@@ -253,23 +253,6 @@ def test_a_phones_jpeg_with_more_pictures_behind_the_first_is_a_photo():
     )
 
 
-@pytest.mark.parametrize(
-    ("name", "photo"),
-    [
-        ("a.jpg", True),
-        ("A.JPEG", True),
-        ("b.Png", True),
-        ("._a.jpg", False),
-        (".jpg", False),
-        ("a.eps", False),
-        ("a.txt", False),
-        ("jpg", False),
-    ],
-)
-def test_photos_are_told_by_their_names(name, photo):
-    assert images.is_photo(name) is photo
-
-
 NOISY = """
 import sys
 from concurrent.futures import ThreadPoolExecutor

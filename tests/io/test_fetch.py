@@ -151,7 +151,8 @@ DOWNLOADING = """
 import hashlib, sys
 from jaxcap.io.fetch import fetch
 url, path, sha256 = sys.argv[1:]
-print(hashlib.sha256(fetch(url, path, sha256=sha256 or None, what="weights").read_bytes()).hexdigest())
+fetched = fetch(url, path, sha256=sha256 or None, what="weights")
+print(hashlib.sha256(fetched.read_bytes()).hexdigest())
 """
 
 
