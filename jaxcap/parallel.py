@@ -1,6 +1,4 @@
-"""Devices. No other file names them: the rest of jaxcap sees host arrays going in and host arrays
-coming out.
-"""
+"""Devices, which no other file names: everything else passes arrays in and gets arrays out."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -68,8 +66,14 @@ def _cpu_flags() -> list[str]:
 
 
 def check_batch_size(batch_size: int, key: str) -> None:
-    """Raises `UserError` unless the batch divides evenly over the devices; `key` names it in the
-    config.
+    """Checks that a batch divides evenly over the devices.
+
+    Args:
+      batch_size: of the batch.
+      key: names it in the config.
+
+    Raises:
+      UserError: it does not.
     """
     if batch_size < 1 or batch_size % device_count():
         raise UserError(
@@ -103,17 +107,18 @@ def replicate(tree: Any) -> Any:
 
 
 def compile_eval_step(step: Callable) -> Callable:
-    """Compiles `step(params, batch, axis_name=...)`, whose result is the same on every device, for
-    all of them.
+    """Compiles `step(params, batch, axis_name=...)` for all devices.
+
+    Its result must be the same on every device.
     """
     mapped = jax.pmap(partial(step, axis_name=AXIS), AXIS, in_axes=(None, 0), out_axes=None)
     return lambda params, batch: mapped(params, shard(batch))
 
 
 def compile_per_image(function: Callable) -> Callable:
-    """Compiles `function(params, batch)`, whose results have an image axis in front, for all devices.
+    """Compiles `function(params, batch)` for all devices.
 
-    A batch of any size is padded to a multiple of the devices, and the padding is cut off again.
+    Its results must have an image axis in front. A batch of any size is padded to a multiple of the devices, and the padding is cut off again.
     """
     mapped = jax.pmap(function, AXIS, in_axes=(None, 0))
 
@@ -139,7 +144,5 @@ def pad_batch(batch: Any, size: int) -> Any:
 
 
 def shard(batch: Mapping[str, np.ndarray] | Any) -> Any:
-    """Cuts the first axis of every array over the devices: [B, ...] -> [devices, B / devices,
-    ...].
-    """
+    """Splits the first axis over the devices: [B, ...] -> [devices, B / devices, ...]."""
     return jax.tree.map(lambda x: x.reshape(device_count(), -1, *x.shape[1:]), batch)

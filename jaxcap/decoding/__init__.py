@@ -1,6 +1,4 @@
-"""Search: from a decoder that gives one word's logits to whole sentences, greedily, by sampling or
-by beam search.
-"""
+"""Search: from one word's logits to whole sentences, greedily, by sampling or by beam search."""
 
 from jaxcap.decoding.beam import beam_search
 from jaxcap.decoding.rules import Hypotheses, Rules, Step

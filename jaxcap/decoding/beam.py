@@ -12,8 +12,7 @@ from jaxcap.text import END, PAD, START
 
 
 class _Lines(NamedTuple):
-    """Sentences without their attention maps, of which only the rows of the beam that wrote them
-    are kept.
+    """Sentences, with the rows of the beam that wrote them in place of their attention maps.
 
     A beam's maps lie in one array that grows along time and is never reordered; following a
     sentence's rows through it, once, at the end, gives the sentence's maps.
@@ -26,8 +25,9 @@ class _Lines(NamedTuple):
 
 
 class _Search(NamedTuple):
-    """The state of B images' searches; every leaf begins with B, so that one image's search can be
-    taken out.
+    """The state of B images' searches.
+
+    Every leaf begins with B, so that one image's search can be taken out.
     """
 
     carry: Any
@@ -152,8 +152,10 @@ def _advance(step: Step, search: _Search, memory: Any, beam: int, rules: Rules) 
 
 
 def _most_probable(log_probs: jax.Array, beam: int) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Returns the `beam` largest of log_probs [B, K, V], falling, with their rows and their words,
-    [B, beam] each.
+    """Finds the `beam` largest of log_probs [B, K, V].
+
+    Returns:
+      Them in falling order, their rows and their words, [B, beam] each.
     """
     # K continuations hold at most K different words, and those are among the K words that are best
     # in any row. So a top-k over V values finds the words, and another over the few rows of these
@@ -176,8 +178,14 @@ def _most_probable(log_probs: jax.Array, beam: int) -> tuple[jax.Array, jax.Arra
 def _extend(
     lines: _Lines, parents: jax.Array, words: jax.Array, log_prob: jax.Array, position: jax.Array
 ) -> _Lines:
-    """Continues the hypotheses `parents` by `words`, both [B, J], at `position` [B], to `log_prob`
-    [B, J].
+    """Continues hypotheses by a word each.
+
+    Args:
+      lines: of K hypotheses.
+      parents: which of them are continued, [B, J].
+      words: by which words, [B, J].
+      log_prob: of the longer hypotheses, [B, J].
+      position: of the words, [B].
     """
     old = jax.tree.map(lambda x: _pick(x, parents), lines)
     here = jnp.arange(lines.tokens.shape[-1]) == position[:, None, None]  # [B, 1, T]

@@ -1,6 +1,4 @@
-"""What every search shares: the shape of its answer, the rules of a sentence, and which words they
-allow next.
-"""
+"""What every search shares: the shape of its result, and the rules of a sentence."""
 
 import dataclasses
 import math
@@ -45,8 +43,9 @@ class Hypotheses(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Rules:
-    """Which sentences a search may return, and how it compares them. <pad> and <start> are never
-    produced.
+    """Which sentences a search may return, and how it compares them.
+
+    <pad> and <start> are never produced.
 
     Attributes:
       max_length: positions of a sentence with <start> and <end>, so at most max_length - 2 words
@@ -96,8 +95,11 @@ class Rules:
         return self.max_length - 1
 
     def score(self, log_prob: jax.Array, length: jax.Array | int) -> jax.Array:
-        """Returns what the search compares, for sentences of `length` tokens with <end>; both of
-        one shape.
+        """Returns what the search compares.
+
+        Args:
+          log_prob: of sentences.
+          length: their tokens with <end>; of the same shape, or one for all.
         """
         return log_prob / ((5.0 + length) / 6.0) ** self.length_normalization
 

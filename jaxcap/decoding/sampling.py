@@ -94,8 +94,9 @@ def sample(
 
 
 def truncate(logits: jax.Array, top_k: int = 0, top_p: float = 1.0) -> jax.Array:
-    """Sets all but the most probable words to -inf; words that tie with the last one kept are kept
-    too.
+    """Sets all but the most probable words to -inf.
+
+    Words that tie with the last one kept are kept too.
 
     Args:
       logits: [..., V].

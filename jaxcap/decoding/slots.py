@@ -1,6 +1,4 @@
-"""Many loops of unequal length, a few of them side by side, and one function a few images at a
-time.
-"""
+"""Many loops of unequal length, run a few at a time, and one function for a few images at a time."""
 
 import functools
 from collections.abc import Callable

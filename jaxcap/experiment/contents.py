@@ -1,5 +1,4 @@
-"""What a run is made of, known by content: photos, captions, words and weights, whatever their
-files are called.
+"""What a run is made of, known by content: photos, captions, words and weights.
 
 A workdir keeps the contents that its run began with. Resuming compares them with those at hand, and
 an evaluation finds the photos that the run was trained on among those that it scores.
@@ -66,8 +65,10 @@ def to_json(contents: Contents) -> str:
 
 
 def from_json(text: str) -> Contents:
-    """Reads back what `to_json` wrote; raises ValueError, KeyError or TypeError for any other
-    text.
+    """Reads back what `to_json` wrote.
+
+    Raises:
+      ValueError, KeyError, TypeError: it is another text.
     """
     fields = json.loads(text)
     splits = {}

@@ -8,9 +8,7 @@ from ml_collections import ConfigDict
 
 
 def get_config() -> ConfigDict:
-    """Returns the config with every key that jaxcap knows, at the values of the faithful
-    experiments.
-    """
+    """Returns the config with every key, at the values of the faithful experiments."""
     return ConfigDict(
         {
             "seed": 0,
@@ -180,9 +178,7 @@ def train() -> dict:
 
 
 def self_critical() -> dict:
-    """Epochs after those of `train`, from its best one on, that raise the CIDEr-D of captions that
-    are drawn.
-    """
+    """Epochs after those of `train`, from its best on, that raise the CIDEr-D of samples."""
     return {
         "epochs": 0,
         "learning_rate": 2e-5,  # constant

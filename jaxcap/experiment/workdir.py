@@ -1,6 +1,4 @@
-"""A run's folder: config, vocabulary, encoder and contents, kept so that every command can take the
-run up again.
-"""
+"""A run's folder: config, vocabulary, encoder and contents, from which a run is restored."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -91,8 +89,9 @@ def create(
     encoder: Mapping[str, Any],
     made_of: Contents,
 ) -> None:
-    """Makes the folder of a new run. The config is written last: where it stands, all of it
-    stands.
+    """Makes the folder of a new run.
+
+    The config is written last: where it exists, all of it exists.
     """
     write_atomically(path / VOCABULARY, vocabulary.to_json())
     write_atomically(path / ENCODER, json.dumps(dict(encoder), indent=2) + "\n")
@@ -101,8 +100,7 @@ def create(
 
 
 def update_config(path: Path, config: ConfigDict) -> list[str]:
-    """Keeps the values with which a run is resumed, where keys that change no result differ from
-    those before.
+    """Writes the config with which a run is resumed, where keys that change no result differ.
 
     Returns:
       One `key: old -> new` for each of them.
@@ -139,9 +137,7 @@ def load_contents(path: Path) -> Contents:
 
 
 def load_encoder(path: Path) -> dict[str, Any]:
-    """Reads what the run in `path` knows of its encoder's weights and its decoder's dtype:
-    `Experiment.facts`.
-    """
+    """Reads `Run.encoder_info` of the run in `path`; raises `UserError` as `load_config`."""
     return _read(path, ENCODER, json.loads)
 
 

@@ -18,7 +18,7 @@ uniform_fan_in = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 def dense(
     features: int, *, use_bias: bool = True, dtype: str = "float32", name: str | None = None
 ) -> nn.Dense:
-    """A linear layer over the last axis, [..., X] -> [..., features]; `dtype` as in `product`."""
+    """Returns a linear layer, [..., X] -> [..., features]; `dtype` as in `product`."""
 
     def dot_general(x: jax.Array, kernel: jax.Array, *_: Any, **__: Any) -> jax.Array:
         return product(x, kernel, dtype)
@@ -88,9 +88,7 @@ def _sum_in_float32(x: jax.Array, y: jax.Array) -> jax.Array:
 
 @functools.cache
 def multiplies_bfloat16() -> bool:
-    """Whether the devices take products of bfloat16 that are summed in float32; those of jax 0.7 on
-    CPUs do not.
-    """
+    """Tells whether the devices multiply bfloat16 and sum in float32; jax 0.7 on CPUs does not."""
     x, y = np.ones((2, 30, 40), np.float32), np.ones((70, 40), np.float32)
 
     def multiply(x: jax.Array, y: jax.Array) -> jax.Array:

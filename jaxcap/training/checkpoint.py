@@ -1,5 +1,4 @@
-"""Checkpoints: the latest and the best, written so that a kill at any moment costs no more than the
-steps since.
+"""Checkpoints: the latest and the best; a kill at any moment costs the steps since the latest.
 
 Frozen parameters never change, so they are written once, beside the steps. Each step carries a
 checksum of itself: a truncated step fails to restore and a flipped bit fails the checksum, and in
@@ -35,8 +34,9 @@ logging.getLogger("absl").setLevel(logging.CRITICAL)
 
 
 def _hide_closed_loops(found: Any, others: Callable = sys.unraisablehook) -> None:
-    """When one array cannot be read, orbax leaves the others behind, and each of them shows a
-    traceback of its own.
+    """Hides what orbax shows beside an error that it also raises.
+
+    When one array cannot be read, each of the others shows a traceback of its own.
     """
     if not (
         isinstance(found.exc_value, RuntimeError) and str(found.exc_value) == "Event loop is closed"
@@ -67,9 +67,8 @@ class Checkpoints:
         """Writes steps and deletes those that are no longer kept."""
         keep = policies.AnyPreservationPolicy(
             [
-                policies.LatestN(
-                    2
-                ),  # the step before the latest is what a damaged latest falls back on
+                # The step before the latest is what a damaged latest falls back on.
+                policies.LatestN(2),
                 policies.BestN(
                     get_metric_fn=lambda metrics: metrics["value"],
                     reverse=True,
@@ -292,9 +291,7 @@ class Checkpoints:
         return place
 
     def _remove_leftovers(self) -> None:
-        """Removes what a kill has left: saves that were not finished, and steps that were about to
-        be deleted.
-        """
+        """Removes what a kill has left: unfinished saves, and steps about to be deleted."""
         steps = self.steps()
         kept = {*steps[:2], self.best_step()}
         old = [self._steps / str(step) for step in steps if step not in kept]
@@ -306,9 +303,7 @@ class Checkpoints:
 def compute_checksum(
     arrays: Mapping[str, np.ndarray], progress: Mapping[str, Any] | None = None
 ) -> str:
-    """Returns a hash of names, types, shapes and bytes of named arrays, and of what JSON holds
-    beside them.
-    """
+    """Hashes the names, types, shapes and bytes of arrays, and the progress beside them."""
     digest = hashlib.sha256()
     if progress is not None:
         digest.update(json.dumps(progress, sort_keys=True).encode())
@@ -320,8 +315,7 @@ def compute_checksum(
 
 
 def _explain(what: str, path: Path, error: Exception) -> UserError:
-    """Returns the error to raise for `what`, which lies in `path`: `Damaged` unless its files could
-    not be read.
+    """Returns the error to raise: `Damaged`, unless files could not be read.
 
     Args:
       what: was to be restored, for people.
@@ -339,8 +333,9 @@ def _explain(what: str, path: Path, error: Exception) -> UserError:
 
 @contextlib.contextmanager
 def _system_errors() -> Iterator[None]:
-    """Raises the system's errors as such: tensorstore's are all ValueErrors, with the system's
-    number in their text.
+    """Raises the system's errors as such.
+
+    tensorstore's are all ValueErrors, with the system's number in their text.
     """
     try:
         yield
@@ -373,9 +368,7 @@ def _flatten(tree: Any) -> dict[str, Any]:
 
 
 def _copy_arrays(tree: Any) -> dict[str, np.ndarray]:
-    """Copies a tree to host memory: a donated buffer may be overwritten while orbax still
-    writes.
-    """
+    """Copies a tree to the host: a donated buffer may be overwritten while orbax still writes."""
     return {name: np.array(leaf) for name, leaf in _flatten(tree).items()}
 
 

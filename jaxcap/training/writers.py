@@ -1,7 +1,6 @@
-"""Where a run's numbers go: the console, JSON lines, TensorBoard. A writer is called with a step
-and its numbers.
+"""Writers of a run's numbers: the console, JSON lines, TensorBoard.
 
-The numbers are a record such as {"epoch": 1.25, "split": "train", "loss": 2.81}: numbers, and a
+A writer is called with a step and its numbers. These are a record such as {"epoch": 1.25, "split": "train", "loss": 2.81}: numbers, and a
 string for the split.
 """
 
@@ -46,8 +45,9 @@ class JsonLines:
 
 
 def truncate_after(path: os.PathLike | str, step: int) -> int:
-    """Drops the records of later steps than `step`, so that a resumed run's file equals that of a
-    run never cut off.
+    """Drops the records of later steps than `step`.
+
+    A resumed run's file then equals that of a run never cut off.
 
     Returns:
       How many records were dropped.
@@ -62,8 +62,9 @@ def truncate_after(path: os.PathLike | str, step: int) -> int:
 
 
 class TensorBoard:
-    """Writes TensorBoard's event files through tensorboardX; "loss" of split "val" becomes the
-    scalar loss/val.
+    """Writes TensorBoard's event files through tensorboardX.
+
+    "loss" of split "val" becomes the scalar loss/val.
     """
 
     def __init__(self, folder: os.PathLike | str, first_step: int = 0):
@@ -123,9 +124,7 @@ class TensorBoard:
 
 
 class Console:
-    """Shows a training run: a bar or a line every few seconds for its steps, a line of its own for
-    other splits.
-    """
+    """Shows a training run: a bar or lines for its steps, a line of its own for other splits."""
 
     def __init__(
         self,

@@ -66,7 +66,7 @@ def test_round_trip_is_exact(states, tmp_path):
 
 
 def test_frozen_parameters_are_written_once_and_in_no_step(states, tmp_path):
-    _, frozen, after = states
+    _, _, after = states
     saved = Checkpoints(tmp_path)
     saved.save_frozen(frozen)
     written = (tmp_path / "frozen.json").stat().st_mtime_ns
@@ -80,7 +80,7 @@ def test_frozen_parameters_are_written_once_and_in_no_step(states, tmp_path):
 
 
 def test_the_two_latest_and_the_best_are_kept(states, tmp_path):
-    fresh, frozen, after = states
+    fresh, _, after = states
     saved = Checkpoints(tmp_path)
     for state, loss in zip(after, (2.0, None, 3.0, 4.0), strict=True):
         saved.save(state, {}, loss)
@@ -92,7 +92,7 @@ def test_the_two_latest_and_the_best_are_kept(states, tmp_path):
 
 def saved_twice(folder, states):
     """Saves steps 1 and 2, both after a validation, and returns the bytes of all files."""
-    _, frozen, after = states
+    _, _, after = states
     saved = Checkpoints(folder)
     saved.save(after[0], {"n": 1}, 2.0)
     saved.save(after[1], {"n": 2}, 1.0)
@@ -141,7 +141,7 @@ DAMAGE = [flip, truncate, empty_progress, lose_progress, alter_progress, empty_m
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_step_is_set_aside(states, tmp_path, capfd, damage):
     """The one before comes back, no byte is deleted, and the step can be saved again."""
-    fresh, frozen, after = states
+    fresh, _, after = states
     saved_twice(tmp_path, states)
     damage(tmp_path / "steps" / "2")
     before = contents(tmp_path / "steps" / "2")
@@ -160,7 +160,7 @@ def test_a_damaged_step_is_set_aside(states, tmp_path, capfd, damage):
 
 
 def test_steps_of_one_number_are_set_aside_side_by_side(states, tmp_path):
-    fresh, frozen, after = states
+    fresh, _, after = states
     saved_twice(tmp_path, states)
     for _ in range(2):
         flip(tmp_path / "steps" / "2")
@@ -173,7 +173,7 @@ def test_steps_of_one_number_are_set_aside_side_by_side(states, tmp_path):
 
 @pytest.mark.parametrize("damage", [flip, empty_metrics])
 def test_when_no_step_is_whole_nothing_is_moved(states, tmp_path, damage):
-    fresh, frozen, _ = states
+    fresh, _, _ = states
     saved_twice(tmp_path, states)
     for step in ("1", "2"):
         damage(tmp_path / "steps" / step)
@@ -197,7 +197,7 @@ def test_a_step_that_cannot_be_read_is_left_alone(states, tmp_path, monkeypatch,
     """A disk that does not answer is no proof of damage: the run stops, and all is there when it
     answers again.
     """
-    fresh, frozen, after = states
+    fresh, _, after = states
     before = saved_twice(tmp_path, states)
     read = ocp.Checkpointer.restore
 
@@ -220,7 +220,7 @@ def test_a_step_that_cannot_be_read_is_left_alone(states, tmp_path, monkeypatch,
     "part", ["", "arrays", "arrays/d", "arrays/manifest.ocdbt", "progress", "metrics/metrics"]
 )
 def test_a_step_without_the_right_to_read_it_is_left_alone(states, tmp_path, part):
-    fresh, frozen, _ = states
+    fresh, _, _ = states
     before = saved_twice(tmp_path, states)
     locked = tmp_path / "steps" / "2" / part
     mode = locked.stat().st_mode
@@ -240,7 +240,7 @@ def test_a_step_without_the_right_to_read_it_is_left_alone(states, tmp_path, par
 
 @pytest.mark.parametrize("damage", [flip, empty_metrics])
 def test_reading_changes_nothing(states, tmp_path, damage):
-    fresh, frozen, _ = states
+    fresh, _, _ = states
     saved_twice(tmp_path, states)
     damage(tmp_path / "steps" / "2")
     before = contents(tmp_path)
@@ -261,7 +261,7 @@ def test_a_reader_makes_no_folder(tmp_path):
 
 def test_what_a_kill_leaves_is_removed(states, tmp_path):
     """A save that was not finished, and an older step that was about to be deleted."""
-    fresh, frozen, after = states
+    fresh, _, after = states
     saved = Checkpoints(tmp_path)
     for state, value in zip(after, (2.0, 1.0, None, None), strict=True):
         saved.save(state, {}, value)
@@ -289,7 +289,7 @@ def test_what_a_kill_leaves_is_removed(states, tmp_path):
 def test_a_full_disk_is_one_line_and_keeps_the_step_before(
     states, tmp_path, monkeypatch, when, error
 ):
-    fresh, frozen, after = states
+    fresh, _, after = states
     saved = Checkpoints(tmp_path)
     saved.save(after[0], {"n": 1}, 2.0)
     saved.wait()
@@ -307,7 +307,7 @@ def test_a_full_disk_is_one_line_and_keeps_the_step_before(
 
 @pytest.mark.parametrize("part", ["params", "opt_state", "ema"])
 def test_what_is_not_finite_is_never_written(states, tmp_path, part):
-    _, frozen, after = states
+    _, _, after = states
     before = saved_twice(tmp_path, states)
     saved = Checkpoints(tmp_path)
     spoilt = jax.tree.map(
@@ -331,7 +331,7 @@ def test_damaged_frozen_parameters_are_an_error(states, tmp_path):
 
 
 def test_another_model_is_an_error(states, tmp_path):
-    fresh, frozen, after = states
+    fresh, _, after = states
     saved = Checkpoints(tmp_path)
     saved.save(after[0], {})
     saved.close()
