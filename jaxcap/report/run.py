@@ -13,17 +13,18 @@ def draw_run(result: Result) -> Markup:
     run = result.run
     parameters = dataclasses.asdict(run.parameters)
     search = dataclasses.asdict(result.search)
+    # Not recorded where a run has not validated, or its file of metrics has gone.
+    loss = None if run.val_loss is None else f"{number(run.val_loss, '.3f')} nats per word"
     facts = {
         "Workdir": run.workdir,
         "Checkpoint": f"step {run.step:,}, epoch {number(run.epoch, '.3g')}",
+        "Validation loss": loss,
         "Vocabulary": f"{run.vocabulary_size:,} words",
         "Encoder": run.encoder,
         "Parameters": ", ".join(f"{count:,} {name}" for name, count in parameters.items()),
         "Search": ", ".join(f"{name.replace('_', ' ')} {_format(v)}" for name, v in search.items()),
         "jaxcap": result.jaxcap,
     }
-    if run.val_loss is not None:
-        facts["Validation loss"] = f"{number(run.val_loss, '.3f')} nats per word"
     rows = []
     for name, value in facts.items():
         if value:
