@@ -118,7 +118,8 @@ def compile_eval_step(step: Callable) -> Callable:
 def compile_per_image(function: Callable) -> Callable:
     """Compiles `function(params, batch)` for all devices.
 
-    Its results must have an image axis in front. A batch of any size is padded to a multiple of the devices, and the padding is cut off again.
+    Its results must have an image axis in front. A batch of any size is padded to a multiple of
+    the devices, and the padding is cut off again.
     """
     mapped = jax.pmap(function, AXIS, in_axes=(None, 0))
 

@@ -183,7 +183,7 @@ def train(experiment: Experiment, folder: Path, resuming: bool) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class EpochSamples:
-    """After each epoch: a few validation photos captioned, printed beside a reference, and drawn."""
+    """After each epoch: captions of a few validation photos, printed and drawn."""
 
     experiment: Experiment
     folder: Path

@@ -1,4 +1,4 @@
-"""The structure of the package: imports point downwards, without circles, and pure modules are pure."""
+"""The structure of the package: imports point downwards; pure modules are pure."""
 
 import ast
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Many loops of unequal length, run a few at a time, and one function for a few images at a time."""
+"""Loops of unequal length, and functions of a batch, run for a few images at a time."""
 
 import functools
 from collections.abc import Callable

@@ -93,16 +93,13 @@ def list_differences(old: Contents, new: Contents) -> list[str]:
         if name in old.splits and name in new.splits:
             found += list_split_differences(name, old.splits[name], new.splits[name])
         elif name in old.splits or name in new.splits:
-            found.append(
-                f"{name}: {'not there any more' if name in old.splits else 'not there before'}"
-            )
+            change = "not there any more" if name in old.splits else "not there before"
+            found.append(f"{name}: {change}")
     if old.vocabulary != new.vocabulary:
-        before, after = (
-            vocabulary.partition("-")[0] for vocabulary in (old.vocabulary, new.vocabulary)
-        )
-        found.append(
-            f"vocabulary: {f'{before} words -> {after}' if before != after else 'other words'}"
-        )
+        before = old.vocabulary.partition("-")[0]
+        after = new.vocabulary.partition("-")[0]
+        change = f"{before} words -> {after}" if before != after else "other words"
+        found.append(f"vocabulary: {change}")
     if old.encoder != new.encoder:
         found.append("encoder: other weights")
     if old.vectors != new.vectors:
@@ -112,17 +109,21 @@ def list_differences(old: Contents, new: Contents) -> list[str]:
 
 def list_split_differences(name: str, old: SplitContents, new: SplitContents) -> list[str]:
     """Says which images of split `name` were added, removed or changed; see `list_differences`."""
-    before = {id: row for row, id in enumerate(old.ids)}
-    after = {id: row for row, id in enumerate(new.ids)}
-    both = [id for id in after if id in before]
-    added = [id for id in after if id not in before]
-    removed = [id for id in before if id not in after]
-    photos = [id for id in both if old.photos[before[id]] != new.photos[after[id]]]
-    captions = [id for id in both if old.captions[before[id]] != new.captions[after[id]]]
+    old_photos = dict(zip(old.ids, old.photos, strict=True))
+    new_photos = dict(zip(new.ids, new.photos, strict=True))
+    old_captions = dict(zip(old.ids, old.captions, strict=True))
+    new_captions = dict(zip(new.ids, new.captions, strict=True))
+    both = [image for image in new.ids if image in old_photos]
+    changes = {
+        "added": [image for image in new.ids if image not in old_photos],
+        "removed": [image for image in old.ids if image not in new_photos],
+        "changed": [image for image in both if old_photos[image] != new_photos[image]],
+    }
+    captions = [image for image in both if old_captions[image] != new_captions[image]]
     found = []
-    for said, ids in (("added", added), ("removed", removed), ("changed", photos)):
+    for change, ids in changes.items():
         if ids:
-            found.append(f"{name}: {_count(ids, 'photo')} {said} ({list_some(ids, 2)})")
+            found.append(f"{name}: {_count(ids, 'photo')} {change} ({list_some(ids, 2)})")
     if captions:
         found.append(
             f"{name}: captions of {_count(captions, 'photo')} changed ({list_some(captions, 2)})"
@@ -151,12 +152,12 @@ def find_overlap(contents: Contents, data: str, scored: SplitContents) -> list[s
     numbers: set[str] = set()
     by_number = contents.data in _FLICKR and data in _FLICKR
     if by_number:
-        numbers = {_flickr_number(id) for id in train.ids}
-    return [
-        id
-        for id, photo in zip(scored.ids, scored.photos, strict=True)
-        if photo in photos or (by_number and _flickr_number(id) in numbers)
-    ]
+        numbers = {_flickr_number(image) for image in train.ids}
+    overlap = []
+    for image, photo in zip(scored.ids, scored.photos, strict=True):
+        if photo in photos or (by_number and _flickr_number(image) in numbers):
+            overlap.append(image)
+    return overlap
 
 
 def digest_split(split: SplitContents) -> dict[str, str]:
@@ -173,9 +174,9 @@ def digest_split(split: SplitContents) -> dict[str, str]:
     }
 
 
-def _flickr_number(id: str) -> str:
-    number = re.match(r"\d+", id)
-    return number[0] if number else id
+def _flickr_number(image: str) -> str:
+    number = re.match(r"\d+", image)
+    return number[0] if number else image
 
 
 def _count(things: Sequence, what: str) -> str:

@@ -1,4 +1,4 @@
-"""The config that every experiment starts from: each key with its meaning, at the originals' recipe.
+"""The config that every experiment starts from, each key with its meaning.
 
 An experiment overrides a few of these values, and a command line any of them, as in
 `python -m jaxcap.train --config experiments/flickr8k.py --config.train.epochs=3`.
@@ -31,6 +31,7 @@ def get_config() -> ConfigDict:
 
 
 def data() -> dict:
+    """Photos with their captions, and how they are split."""
     return {
         "name": "flickr30k",  # flickr30k, flickr8k, coco, folder or scenes
         # where the raw files lie; empty: looked for in the usual places (Kaggle's mounts,
@@ -53,6 +54,7 @@ def data() -> dict:
 
 
 def text() -> dict:
+    """Captions as words."""
     return {
         "max_length": 20,  # positions of a caption, <start> and <end> among them
         "min_count": 1,  # words seen less often in the counted captions become <unk>
@@ -63,6 +65,7 @@ def text() -> dict:
 
 
 def images() -> dict:
+    """What is made of a photo before the encoder sees it."""
     return {
         "size": 224,  # pixels a side that the encoder sees
         "resize": 256,  # augment=free and cropped views: resize to this before cropping `size`
@@ -80,6 +83,7 @@ def images() -> dict:
 
 
 def encoder() -> dict:
+    """The network that turns a photo into regions."""
     return {
         "backbone": "resnet",
         # hub (pinned torchvision weights), a .safetensors, .pth or .h5 file, or random
@@ -93,14 +97,16 @@ def encoder() -> dict:
         # stages, from the last one, whose channels make up a region; 2: 1,024 of conv4 and 2,048 of
         # conv5
         "levels": 1,
-        # Rules GLOB:RATE over the backbone's parameters; the first that fits decides. RATE multiplies
-        # the learning rate and 0 freezes: ("layer4_*:0.1", "*:0") fine-tunes the last stage.
+        # Rules GLOB:RATE over the backbone's parameters; the first that fits decides. RATE
+        # multiplies the learning rate and 0 freezes: ("layer4_*:0.1", "*:0") fine-tunes the last
+        # stage.
         "rates": ("*:0",),
         "batch_size": 32,  # images a call when features are computed for the cache
     }
 
 
 def embedding() -> dict:
+    """The word vectors."""
     return {
         # random, word2vec (vectors from `path`), or train (gensim, on the training captions)
         "kind": "random",
@@ -121,6 +127,7 @@ def regions() -> dict:
 
 
 def decoder() -> dict:
+    """The recurrence with attention."""
     return {
         "cell": "lstm",
         "hidden": 512,
@@ -146,6 +153,7 @@ def head() -> dict:
 
 
 def loss() -> dict:
+    """What is added to the cross-entropy."""
     return {
         "label_smoothing": 0.0,
         # weight of the term that asks every region for attention 1 over the sentence
@@ -154,6 +162,7 @@ def loss() -> dict:
 
 
 def train() -> dict:
+    """Training on the captions that people wrote."""
     return {
         "batch_size": 64,  # images over all devices
         # random: one of an image's captions each epoch; all: every one of them
@@ -198,6 +207,7 @@ def search() -> dict:
 
 
 def show() -> dict:
+    """What is shown while training."""
     return {
         "captions": 4,  # validation photos captioned after each epoch
         "tensorboard_every": 10,  # steps

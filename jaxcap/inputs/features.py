@@ -202,7 +202,8 @@ def gather(
     Returns:
       float16 [B, L, D], in memory.
     """
-    rows, views = np.broadcast_arrays(rows, views)
+    # In 64 bits, because 32 do not count the bytes of a cache of more than 2 GiB.
+    rows, views = np.broadcast_arrays(np.asarray(rows, np.int64), np.asarray(views, np.int64))
     mapped: Any = cache.base  # NumPy's types do not know that it may be a memory map
     if isinstance(cache, np.memmap) and isinstance(mapped, mmap.mmap):
         # What is not in memory yet is asked for all at once, which disks serve several times as

@@ -1,4 +1,4 @@
-"""The captioner: an encoder that turns a photo into regions, and a decoder that writes from them."""
+"""The captioner: an encoder that turns photos into regions, and a decoder that reads them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -27,7 +27,7 @@ class Captioner(nn.Module):
         return self.encoder(images)
 
     def regions(self, batch: Mapping[str, jax.Array]) -> jax.Array:
-        """Returns the regions [B, L, D] float32 of a batch with "features" [B, L, D] or "images"."""
+        """Returns the regions float32 [B, L, D] of a batch with "features" or "images"."""
         if "features" in batch:
             return batch["features"].astype(jnp.float32)
         return self.encode(batch["images"])

@@ -42,7 +42,7 @@ class LSTMCell(nn.Module):
             self.init_c = dense(self.hidden, dtype=self.dtype)
 
     def project(self, words: jax.Array) -> jax.Array:
-        """Computes the words' share of the gates for all positions at once: [..., E] -> [..., 4H]."""
+        """Computes the words' share of the gates, for all positions: [..., E] -> [..., 4H]."""
         return self.word(words)
 
     def initial(self, mean: jax.Array, captions: int) -> LSTMCarry:

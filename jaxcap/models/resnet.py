@@ -61,8 +61,8 @@ class ResNet(nn.Module):
           images: float [B, S, S, 3], already normalised as the weights want it.
 
         Returns:
-          The grid [B, h, w, D], h and w as `grid(S)` says, with the channels of `level_channels`, one
-          level after the other.
+          The grid [B, h, w, D], h and w as `grid(S)` says, with the channels of `level_channels`,
+          one level after the other.
         """
         conv = functools.partial(
             _conv,
@@ -228,9 +228,8 @@ def _conv(
     kernel_init: Callable[..., jax.Array] = HE_NORMAL,
 ) -> jax.Array:
     """Applies a convolution, and its BatchNorm unless folded, inside the calling module."""
-    margin = (
-        size - 1
-    ) // 2  # explicit: "SAME" pads strided convolutions on the wrong side for imported weights
+    # Explicit: "SAME" pads strided convolutions on the wrong side for imported weights.
+    margin = (size - 1) // 2
     x = nn.Conv(
         channels,
         (size, size),

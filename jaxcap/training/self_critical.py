@@ -107,5 +107,5 @@ def compute_advantages(rewards: np.ndarray) -> np.ndarray:
 
 
 def read_words(vocabulary: Vocabulary, tokens: np.ndarray) -> list[str]:
-    """Returns the words of tokens [T] with <end>: a caption that does not end in time scores less."""
+    """Returns the words of tokens [T] with <end>, so that a caption cut short scores less."""
     return [vocabulary.words[token] for token in tokens.tolist() if token not in (PAD, START)]

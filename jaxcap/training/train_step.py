@@ -33,7 +33,7 @@ class TrainState(flax.struct.PyTreeNode):
 
     @property
     def eval_params(self) -> Any:
-        """The trainable parameters to evaluate and to caption with: the average, if there is one."""
+        """The trainable parameters to evaluate with: the average, if there is one."""
         return self.params if self.ema is None else self.ema
 
 

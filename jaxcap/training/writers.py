@@ -1,7 +1,7 @@
 """Writers of a run's numbers: the console, JSON lines, TensorBoard.
 
-A writer is called with a step and its numbers. These are a record such as {"epoch": 1.25, "split": "train", "loss": 2.81}: numbers, and a
-string for the split.
+A writer is called with a step and a record of its numbers, such as
+{"epoch": 1.25, "split": "train", "loss": 2.81}: numbers, and a string for the split.
 """
 
 import json

@@ -194,10 +194,8 @@ def test_a_file_that_is_no_experiment_is_named(name, said, beside_base):
 
 @pytest.mark.parametrize("wrong", ["None", "'many'", "True"])
 def test_a_value_that_the_file_forced_in_is_found_unless_it_is_overridden(wrong, beside_base):
-    text = (
-        START
-        + f"    with config.ignore_type():\n        config.train.epochs = {wrong}\n    return config\n"
-    )
+    forced = f"    with config.ignore_type():\n        config.train.epochs = {wrong}\n"
+    text = START + forced + "    return config\n"
     (beside_base / "mine.py").write_text(text, encoding="utf-8")
     with pytest.raises(
         UserError, match=f"^train.epochs={wrong}: must be a whole number from 1 to 10,000$"

@@ -15,7 +15,9 @@ from jaxcap.io.digests import digest_bytes
 
 
 def split(*ids, photo="p", caption="c"):
-    return SplitContents(ids, tuple(photo + id for id in ids), tuple(caption + id for id in ids))
+    photos = tuple(photo + image for image in ids)
+    captions = tuple(caption + image for image in ids)
+    return SplitContents(ids, photos, captions)
 
 
 OLD = Contents("folder", {"train": split("a", "b", "c"), "val": split("d")}, "12-abc", "e", "v")
@@ -112,7 +114,7 @@ def test_flickr8ks_dev_photos_are_found_among_flickr30ks_training_photos():
     scored = SplitContents(tuple(dev), tuple(photos), ("",) * len(dev))
     by_number = {name.partition("_")[0]: digest for name, digest in zip(dev, photos, strict=True)}
     for name, digests in (
-        ("folder", tuple(by_number.get(id.partition(".")[0], id) for id in train)),
+        ("folder", tuple(by_number.get(name.partition(".")[0], name) for name in train)),
         ("flickr30k", tuple(train)),
     ):
         run = Contents(

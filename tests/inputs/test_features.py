@@ -456,3 +456,17 @@ def test_real_photos_cut_off_and_resumed_give_what_one_go_gives(tmp_path):
     assert content(cut) == content(whole)
     plain, mirror = np.moveaxis(features.open_cache(whole), 1, 0)
     np.testing.assert_allclose(plain[:, [1, 0, 3, 2]], mirror, atol=0.02)
+
+
+def test_rows_of_32_bits_find_their_place_in_a_cache_of_more_than_2_gib(tmp_path):
+    """The file is sparse: only the pages of its last row are ever written."""
+    shape = (70_000, 1, 1, 2**14)
+    cache = np.lib.format.open_memmap(
+        tmp_path / "features.npy", mode="w+", dtype=np.float16, shape=shape
+    )
+    cache[-1] = 3
+    cache.flush()
+    mapped = np.load(tmp_path / "features.npy", mmap_mode="r")
+    rows = np.array([shape[0] - 1, 0], np.int32)
+    read = features.gather(mapped, rows, np.zeros(2, np.int32))
+    assert [float(row.mean()) for row in read] == [3, 0]

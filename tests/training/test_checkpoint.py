@@ -66,7 +66,7 @@ def test_round_trip_is_exact(states, tmp_path):
 
 
 def test_frozen_parameters_are_written_once_and_in_no_step(states, tmp_path):
-    _, _, after = states
+    _, frozen, after = states
     saved = Checkpoints(tmp_path)
     saved.save_frozen(frozen)
     written = (tmp_path / "frozen.json").stat().st_mtime_ns
@@ -197,7 +197,7 @@ def test_a_step_that_cannot_be_read_is_left_alone(states, tmp_path, monkeypatch,
     """A disk that does not answer is no proof of damage: the run stops, and all is there when it
     answers again.
     """
-    fresh, _, after = states
+    fresh, _, _ = states
     before = saved_twice(tmp_path, states)
     read = ocp.Checkpointer.restore
 
@@ -331,7 +331,7 @@ def test_damaged_frozen_parameters_are_an_error(states, tmp_path):
 
 
 def test_another_model_is_an_error(states, tmp_path):
-    fresh, _, after = states
+    _, _, after = states
     saved = Checkpoints(tmp_path)
     saved.save(after[0], {})
     saved.close()

@@ -110,7 +110,7 @@ def test_the_reward_grows(critic):
 
 
 def test_words_that_are_never_sampled_are_left_alone(critic):
-    """Were <unk> like any word to the update, a bad caption could be unlearnt by making it likelier."""
+    """Else a bad caption could be unlearnt by making <unk> likelier, which is never sampled."""
     step, state, frozen, batch = critic
     before = jax.device_get(state.params["decoder"]["head"]["output"])  # the step donates its state
     for _ in range(3):
