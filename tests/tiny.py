@@ -83,9 +83,11 @@ def batch(images: int, captions: int = 2, length: int = 7, seed: int = 0) -> dic
     }
 
 
-def training(*, encoder: float = 1, words: float = 1, ema_decay: float = 0.9, **options):
+def training(
+    *, encoder: float = 1, words: float = 1, ema_decay: float = 0.9, model=None, **options
+):
     """Returns (state, frozen, the step's keywords) of a captioner with the rates of two parts."""
-    model = captioner(**options)
+    model = model or captioner(**options)
     tiny = jax.tree.map(jnp.asarray, batch(1))
     params = jax.jit(model.init)(jax.random.key(0), tiny)["params"]
     rules = [("encoder/*", encoder), ("decoder/embed/*", words), ("decoder/*", 1)]
