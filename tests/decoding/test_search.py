@@ -293,7 +293,7 @@ def test_the_decoder_of_jaxcap_agrees_with_its_own_teacher_forcing():
     assert len({strip(row) for row in found.tokens}) > 2
 
 
-def test_batch_size_padding_and_lanes_change_nothing():
+def test_batch_size_padding_and_slots_change_nothing():
     rules = RULES["normalised"]
     carry, memory = cell_start(seed=7, size=11)
     together = search(cell_step, carry, memory, 3, rules)
@@ -328,16 +328,21 @@ def test_groups_of_images_get_what_all_together_get(size):
     assert found[1]["number"].dtype == number.dtype
 
 
-def test_a_captioner_writes_the_same_in_lanes_from_photos_on():
-    """Lanes also bound how many photos are encoded and prepared at a time."""
+def test_a_captioner_writes_the_same_in_slots_from_photos_on():
+    """Slots also bound how many photos are encoded and prepared at a time."""
     model = tiny.captioner(decoder__init_from_mean=True)
     colours = jax.random.randint(jax.random.key(0), (8, 1, 1, 3), 0, 256).astype(jnp.uint8)
     batch = {"images": jnp.broadcast_to(colours, (8, tiny.SIZE, tiny.SIZE, 3))}
     params = jax.jit(model.init)(
         jax.random.key(1), {**batch, "tokens": jnp.ones((8, 1, 2), jnp.int32)}
     )["params"]
-    for layer in ("init_h", "init_c", "output"):
-        params["decoder"][layer]["kernel"] *= 20
+    decoder = params["decoder"]
+    for layer in (
+        decoder["cell"]["init_h"],
+        decoder["cell"]["init_c"],
+        decoder["head"]["output"],
+    ):
+        layer["kernel"] *= 20
     together, found = (
         jax.jit(captioning.build_beam(model, RULES["normalised"], 3, n))(params, batch)
         for n in (None, 3)

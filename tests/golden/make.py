@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 
 def tokenised(captions: dict[str, list[str]]) -> dict[str, list[str]]:
     """Tokenises lists of captions by Java: words joined by spaces, as the scorers want them."""
-    return PTBTokenizer().ptb_tokenize(
+    return PTBTokenizer().tokenize(
         {name: [{"caption": text} for text in texts] for name, texts in captions.items()}
     )
 
