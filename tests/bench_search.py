@@ -29,21 +29,19 @@ import torch
 from torch.nn import functional
 
 from jaxcap.decoding import Rules, beam_search, map_groups
-from jaxcap.models.decoder import Decoder
+from jaxcap.experiment.defaults import get_config
+from jaxcap.models.decoder import build_decoder
 from jaxcap.text import END, PAD, START, UNK
 
 L, H = 49, 512
+# Sections of a config, over its defaults, and the encoder's channels.
 DECODERS = {
     "plain": {"level_channels": (2048,)},
     "recipe": {
         "level_channels": (1024, 2048),
-        "attention": 256,
-        "feature_norm": True,
-        "feature_embedding": 512,
-        "feature_layers": 2,
-        "init_from_mean": True,
-        "context_gate": True,
-        "deep_output": True,
+        "regions": {"norm": True, "embedding": 512, "layers": 2},
+        "decoder": {"attention": 256, "init_from_mean": True, "context_gate": True},
+        "head": {"deep_output": True},
     },
 }
 RULES = Rules()
@@ -93,10 +91,10 @@ def compare(flags: argparse.Namespace, vocabulary: int) -> None:
         else np.clip(random.normal(10, 3, flags.images), 4, 30)
     )
     lengths = lengths.astype(np.float32)
-    decoder = Decoder(vocabulary_size=vocabulary, hidden=H, **DECODERS[flags.decoder])
-    rounded = decoder.clone(dtype="bfloat16")
+    decoder = build(flags.decoder, vocabulary, "float32")
+    rounded = build(flags.decoder, vocabulary, "bfloat16")
     params = decoder.init(jax.random.key(0), features[:1], jnp.ones((1, 1, 1), jnp.int32))
-    params["params"]["output"]["kernel"] *= 8  # as sure of its words as a trained decoder
+    params["params"]["head"]["output"]["kernel"] *= 8  # as sure of its words as a trained decoder
     clock = time.process_time if flags.cpu_time else time.perf_counter
 
     cuda = jax.devices()[0].platform == "gpu"
@@ -157,6 +155,16 @@ def in_calls(search, arrays, size):
     return [np.concatenate(x) for x in zip(*parts, strict=True)]
 
 
+def build(name, vocabulary, dtype):
+    """Builds one of the `DECODERS`."""
+    config = get_config()
+    for section in ("regions", "decoder", "head"):
+        config[section].update(DECODERS[name].get(section, {}))
+    config.decoder.hidden = H
+    channels = DECODERS[name]["level_channels"]
+    return build_decoder(config, vocabulary, level_channels=channels, dtype=dtype)
+
+
 def jaxcap_search(decoder, params, features, lengths, *, beam, slots):
     """Beam search over the decoder, whose <end> rises from `lengths` [B] on."""
 
@@ -170,7 +178,7 @@ def jaxcap_search(decoder, params, features, lengths, *, beam, slots):
 
     start = functools.partial(decoder.apply, params, captions=1, method="start")
     memory, carry = map_groups(start, (features,), slots)
-    table = decoder.apply(params, method="table")
+    table = decoder.apply(params, method="project_vocabulary")
     found = beam_search(
         step, (carry, jnp.zeros((len(features), 1))), (memory, lengths), beam, RULES, slots=slots
     )
@@ -192,23 +200,24 @@ def torch_weights(params, device):
         "word": cell["word"],
         "recurrent": cell["recurrent"],
         "gate": params.get("gate", {}).get("gate"),
-        **{
-            name: params.get(name)
-            for name in ("init_h", "init_c", "output_hidden", "output_context")
-        },
-        "output": params["output"],
+        "init_h": cell.get("init_h"),
+        "init_c": cell.get("init_c"),
+        "output_hidden": params["head"].get("hidden"),
+        "output_context": params["head"].get("context"),
+        "output": params["head"]["output"],
     }
-    norms = [
-        [torch.from_numpy(np.array(params[name][leaf])).to(device) for leaf in ("scale", "bias")]
-        for name in sorted(params)
-        if name.startswith("norm_features")
-    ]
+    norms = []
+    embeds = []
+    for name, layer in sorted(params.get("regions", {}).items()):
+        if name.startswith("norms"):
+            leaves = [torch.from_numpy(np.array(layer[leaf])) for leaf in ("scale", "bias")]
+            norms.append([leaf.to(device) for leaf in leaves])
+        else:
+            embeds.append(linear(layer))
     return {
-        "words": torch.from_numpy(np.array(params["words"]["embedding"])).to(device),
+        "words": torch.from_numpy(np.array(params["embed"]["embedding"])).to(device),
         "norms": norms,
-        "embeds": [
-            linear(params[name]) for name in sorted(params) if name.startswith("embed_features")
-        ],
+        "embeds": embeds,
         **{name: layer and linear(layer) for name, layer in layers.items()},
     }
 

@@ -17,7 +17,7 @@ from jaxcap.training.train_step import create_state
 
 QUICKSTART = Path(__file__).parents[1] / "experiments" / "quickstart.py"
 SMALL = {
-    "seed": 2,
+    "seed": 5,
     "data.scenes": 30,
     "data.scene_size": 32,
     "images.size": 32,

@@ -64,7 +64,7 @@ def left(folder):
             items = {"arrays": ocp.args.StandardRestore(), "progress": ocp.args.JsonRestore()}
             saved = checkpointer.restore(path, args=ocp.args.Composite(**items))
         progress = {name: value for name, value in saved.progress.items() if name != "checksum"}
-        assert checkpoint.checksum(saved.arrays, progress) == saved.progress["checksum"]
+        assert checkpoint.compute_checksum(saved.arrays, progress) == saved.progress["checksum"]
         metrics = path / "metrics" / "metrics"
         found[f"step {path.name}"] = (
             saved.progress,

@@ -2,7 +2,6 @@
 keeps it.
 """
 
-import json
 from types import SimpleNamespace
 
 import jax
@@ -11,7 +10,6 @@ import pytest
 from jaxcap import parallel, train
 from jaxcap.experiment import restore as runs
 from jaxcap.experiment import workdir
-from jaxcap.models import layers
 from tests import small_run
 
 COMMON = "fpu vme sse2 avx avx2 fma"
@@ -113,14 +111,3 @@ def test_what_auto_meant_stays_with_the_run(decoded, monkeypatch, capsys):
     assert run.model.decoder.dtype == "bfloat16"
     assert "products in bfloat16" in capsys.readouterr().out
     assert workdir.load_config(decoded).decoder.dtype == "auto"
-
-
-@pytest.mark.parametrize("dtype", layers.DTYPES)
-def test_a_run_made_before_the_dtype_was_kept_has_that_of_its_config(tmp_path, monkeypatch, dtype):
-    monkeypatch.setenv("JAXCAP_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(parallel, "fastest_dtype", lambda: "neither")
-    folder = small_run.make(tmp_path / "run", decoder__dtype=dtype)
-    facts = workdir.load_encoder(folder)
-    assert facts.pop("dtype") == dtype
-    (folder / workdir.ENCODER).write_text(json.dumps(facts), encoding="utf-8")
-    assert runs.restore_best(folder).model.decoder.dtype == dtype

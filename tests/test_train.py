@@ -146,7 +146,7 @@ def test_a_finished_run_says_so_and_trains_no_further(whole, capsys):
 
 
 def test_another_config_on_the_same_workdir_is_refused(whole):
-    with pytest.raises(UserError, match=r"decoder.hidden: 8 -> 9; seed: 0 -> 1"):
+    with pytest.raises(UserError, match=r"decoder.hidden: 8 -> 9; seed: 5 -> 1"):
         train.main(arguments(whole, decoder__hidden=9, seed=1))
 
 
@@ -409,7 +409,11 @@ def with_one_val_photo(monkeypatch):
         splits = load(config)
         val = splits["val"]
         val = dataclasses.replace(
-            val, ids=val.ids[:1], captions=val.captions[:1], records=[val.records[0]]
+            val,
+            ids=val.ids[:1],
+            captions=val.captions[:1],
+            photos=val.photos[:1],
+            records=[val.records[0]],
         )
         return splits | {"val": val}
 

@@ -86,7 +86,8 @@ def beam_search(
 
 def _start(step: Step, carry: Any, memory: Any, beam: int, rules: Rules) -> _Search:
     """The state before the first word: one empty hypothesis an image."""
-    size, time = jax.tree.leaves(carry)[0].shape[0], rules.positions
+    size = jax.tree.leaves(carry)[0].shape[0]
+    time = rules.positions
     _, _, attention = jax.eval_shape(step, carry, memory, jnp.full((size, 1), START, jnp.int32))
     empty = _Lines(
         jnp.zeros((size, 1)),
@@ -108,7 +109,9 @@ def _start(step: Step, carry: Any, memory: Any, beam: int, rules: Rules) -> _Sea
 
 def _advance(step: Step, search: _Search, memory: Any, beam: int, rules: Rules) -> _Search:
     """Adds one word to every hypothesis of every image; images that are done keep their answer."""
-    lines, position, images = search.lines, search.position, jnp.arange(search.position.shape[0])
+    lines = search.lines
+    position = search.position
+    images = jnp.arange(position.shape[0])
     last = jnp.maximum(position - 1, 0)[:, None, None]
     words = jnp.where(
         position[:, None] > 0, jnp.take_along_axis(lines.tokens, last, axis=-1)[..., 0], START

@@ -56,9 +56,10 @@ class AdditiveAttention(nn.Module):
 
     def _scores(self, query: jax.Array, projected: jax.Array) -> jax.Array:
         """Scores [B, C, L] of the regions for queries [B, C, A]."""
-        activation, score = ACTIVATIONS[self.activation], self.score
+        activation = ACTIVATIONS[self.activation]
+        score = self.score
 
-        # One caption after another and computed again for the gradient: [B, C, L, A] for all of
+        # One caption after another, and computed again for the gradient: [B, C, L, A] for all of
         # them outgrows the caches, and kept for every word of the scan it outgrows the memory. On
         # two CPU cores this is 3 times as fast.
         @functools.partial(jax.checkpoint, prevent_cse=False)
@@ -69,7 +70,7 @@ class AdditiveAttention(nn.Module):
 
 
 class ContextGate(nn.Module):
-    """Lets the previous hidden state decide how much of each channel of the context is heard.
+    """Lets the previous hidden state decide how much of each channel of the context passes.
 
     Attributes:
       dtype: of the matrix product, see `layers.product`.

@@ -57,18 +57,21 @@ def _rounded_product(x: jax.Array, kernel: jax.Array, transposed: bool) -> jax.A
 def _rounded_product_forward(
     x: jax.Array, kernel: jax.Array, transposed: bool
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    x, kernel = x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16)
+    x = x.astype(jnp.bfloat16)
+    kernel = kernel.astype(jnp.bfloat16)
     return _sum_in_float32(x, kernel.T if transposed else kernel), (x, kernel)
 
 
 def _rounded_product_backward(
     transposed: bool, factors: tuple[jax.Array, jax.Array], grad: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    # By hand, for JAX's own rule would multiply the float32 gradient as it is. The kernel's
-    # gradient comes of two axes a factor, in the kernel's own order: of more, or turned, XLA's CPU
-    # compiler makes products that it cannot run.
-    (x, kernel), grad = factors, grad.astype(jnp.bfloat16)
-    rows, grads = x.reshape(-1, x.shape[-1]), grad.reshape(-1, grad.shape[-1])
+    # By hand, because JAX's own rule would multiply the float32 gradient as it is.
+    x, kernel = factors
+    grad = grad.astype(jnp.bfloat16)
+    # Two axes a factor, in the kernel's own order: of more, or transposed, XLA's CPU compiler makes
+    # products that it cannot run.
+    rows = x.reshape(-1, x.shape[-1])
+    grads = grad.reshape(-1, grad.shape[-1])
     if transposed:
         return _sum_in_float32(grad, kernel), _sum_in_float32(grads.T, rows)
     return _sum_in_float32(grad, kernel.T), _sum_in_float32(rows.T, grads)
@@ -80,16 +83,17 @@ _rounded_product.defvjp(_rounded_product_forward, _rounded_product_backward)
 def _sum_in_float32(x: jax.Array, y: jax.Array) -> jax.Array:
     """Multiplies [..., X] by [X, Y], both bfloat16."""
     if not multiplies_bfloat16():
-        # The same, only slower. Said in so many bits, for XLA may drop a rounding that is taken
-        # back at once.
-        x, y = (jax.lax.reduce_precision(a.astype(jnp.float32), 8, 7) for a in (x, y))
+        # The same, only slower. reduce_precision, because XLA may elide a bf16 round trip.
+        x = jax.lax.reduce_precision(x.astype(jnp.float32), 8, 7)
+        y = jax.lax.reduce_precision(y.astype(jnp.float32), 8, 7)
     return jnp.matmul(x, y, preferred_element_type=jnp.float32)
 
 
 @functools.cache
 def multiplies_bfloat16() -> bool:
     """Tells whether the devices multiply bfloat16 and sum in float32; jax 0.7 on CPUs does not."""
-    x, y = np.ones((2, 30, 40), np.float32), np.ones((70, 40), np.float32)
+    x = np.ones((2, 30, 40), np.float32)
+    y = np.ones((70, 40), np.float32)
 
     def multiply(x: jax.Array, y: jax.Array) -> jax.Array:
         return jnp.matmul(

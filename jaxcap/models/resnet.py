@@ -154,7 +154,8 @@ class Bottleneck(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps [B, h, w, D] to [B, h / stride, w / stride, 4 * channels]."""
-        wide, stride = 4 * self.channels, max(self.strides)
+        wide = 4 * self.channels
+        stride = max(self.strides)
         y = nn.relu(self.conv(x, self.channels, 1, self.strides[0], name="conv1"))
         y = nn.relu(self.conv(y, self.channels, 3, self.strides[1], name="conv2"))
         # A branch that starts at zero leaves the signal's size alone at any depth, which is what
@@ -201,12 +202,14 @@ def fold(variables: dict, eps: float = 1e-5) -> dict:
       The "params" of the same network with folded=True, float32 arrays on the host, computed in
       float64.
     """
-    params, statistics = flatten_dict(variables["params"]), flatten_dict(variables["batch_stats"])
+    params = flatten_dict(variables["params"])
+    statistics = flatten_dict(variables["batch_stats"])
     folded = {}
     for (*parents, name, leaf), kernel in params.items():
         if leaf != "kernel":
             continue
-        conv, norm = (*parents, name), (*parents, _norm_name(name))
+        conv = (*parents, name)
+        norm = (*parents, _norm_name(name))
         gain = _double(params[*norm, "scale"]) / np.sqrt(_double(statistics[*norm, "var"]) + eps)
         shift = _double(params.get((*conv, "bias"), 0.0)) - _double(statistics[*norm, "mean"])
         folded[*conv, "kernel"] = (_double(kernel) * gain).astype(np.float32, order="C")

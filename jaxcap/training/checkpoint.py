@@ -282,7 +282,8 @@ class Checkpoints:
 
     def _set_aside(self, step: int) -> Path:
         """Moves a step out of the way and returns where it is now."""
-        place, number = self.folder / "damaged" / str(step), 1
+        place = self.folder / "damaged" / str(step)
+        number = 1
         while place.exists():
             number += 1
             place = place.with_name(f"{step}-{number}")

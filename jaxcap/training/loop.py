@@ -156,6 +156,7 @@ class Loop:
 
     def _enter_next_phase(self, state: TrainState, progress: Progress) -> TrainState:
         """Returns the state that the next phase begins with, made of the best epoch so far."""
+        self.checkpoints.wait()  # the latest epoch may be the best, and still be on its way to disk
         best, _ = self.checkpoints.restore_best(state)
         progress.phase += 1
         progress.phase_start = int(state.step) // len(self.batches)

@@ -80,7 +80,9 @@ class TensorBoard:
         from tensorboardX import event_file_writer, summary
         from tensorboardX.proto import event_pb2
 
-        self._folder, self._summary, self._event = Path(folder), summary, event_pb2.Event
+        self._folder = Path(folder)
+        self._summary = summary
+        self._event = event_pb2.Event
         start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
         with report_full_disk(folder):
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -144,8 +146,11 @@ class Console:
           first_step: after which step this process starts.
           stream: where to print; standard error by default.
         """
-        self._images, self._step, self._vocabulary = images_per_step, first_step, vocabulary
-        done, total = first_step * images_per_step, steps * images_per_step
+        self._images = images_per_step
+        self._step = first_step
+        self._vocabulary = vocabulary
+        done = first_step * images_per_step
+        total = steps * images_per_step
         self._progress = Progress(total, "train", unit="images", stream=stream, done=done)
 
     def __enter__(self) -> Self:

@@ -1,0 +1,32 @@
+"""A run's folder: what another version of jaxcap has written ends in one line."""
+
+import json
+
+import pytest
+
+from jaxcap import caption, evaluate, train
+from jaxcap.errors import UserError
+from jaxcap.experiment import workdir
+from tests import small_run
+
+
+@pytest.mark.parametrize("layout", [None, 1, workdir.LAYOUT + 1])
+def test_a_run_of_another_layout_is_refused_by_every_command(made_run, tmp_path, layout):
+    """The first version wrote no number."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    config = json.loads((made_run / workdir.CONFIG).read_text(encoding="utf-8"))
+    assert config.pop("layout") == workdir.LAYOUT
+    if layout is not None:
+        config["layout"] = layout
+    (folder / workdir.CONFIG).write_text(json.dumps(config), encoding="utf-8")
+    commands = [
+        (train, ["--config", str(small_run.QUICKSTART), "--workdir", str(folder)]),
+        (evaluate, ["--workdir", str(folder), "--split", "val"]),
+        (caption, ["--workdir", str(folder), "photo.jpg"]),
+    ]
+    for command, arguments in commands:
+        with pytest.raises(UserError, match="another version of jaxcap") as mistake:
+            command.main(arguments)
+        assert "\n" not in str(mistake.value)
+    assert [path.name for path in folder.iterdir()] == [workdir.CONFIG]
