@@ -15,7 +15,7 @@ import jaxcap
 from tests.small_run import SMALL
 
 ROOT = Path(__file__).parents[1]
-PARTS = ("pyproject.toml", "setup.py", "README.md", "LICENSE", "jaxcap", "experiments")
+PARTS = ("pyproject.toml", "README.md", "LICENSE", "jaxcap", "experiments")
 FLOOR = 77  # the setuptools that pyproject.toml asks for
 
 
@@ -53,6 +53,14 @@ def installed(wheel, tmp_path_factory):
     folder = tmp_path_factory.mktemp("installed")
     pip("install", "--no-index", "--target", folder, wheel)
     return folder
+
+
+def test_every_package_is_listed():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    listed = project["tool"]["setuptools"]["packages"]
+    folders = [path.parent.relative_to(ROOT) for path in (ROOT / "jaxcap").rglob("__init__.py")]
+    found = [".".join(folder.parts) for folder in folders]
+    assert sorted(listed) == sorted([*found, "jaxcap.experiments"])
 
 
 def pip(command, *arguments):

@@ -7,7 +7,7 @@ import jaxcap
 from jaxcap.errors import UserError
 
 _PACKAGE = Path(jaxcap.__file__).parent
-# In an installed package, and in a checkout (see setup.py).
+# In an installed package, and in a checkout (see pyproject.toml).
 _FOLDERS = (_PACKAGE / "experiments", _PACKAGE.parent / "experiments")
 _DEFAULTS = "base"  # what all experiments import; not an experiment that one would choose
 
