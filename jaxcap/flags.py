@@ -57,7 +57,7 @@ def within(allowed: Range) -> Callable[[str], Any]:
         try:
             return allowed.read(text)
         except ValueError as error:
-            raise argparse.ArgumentTypeError(f"{ranges.shortened(text)}: {error}") from None
+            raise argparse.ArgumentTypeError(f"{ranges.shorten(text)}: {error}") from None
 
     return read
 

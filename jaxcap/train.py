@@ -32,7 +32,7 @@ from jaxcap.text import one_line
 from jaxcap.training import writers
 from jaxcap.training.checkpoint import Checkpoints
 from jaxcap.training.history import METRICS, read_lines
-from jaxcap.training.loop import Loop, Progress
+from jaxcap.training.loop import Loop, TrainingProgress
 from jaxcap.training.partition import combine, partition
 from jaxcap.training.phases import Phase
 from jaxcap.training.train_step import TrainState
@@ -230,11 +230,11 @@ def _write_workdir(experiment: Experiment, folder: Path, resuming: bool) -> None
 
 def _begin(
     experiment: Experiment, phase: Phase, checkpoints: Checkpoints
-) -> tuple[TrainState, Any, Progress]:
+) -> tuple[TrainState, Any, TrainingProgress]:
     """Returns the state and progress to go on from, and the frozen parameters on the devices."""
     trainable, frozen = partition(experiment.params, experiment.rates)
     state = phase.create_state(trainable)
-    progress = Progress()
+    progress = TrainingProgress()
     if checkpoints.steps():
         # Every step needs the frozen parameters: damaged, they are an error and no reason to give
         # up a step.
@@ -244,7 +244,7 @@ def _begin(
     restored = checkpoints.resume(state)
     if restored is not None:
         state, saved = restored
-        progress = Progress(**saved)
+        progress = TrainingProgress(**saved)
         print(f"resuming after step {int(state.step):,}", flush=True)
     return state, parallel.replicate(frozen), progress
 
@@ -257,7 +257,9 @@ def _caption(
     return list(written)
 
 
-def _print_best(experiment: Experiment, folder: Path, select: str, progress: Progress) -> None:
+def _print_best(
+    experiment: Experiment, folder: Path, select: str, progress: TrainingProgress
+) -> None:
     assert progress.best_value is not None
     if select == "loss":
         best = f"loss: {progress.best_value:.4f} nats/word"

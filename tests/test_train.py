@@ -26,7 +26,7 @@ from jaxcap.figures import samples
 from jaxcap.io import files, locks
 from jaxcap.training import history, writers
 from jaxcap.training.checkpoint import Checkpoints
-from jaxcap.training.loop import Loop, Progress
+from jaxcap.training.loop import Loop, TrainingProgress
 from jaxcap.training.phases import Phase
 from tests import small_run
 
@@ -184,12 +184,12 @@ def test_the_epoch_of_the_best_score_is_the_one_that_is_evaluated(whole, capsys)
 
 def test_early_stopping_counts_epochs_without_a_better_one():
     phase = Phase(None, None, None, epochs=10, patience=2, select="loss")
-    progress = Progress()
+    progress = TrainingProgress()
     for epoch, loss in enumerate((3.0, 2.0, 2.5, 2.0), start=1):
         progress.record_validation(loss, epoch, phase)
         assert progress.finished == (epoch == 4)
     assert (progress.best_epoch, progress.best_value) == (4, 2.0)  # of equals, the last
-    never = Progress()
+    never = TrainingProgress()
     for epoch in range(1, 11):
         never.record_validation(float(epoch), epoch, dataclasses.replace(phase, patience=0))
         assert never.finished == (epoch == 10)

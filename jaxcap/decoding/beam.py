@@ -120,7 +120,7 @@ def _advance(step: Step, search: _Search, memory: Any, beam: int, rules: Rules) 
     rows, vocabulary_size = logits.shape[1:]
 
     word_log_probs = jax.nn.log_softmax(logits.astype(jnp.float32))  # [B, K, V]
-    allowed = rules.allowed(lines.tokens, position, vocabulary_size)
+    allowed = rules.allow_words(lines.tokens, position, vocabulary_size)
     log_probs = jnp.where(
         allowed, lines.log_prob[..., None] + word_log_probs, -jnp.inf
     )  # [B, K, V]

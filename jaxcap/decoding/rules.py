@@ -109,7 +109,7 @@ class Rules:
         possible[[PAD, START] if self.unk else [PAD, START, UNK]] = False
         return possible
 
-    def allowed(self, words: jax.Array, position: jax.Array, vocabulary_size: int) -> jax.Array:
+    def allow_words(self, words: jax.Array, position: jax.Array, vocabulary_size: int) -> jax.Array:
         """Tells which words may come next.
 
         Args:

@@ -144,7 +144,7 @@ def _decode(
         carry, logits, attention = step(state.carry, memory, words)
         log_probs = jax.nn.log_softmax(logits[:, 0].astype(jnp.float32))  # [B, V]
         positions = jnp.broadcast_to(position, (size,))
-        allowed = rules.allowed(state.tokens[:, None], positions, log_probs.shape[-1])[:, 0]
+        allowed = rules.allow_words(state.tokens[:, None], positions, log_probs.shape[-1])[:, 0]
         word = choose(jnp.where(allowed, log_probs, -jnp.inf), position)
         # The decoder's own log-probability, which no rule has changed.
         log_prob = jnp.take_along_axis(log_probs, word[:, None], axis=-1)[:, 0]

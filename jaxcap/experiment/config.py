@@ -15,7 +15,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from jaxcap.errors import UserError
-from jaxcap.experiment.ranges import KEYS, shortened
+from jaxcap.experiment.ranges import KEYS, shorten
 
 PREFIX = "--config."
 EXAMPLE = "experiments/quickstart.py"
@@ -73,7 +73,7 @@ def check(config: ConfigDict) -> None:
     """
     values = flatten(config)
     wrong = [
-        f"{key}={_shown(values[key])}: must be {allowed}"
+        f"{key}={_show(values[key])}: must be {allowed}"
         for key, allowed in KEYS.items()
         if not allowed.holds(values[key])
     ]
@@ -169,7 +169,7 @@ def _check_keys(path: Path, config: Any) -> None:
     found = flatten(config)
     unknown = [key for key in found if key not in KEYS]
     if unknown:
-        raise UserError(f"{path} has an {_unknown(unknown[0])}")
+        raise UserError(f"{path} has an {_name_unknown(unknown[0])}")
     missing = [key for key in KEYS if key not in found]
     if missing:
         raise UserError(
@@ -178,7 +178,7 @@ def _check_keys(path: Path, config: Any) -> None:
         )
 
 
-def _unknown(key: str) -> str:
+def _name_unknown(key: str) -> str:
     nearest = difflib.get_close_matches(key, KEYS, n=1, cutoff=0.0)[0]
     return (
         f"unknown config key {key!r}: did you mean {nearest!r}? "
@@ -220,22 +220,22 @@ def _override(config: ConfigDict, argument: str) -> None:
     """Applies one `--config.KEY=VALUE` in place."""
     key, equals, text = argument.removeprefix(PREFIX).partition("=")
     if key not in KEYS:
-        raise UserError(_unknown(key))
+        raise UserError(_name_unknown(key))
     if not equals:
         raise UserError(f"{argument} has no value: it must be {KEYS[key]}")
     try:
         value = KEYS[key].read(text)
     except ValueError as error:
-        raise UserError(f"{key}={shortened(text)}: {error}") from None
+        raise UserError(f"{key}={shorten(text)}: {error}") from None
     section, _, name = key.rpartition(".")
     part = _section(config, section)
     with part.ignore_type():  # the range knows the type, whatever the file put there
         part[name] = value
 
 
-def _shown(value: Any) -> str:
+def _show(value: Any) -> str:
     try:
-        return shortened(repr(value))
+        return shorten(repr(value))
     except ValueError:  # Python writes no number of more than 4,300 digits
         return "a huge number"
 

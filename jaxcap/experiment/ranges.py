@@ -205,7 +205,7 @@ class Several(Range):
         return f"a tuple of at least one value, each {self.each}"
 
 
-def shortened(text: str) -> str:
+def shorten(text: str) -> str:
     """Returns a value that was typed as a message may show it: in one line, and not too long."""
     line = " ".join(text.split())
     return line if len(line) <= 80 else f"{line[:77]}..."

@@ -83,7 +83,7 @@ def open_upright(data: bytes, name: str) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def decoded_pixels(file: BinaryIO) -> int:
+def count_decoded_pixels(file: BinaryIO) -> int:
     """Reads from a photo's head how many pixels `decode` makes of it; 0 where that will fail."""
     try:
         with Image.open(file, formats=FORMATS) as image:

@@ -145,4 +145,4 @@ def _decoding_bytes(path: Path, name: str) -> int:
         most = plain.format_bytes(MOST_BYTES)
         raise UserError(f"photo {name} has {size}, more than {most}: save it smaller")
     with path.open("rb") as file:
-        return about.st_size + _PIXEL_BYTES * images.decoded_pixels(file)
+        return about.st_size + _PIXEL_BYTES * images.count_decoded_pixels(file)

@@ -21,7 +21,7 @@ from jaxcap.training.writers import Writer
 
 
 @dataclasses.dataclass
-class Progress:
+class TrainingProgress:
     """What the loop remembers beside the state; it is saved in every checkpoint.
 
     Attributes:
@@ -127,7 +127,7 @@ class Loop:
     write_every: int
     advice: str
 
-    def run(self, state: TrainState, progress: Progress) -> tuple[TrainState, int]:
+    def run(self, state: TrainState, progress: TrainingProgress) -> tuple[TrainState, int]:
         """Trains until the last phase is over or a signal stops it; the latest state is then saved.
 
         Args:
@@ -154,7 +154,7 @@ class Loop:
                 self.checkpoints.wait()
         return state, stop.signal
 
-    def _enter_next_phase(self, state: TrainState, progress: Progress) -> TrainState:
+    def _enter_next_phase(self, state: TrainState, progress: TrainingProgress) -> TrainState:
         """Returns the state that the next phase begins with, made of the best epoch so far."""
         self.checkpoints.wait()  # the latest epoch may be the best, and still be on its way to disk
         best, _ = self.checkpoints.restore_best(state)
@@ -164,7 +164,7 @@ class Loop:
         begin = self.phases[progress.phase].create_state(best.eval_params)
         return begin.replace(step=state.step)
 
-    def _run_epoch(self, state: TrainState, progress: Progress, stop: Stop) -> TrainState:
+    def _run_epoch(self, state: TrainState, progress: TrainingProgress, stop: Stop) -> TrainState:
         """Trains to the end of the state's epoch and validates, or to the step of a stop."""
         step = int(state.step)
         epoch = step // len(self.batches)
@@ -191,7 +191,7 @@ class Loop:
         return state
 
     def _record_step(
-        self, waiting: tuple[int, np.ndarray, Metrics] | None, progress: Progress
+        self, waiting: tuple[int, np.ndarray, Metrics] | None, progress: TrainingProgress
     ) -> None:
         """Checks a step's numbers, adds them to the epoch's, and writes them if a record is due."""
         if waiting is None:
@@ -210,7 +210,7 @@ class Loop:
             numbers["learning_rate"] = float(schedule(step - 1 - first))
             self.write(step, numbers)
 
-    def _end_epoch(self, state: TrainState, progress: Progress, epoch: int) -> None:
+    def _end_epoch(self, state: TrainState, progress: TrainingProgress, epoch: int) -> None:
         """Validates, decides whether the phase is over, shows and saves."""
         numbers = dict(self.validate(state))
         check_finite(numbers, f"at the validation after step {int(state.step)}")
@@ -225,7 +225,9 @@ class Loop:
         self.after_epoch(epoch, state)
         self._save(state, progress, value)
 
-    def _save(self, state: TrainState, progress: Progress, value: float | None = None) -> None:
+    def _save(
+        self, state: TrainState, progress: TrainingProgress, value: float | None = None
+    ) -> None:
         self.checkpoints.save(state, dataclasses.asdict(progress), value)
 
     def _explain_resuming(self) -> str:

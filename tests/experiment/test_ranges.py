@@ -152,7 +152,7 @@ def test_what_lies_outside_is_named_with_its_key_and_range(key):
         said = str(mistake.value)
         assert said.startswith(f"{key}=") and said.endswith(f": must be {KEYS[key]}")
         assert "\n" not in said and len(said) < 500
-        assert value == 10**5000 or ranges.shortened(repr(value)) in said
+        assert value == 10**5000 or ranges.shorten(repr(value)) in said
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -160,7 +160,7 @@ def test_what_is_typed_outside_is_named_as_it_was_typed(key):
     for text in typed_outside(KEYS[key]):
         with pytest.raises(UserError) as mistake:
             configs.load(BASE, [f"--config.{key}={text}"])
-        assert str(mistake.value) == f"{key}={ranges.shortened(text)}: must be {KEYS[key]}"
+        assert str(mistake.value) == f"{key}={ranges.shorten(text)}: must be {KEYS[key]}"
 
 
 @pytest.mark.parametrize("key", KEYS)

@@ -56,7 +56,7 @@ def test_the_head_tells_how_many_pixels_are_decoded(tmp_path, mode, size, kind):
     Image.new(mode, size).save(tmp_path / "a", kind)
     data = (tmp_path / "a").read_bytes()
     with (tmp_path / "a").open("rb") as file:
-        assert images.decoded_pixels(file) == np.prod(images.decode(data, "a").shape[:2])
+        assert images.count_decoded_pixels(file) == np.prod(images.decode(data, "a").shape[:2])
 
 
 def test_what_is_kept_is_the_view_of_the_whole_photo_and_a_small_picture(tmp_path):
