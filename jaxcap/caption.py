@@ -85,13 +85,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "photos", type=Path, nargs="+", metavar="PHOTO_OR_FOLDER", help="what to caption"
     )
-    parser.add_argument(
-        "--workdir",
-        type=flags.path,
-        required=True,
-        metavar="DIR",
-        help="the run's folder, as checkpoints/quickstart",
-    )
+    flags.add_workdir(parser)
     parser.add_argument(
         "--attention",
         type=flags.path,
@@ -161,12 +155,12 @@ def caption_batch(run: Run, search: Callable, items: Sequence[Item], size: int) 
 
     The batch is filled up with the first photo, so that every call has the same shape.
     """
-    padded = [*items, *[items[0]] * (size - len(items))]
     batch = {
-        "images": np.stack([item.photo.view for item in padded]),  # [B, S, S, 3]
-        "draw": np.array([item.number for item in padded], np.int32),  # [B]
+        "images": np.stack([item.photo.view for item in items]),  # [B, S, S, 3]
+        "draw": np.array([item.number for item in items], np.int32),  # [B]
     }
-    return read_captions(search(run.params, batch), run.vocabulary)[: len(items)]
+    hypotheses = search(run.params, parallel.pad_batch(batch, size))
+    return read_captions(hypotheses, run.vocabulary)[: len(items)]
 
 
 def print_caption(path: Path, caption: Caption) -> None:

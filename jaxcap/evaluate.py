@@ -85,13 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
     parser = flags.Parser("evaluate", DESCRIPTION, EXAMPLE)
-    parser.add_argument(
-        "--workdir",
-        type=flags.path,
-        required=True,
-        metavar="DIR",
-        help="the run's folder, as checkpoints/quickstart",
-    )
+    flags.add_workdir(parser)
     parser.add_argument(
         "--split", choices=("val", "test"), required=True, help="which photos are scored"
     )

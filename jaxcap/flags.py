@@ -72,6 +72,17 @@ def path(text: str) -> Path:
     return Path(within(ranges.Place())(text)).expanduser()
 
 
+def add_workdir(parser: argparse.ArgumentParser) -> None:
+    """Adds the flag that names a trained run."""
+    parser.add_argument(
+        "--workdir",
+        type=path,
+        required=True,
+        metavar="DIR",
+        help="the run's folder, as checkpoints/quickstart",
+    )
+
+
 def add_search(parser: argparse.ArgumentParser, batch_size: int | None = 32) -> None:
     """Adds the flags that decide how captions are searched for.
 

@@ -286,7 +286,7 @@ def _check_scenes(
         return
     best, _ = checkpoints.restore_best(state)
     params = combine(best.eval_params, frozen)
-    inputs = open_plain_inputs(dataclasses.replace(experiment, params=params), split)
+    inputs = open_plain_inputs(experiment, split)
     captions = _caption(experiment, search, params, inputs, len(split))
     shown = captions[:8]
     for row, caption in enumerate(shown):

@@ -11,7 +11,7 @@ from jaxcap.evaluation.scenes import check_scenes
 from jaxcap.evaluation.scoring import LEVEL
 from jaxcap.scores import attention, grounding, health
 from jaxcap.scores.intervals import Estimate, estimate_scores
-from jaxcap.text import split_words
+from jaxcap.text import split_captions
 
 
 def measure_health(config: ConfigDict, split: Split, captions: Sequence[Caption]) -> Health:
@@ -86,6 +86,5 @@ def measure_grounding(
 
 def _split_captions(config: ConfigDict, split: Split) -> list[list[str]]:
     """Returns the words of all captions of a split, as the run's vocabulary cuts them."""
-    keep = config.text.keep_punctuation
-    captions = [caption for of_image in split.captions for caption in of_image]
-    return [split_words(caption, keep_punctuation=keep) for caption in captions]
+    images = split_captions(split.captions, config.text)
+    return [words for of_image in images for words in of_image]

@@ -65,11 +65,10 @@ def _build_self_critical(experiment: Experiment, steps_per_epoch: int, select: s
     rules = Rules(config.text.max_length)
     objective = PolicyGradient(rules.token_mask(len(experiment.vocabulary)))
     model = self_critical.without_word_dropout(experiment.model)
-    tokens = experiment.captions["train"].tokens
     step = SelfCriticalStep(
         sample=self_critical.compile_sampling(model, rules, section.captions),
         update=compile_step(experiment, objective, optimizer, model),
-        scorer=self_critical.count_references(tokens, experiment.vocabulary),
+        references=experiment.captions["train"].tokens,
         vocabulary=experiment.vocabulary,
         seed=config.seed,
     )

@@ -22,6 +22,7 @@ CONFIG = "config.json"
 VOCABULARY = "vocabulary.json"
 ENCODER = "encoder.json"
 CONTENTS = "contents.json"
+_ENCODER_INFO = ("pool", "normalization", "fingerprint", "source", "dtype")
 
 # Keys that change no result of a run that has begun: places and speeds, what is shown, how a
 # finished run captions. Data and weights are known by their content, so their places may change
@@ -138,7 +139,7 @@ def load_contents(path: Path) -> Contents:
 
 def load_encoder(path: Path) -> dict[str, Any]:
     """Reads `Run.encoder_info` of the run in `path`; raises `UserError` as `load_config`."""
-    return _read(path, ENCODER, json.loads)
+    return _read(path, ENCODER, _parse_encoder_info)
 
 
 def _config_to_json(config: ConfigDict) -> str:
@@ -151,6 +152,11 @@ def _config_from_json(text: str) -> ConfigDict | None:
     if values.pop("layout", None) != LAYOUT:
         return None
     return configs.from_json(json.dumps(values))
+
+
+def _parse_encoder_info(text: str) -> dict[str, str]:
+    values = json.loads(text)
+    return {key: values[key] for key in _ENCODER_INFO}
 
 
 def _is_free(difference: str) -> bool:

@@ -7,6 +7,7 @@ samples instead of the greedy caption (Luo, "A Better Variant of Self-Critical S
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -40,14 +41,6 @@ def compile_sampling(model: Captioner, rules: Rules, captions: int) -> Callable:
     return parallel.compile_per_image(captioning.build_sample_many(model, rules, captions))
 
 
-def count_references(tokens: np.ndarray, vocabulary: Vocabulary) -> Scorer:
-    """Makes the scorer of the training split's captions, encoded as [N, C, T]."""
-    references = []
-    for captions in tokens:
-        references.append([read_words(vocabulary, one) for one in captions if one.any()])
-    return Scorer(references)
-
-
 @dataclasses.dataclass(frozen=True)
 class SelfCriticalStep:
     """One update, called as a compiled `train_step`: (state, frozen, batch) -> (state, metrics).
@@ -55,16 +48,28 @@ class SelfCriticalStep:
     Attributes:
       sample: compiled (params, batch) -> hypotheses [B, K, ...] of K captions a photo.
       update: compiled `train_step.train_step` of the objective `PolicyGradient`.
-      scorer: by the rows of the training split.
+      references: the captions of the training split, [N, C, T].
       vocabulary: turns tokens into the words that are scored.
       seed: of the samples and of dropout, as in `update`.
     """
 
     sample: Callable
     update: Callable
-    scorer: Scorer
+    references: np.ndarray
     vocabulary: Vocabulary
     seed: int
+
+    @functools.cached_property
+    def scorer(self) -> Scorer:
+        """The scorer by the rows of the training split.
+
+        Made at the phase's first step, so that the start of a run does not wait for it.
+        """
+        references = []
+        for captions in self.references:
+            words = [read_words(self.vocabulary, one) for one in captions if one.any()]
+            references.append(words)
+        return Scorer(references)
 
     def __call__(self, state: TrainState, frozen: Any, batch: Batch) -> tuple[TrainState, Metrics]:
         """Samples captions of the batch's photos, scores them, and updates by their advantages.

@@ -30,3 +30,12 @@ def test_a_run_of_another_layout_is_refused_by_every_command(made_run, tmp_path,
             command.main(arguments)
         assert "\n" not in str(mistake.value)
     assert [path.name for path in folder.iterdir()] == [workdir.CONFIG]
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "null", '{"pool": "padded"}'])
+def test_a_damaged_file_of_the_encoder_ends_in_one_line(made_run, tmp_path, text):
+    for name in (workdir.CONFIG, workdir.VOCABULARY):
+        (tmp_path / name).write_bytes((made_run / name).read_bytes())
+    (tmp_path / workdir.ENCODER).write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match="encoder.json cannot be read .*: the run is damaged"):
+        workdir.load_encoder(tmp_path)
