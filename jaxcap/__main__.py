@@ -1,4 +1,4 @@
-"""The command line: `jaxcap train|evaluate|caption|compare|cache ...`."""
+"""The command line: `jaxcap train|denoise|evaluate|caption|compare|cache ...`."""
 
 import difflib
 import functools
@@ -11,6 +11,7 @@ from jaxcap import __version__, errors
 
 COMMANDS = {
     "train": "train a captioner, or resume a run",
+    "denoise": "train a denoiser of photos",
     "evaluate": "score a run's captions of a split",
     "caption": "caption photos with a run",
     "compare": "set scored runs side by side",

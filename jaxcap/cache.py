@@ -174,7 +174,7 @@ def _read_entry(name: str, path: Path) -> Entry:
         name=name,
         path=path,
         size=sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),
-        runs=tuple(run for run in uses if (Path(run) / workdir.CONFIG).exists()),
+        runs=tuple(run for run in uses if workdir.holds_run(Path(run))),
         last=max(uses.values(), default=""),
         unfinished=path.name.endswith(".partial"),
     )

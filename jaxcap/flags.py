@@ -3,7 +3,7 @@
 import argparse
 import dataclasses
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -11,7 +11,10 @@ from ml_collections import ConfigDict
 
 from jaxcap.decoding.rules import Rules, make_rules
 from jaxcap.errors import UserError
+from jaxcap.experiment import config as configs
 from jaxcap.experiment import ranges
+from jaxcap.experiment.catalog import find_experiment, list_experiments
+from jaxcap.experiment.kinds import Kind
 from jaxcap.experiment.ranges import Range
 
 _RULES = ("min_length", "length_normalization", "no_repeat_ngram")  # that a flag can change
@@ -70,6 +73,53 @@ def path(text: str) -> Path:
     if not text:  # as of "$DIR" where DIR is not set
         raise argparse.ArgumentTypeError("the path is empty")
     return Path(within(ranges.Place())(text)).expanduser()
+
+
+def read_experiment(
+    kind: Kind, description: str, epilog: str, argv: Sequence[str] | None
+) -> tuple[ConfigDict, Path]:
+    """Reads the command line of a command that trains.
+
+    Args:
+      kind: of the experiments that it takes.
+      description: what the command does.
+      epilog: examples.
+      argv: as typed; None for the process's own.
+
+    Returns:
+      The resolved config, and the workdir.
+    """
+
+    def find(text: str) -> Path:
+        path(text)
+        return find_experiment(text, kind)
+
+    parser = Parser(kind.command, description, epilog)
+    names = ", ".join(list_experiments(kind))
+    parser.add_argument(
+        "--config",
+        type=find,
+        required=True,
+        metavar="NAME",
+        help=f"an experiment of jaxcap's ({names}) or the path of a file",
+    )
+    parser.add_argument(
+        "--workdir",
+        type=path,
+        metavar="DIR",
+        help="where the run is kept (checkpoints/NAME)",
+    )
+    parser.add_argument(
+        "--config.KEY",
+        dest="override",
+        metavar="VALUE",
+        help="overrides a key of the experiment, as --config.train.epochs 3; the last counts",
+    )
+    # Overrides are taken out first: their names are the config's business, not the parser's.
+    overrides, others = configs.split(sys.argv[1:] if argv is None else argv)
+    options = parser.parse_args(others)
+    config = configs.load(options.config, overrides, kind)
+    return config, options.workdir or Path("checkpoints") / options.config.stem
 
 
 def add_workdir(parser: argparse.ArgumentParser) -> None:

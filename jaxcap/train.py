@@ -5,23 +5,21 @@ Running the same command again resumes where it stopped.
 
 import dataclasses
 import math
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from jaxcap import errors, flags, parallel
+from jaxcap import errors, flags
 from jaxcap.decoding.captions import Caption, write_captions
 from jaxcap.decoding.rules import Rules
 from jaxcap.evaluation.scenes import check_scenes
 from jaxcap.experiment import build, workdir
-from jaxcap.experiment import config as configs
 from jaxcap.experiment.build import Experiment
-from jaxcap.experiment.catalog import find_experiment, list_experiments
 from jaxcap.experiment.check import check
 from jaxcap.experiment.inputs import open_plain_inputs, open_training_inputs
+from jaxcap.experiment.kinds import CAPTIONER
 from jaxcap.experiment.phases import build_phases, count_epochs
 from jaxcap.experiment.restore import compile_search
 from jaxcap.figures.curves import write_curves
@@ -29,12 +27,11 @@ from jaxcap.figures.samples import draw_samples
 from jaxcap.inputs.batches import Inputs, TrainingBatches
 from jaxcap.io import files, locks
 from jaxcap.text import one_line
-from jaxcap.training import writers
+from jaxcap.training import starting, writers
 from jaxcap.training.checkpoint import Checkpoints
 from jaxcap.training.history import METRICS, read_lines
 from jaxcap.training.loop import Loop, TrainingProgress
-from jaxcap.training.partition import combine, partition
-from jaxcap.training.phases import Phase
+from jaxcap.training.partition import combine
 from jaxcap.training.train_step import TrainState
 from jaxcap.training.validation import Validation, compile_eval_step
 
@@ -63,37 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parse(argv: Sequence[str] | None) -> tuple[ConfigDict, Path]:
     """Reads the command line into the resolved config and the workdir."""
-    parser = flags.Parser("train", DESCRIPTION, EXAMPLE)
-    parser.add_argument(
-        "--config",
-        type=_experiment,
-        required=True,
-        metavar="NAME",
-        help=f"an experiment of jaxcap's ({', '.join(list_experiments())}) or the path of a file",
-    )
-    parser.add_argument(
-        "--workdir",
-        type=flags.path,
-        metavar="DIR",
-        help="where the run is kept (checkpoints/NAME)",
-    )
-    parser.add_argument(
-        "--config.KEY",
-        dest="override",
-        metavar="VALUE",
-        help="overrides a key of the experiment, as --config.train.epochs 3; the last counts",
-    )
-    # Overrides are taken out first: their names are the config's business, not the parser's.
-    overrides, others = configs.split(sys.argv[1:] if argv is None else argv)
-    options = parser.parse_args(others)
-    config = configs.load(options.config, overrides)
-    return config, options.workdir or Path("checkpoints") / options.config.stem
-
-
-def _experiment(text: str) -> Path:
-    """The `type` of --config: a name or a path."""
-    flags.path(text)
-    return find_experiment(text)
+    return flags.read_experiment(CAPTIONER, DESCRIPTION, EXAMPLE, argv)
 
 
 def train(experiment: Experiment, folder: Path, resuming: bool) -> int:
@@ -121,14 +88,11 @@ def train(experiment: Experiment, folder: Path, resuming: bool) -> int:
     phases = build_phases(experiment, len(batches))
     _write_workdir(experiment, folder, resuming)
     checkpoints = Checkpoints(folder / "checkpoints")
-    state, frozen, progress = _begin(experiment, phases[0], checkpoints)
+    state, frozen, progress = starting.begin(
+        experiment.params, experiment.rates, phases[0], checkpoints
+    )
     metrics = folder / METRICS
-    dropped = writers.truncate_after(metrics, int(state.step))
-    if dropped:
-        print(
-            f"{dropped:,} records of {metrics} are of later steps: training makes them again",
-            flush=True,
-        )
+    starting.drop_later_records(metrics, int(state.step))
     search = compile_search(experiment, Rules(config.text.max_length), beam=1)
     first_step = int(state.step)
     total = len(batches) * count_epochs(phases)
@@ -161,20 +125,12 @@ def train(experiment: Experiment, folder: Path, resuming: bool) -> int:
             ),
             checkpoint_every=config.train.checkpoint_every,
             write_every=config.show.tensorboard_every,
-            advice=(
-                "in another --workdir, a lower train.learning_rate (now "
-                f"{config.train.learning_rate:g}) or train.clip_norm (now "
-                f"{config.train.clip_norm:g}) may help"
-            ),
+            advice=starting.advise(config.train),
         )
         state, signal = loop.run(state, progress)
     write_curves(read_lines(metrics), folder / "curves.png")
     if signal:
-        print(
-            f"stopped after step {int(state.step):,}: the same command goes on from there",
-            flush=True,
-        )
-        return 128 + signal
+        return starting.report_stop(state, signal)
     _print_best(experiment, folder, phases[0].select, progress)
     _check_scenes(experiment, folder, checkpoints, state, frozen, search)
     checkpoints.close()
@@ -226,27 +182,6 @@ def _write_workdir(experiment: Experiment, folder: Path, resuming: bool) -> None
         return
     for change in workdir.update_config(folder, experiment.config):
         print(f"resuming with {change}", flush=True)
-
-
-def _begin(
-    experiment: Experiment, phase: Phase, checkpoints: Checkpoints
-) -> tuple[TrainState, Any, TrainingProgress]:
-    """Returns the state and progress to go on from, and the frozen parameters on the devices."""
-    trainable, frozen = partition(experiment.params, experiment.rates)
-    state = phase.create_state(trainable)
-    progress = TrainingProgress()
-    if checkpoints.steps():
-        # Every step needs the frozen parameters: damaged, they are an error and no reason to give
-        # up a step.
-        frozen = checkpoints.restore_frozen(frozen)
-    else:
-        checkpoints.save_frozen(frozen)
-    restored = checkpoints.resume(state)
-    if restored is not None:
-        state, saved = restored
-        progress = TrainingProgress(**saved)
-        print(f"resuming after step {int(state.step):,}", flush=True)
-    return state, parallel.replicate(frozen), progress
 
 
 def _caption(

@@ -20,11 +20,11 @@ LAYERS = (
     ("decoding",),
     ("figures",),
     ("training",),
-    ("experiment",),
+    ("experiment", "denoising"),
     ("flags",),
     ("evaluation",),
     ("report",),
-    ("train", "evaluate", "caption", "compare", "cache"),
+    ("train", "denoise", "evaluate", "caption", "compare", "cache"),
     ("__main__",),
 )
 # These rest on nothing of ours.
@@ -35,6 +35,7 @@ PURE = (
     "text",
     "decoding",
     "inputs.plan",
+    "training.denoising",
     "training.losses",
     "training.metrics",
     "training.objectives",

@@ -15,10 +15,10 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from jaxcap.errors import UserError
-from jaxcap.experiment.ranges import KEYS, shorten
+from jaxcap.experiment.kinds import CAPTIONER, KINDS, Kind
+from jaxcap.experiment.ranges import shorten
 
 PREFIX = "--config."
-EXAMPLE = "experiments/quickstart.py"
 
 
 def split(arguments: Iterable[str]) -> tuple[list[str], list[str]]:
@@ -44,29 +44,36 @@ def split(arguments: Iterable[str]) -> tuple[list[str], list[str]]:
     return overrides, others
 
 
-def load(path: str | os.PathLike, overrides: Sequence[str] = ()) -> ConfigDict:
+def load(
+    path: str | os.PathLike, overrides: Sequence[str] = (), kind: Kind = CAPTIONER
+) -> ConfigDict:
     """Runs the experiment file at `path` and applies `--config.KEY=VALUE` overrides in their order.
 
     Args:
       path: a Python file that defines `get_config()`; it may import its neighbours (`import base`).
       overrides: arguments as typed, each `--config.KEY=VALUE`.
+      kind: what the experiment must be.
 
     Returns:
-      The config, locked, with exactly the keys of `KEYS`. What the file set need not lie in their
+      The config, locked, with exactly the keys of its kind. What the file set need not lie in their
       ranges; `check` tells.
 
     Raises:
       UserError: the file is no experiment or fails, or an override has an unknown key (the nearest
         one is named) or a value outside of its key's range.
     """
-    config = _run(Path(path))
+    config = _run(Path(path), kind)
     for override in overrides:
-        _override(config, override)
+        _override(config, override, kind)
     return config.lock()
 
 
-def check(config: ConfigDict) -> None:
+def check(config: ConfigDict, kind: Kind = CAPTIONER) -> None:
     """Checks every value against the range of its key.
+
+    Args:
+      config: of the kind, as `load` returns it.
+      kind: has the ranges.
 
     Raises:
       UserError: some do not; each is named with its key and range.
@@ -74,7 +81,7 @@ def check(config: ConfigDict) -> None:
     values = flatten(config)
     wrong = [
         f"{key}={_show(values[key])}: must be {allowed}"
-        for key, allowed in KEYS.items()
+        for key, allowed in kind.keys.items()
         if not allowed.holds(values[key])
     ]
     if wrong:
@@ -114,18 +121,18 @@ def differences(old: ConfigDict, new: ConfigDict) -> list[str]:
     ]
 
 
-def _run(path: Path) -> ConfigDict:
+def _run(path: Path, kind: Kind) -> ConfigDict:
     """Runs an experiment file with its own folder on the path, and restores path and modules."""
     folder = path.parent.resolve()
     modules_before = set(sys.modules)
     path_before = list(sys.path)
     sys.path.insert(0, str(folder))
     try:
-        module = _module(path)
+        module = _module(path, kind.example)
         if not hasattr(module, "get_config"):
-            raise UserError(f"{path} defines no get_config(): see jaxcap/experiment/defaults.py")
+            raise UserError(f"{path} defines no get_config(): see {kind.defaults}")
         config = module.get_config()
-        _check_keys(path, config)
+        _check_keys(path, config, kind)
         return config
     except (UserError, KeyboardInterrupt):
         raise
@@ -140,49 +147,53 @@ def _run(path: Path) -> ConfigDict:
                 del sys.modules[name]
 
 
-def _module(path: Path) -> ModuleType:
+def _module(path: Path, example: str) -> ModuleType:
     """Imports the Python file at `path`."""
     if path.is_dir():
-        raise UserError(f"{path} is a folder: --config takes a Python file such as {EXAMPLE}")
+        raise UserError(f"{path} is a folder: --config takes a Python file such as {example}")
     if not path.is_file():
-        hint = f"--config takes one such as {EXAMPLE}"
+        hint = f"--config takes one such as {example}"
         near = Path(f"{path}.py")
         if near.is_file():
             hint = f"did you mean {near}?"
         raise UserError(f"no experiment file at {path}: {hint}")
     spec = importlib.util.spec_from_file_location(f"experiment_{path.stem}", path)
     if spec is None or spec.loader is None:
-        raise UserError(f"{path} is no Python file: --config takes one such as {EXAMPLE}")
+        raise UserError(f"{path} is no Python file: --config takes one such as {example}")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-def _check_keys(path: Path, config: Any) -> None:
-    """Raises `UserError` unless `get_config` returned a config with the keys that jaxcap knows."""
+def _check_keys(path: Path, config: Any, kind: Kind) -> None:
+    """Raises `UserError` unless `get_config` returned a config with the keys of its kind."""
     if type(config) is not ConfigDict:
-        kind = "nothing" if config is None else f"a {type(config).__name__}"
+        returned = "nothing" if config is None else f"a {type(config).__name__}"
         raise UserError(
-            f"{path}: get_config() returns {kind}: let it end with `return config`, "
-            "where config comes from base.get_config()"
+            f"{path}: get_config() returns {returned}: let it end with `return config`, "
+            f"where config comes from {kind.base}.get_config()"
         )
+    for other in KINDS:
+        if other is not kind and other.section in config and kind.section not in config:
+            raise UserError(
+                f"{path} is an experiment of jaxcap {other.command}, not of jaxcap {kind.command}"
+            )
     found = flatten(config)
-    unknown = [key for key in found if key not in KEYS]
+    unknown = [key for key in found if key not in kind.keys]
     if unknown:
-        raise UserError(f"{path} has an {_name_unknown(unknown[0])}")
-    missing = [key for key in KEYS if key not in found]
+        raise UserError(f"{path} has an {_name_unknown(unknown[0], kind)}")
+    missing = [key for key in kind.keys if key not in found]
     if missing:
         raise UserError(
             f"{path} lacks {len(missing)} of the keys, {missing[0]} among them: start from "
-            "base.get_config()"
+            f"{kind.base}.get_config()"
         )
 
 
-def _name_unknown(key: str) -> str:
-    nearest = difflib.get_close_matches(key, KEYS, n=1, cutoff=0.0)[0]
+def _name_unknown(key: str, kind: Kind) -> str:
+    nearest = difflib.get_close_matches(key, kind.keys, n=1, cutoff=0.0)[0]
     return (
-        f"unknown config key {key!r}: did you mean {nearest!r}? "
-        "(jaxcap/experiment/defaults.py lists every key)"
+        f"unknown config key {key!r}: did you mean {nearest!r}? ({kind.defaults} lists every key)"
     )
 
 
@@ -216,15 +227,15 @@ def _reason(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {text}".split()).removesuffix(":")
 
 
-def _override(config: ConfigDict, argument: str) -> None:
+def _override(config: ConfigDict, argument: str, kind: Kind) -> None:
     """Applies one `--config.KEY=VALUE` in place."""
     key, equals, text = argument.removeprefix(PREFIX).partition("=")
-    if key not in KEYS:
-        raise UserError(_name_unknown(key))
+    if key not in kind.keys:
+        raise UserError(_name_unknown(key, kind))
     if not equals:
-        raise UserError(f"{argument} has no value: it must be {KEYS[key]}")
+        raise UserError(f"{argument} has no value: it must be {kind.keys[key]}")
     try:
-        value = KEYS[key].read(text)
+        value = kind.keys[key].read(text)
     except ValueError as error:
         raise UserError(f"{key}={shorten(text)}: {error}") from None
     section, _, name = key.rpartition(".")

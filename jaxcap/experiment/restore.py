@@ -7,17 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from jaxcap import parallel
 from jaxcap.decoding import captioning
 from jaxcap.decoding.rules import Rules
 from jaxcap.experiment import build, workdir
 from jaxcap.experiment.run import Run
-from jaxcap.training import optim
-from jaxcap.training.checkpoint import Checkpoints
-from jaxcap.training.partition import combine, partition
-from jaxcap.training.train_step import create_state
+from jaxcap.training.restoring import restore_params
 
 
 @dataclass(frozen=True)
@@ -45,26 +41,19 @@ def restore_best(folder: Path) -> TrainedRun:
     vocabulary = workdir.load_vocabulary(folder)
     encoder_info = workdir.load_encoder(folder)
     model = build.build_model(config, vocabulary, encoder_info)
-    # Only shapes are needed of what the checkpoint fills, so nothing is drawn or loaded for it.
     shapes = jax.eval_shape(partial(build.draw_params, config, model))
     rates = build.assign_rates(config, shapes)
-    trainable, frozen = partition(shapes, rates)
-    optimizer = optim.build_optimizer(config.train, optim.build_schedule(config.train, 1), rates)
-    create = partial(create_state, optimizer=optimizer, ema=config.train.ema_decay > 0)
-    checkpoints = Checkpoints(folder / "checkpoints")
-    state, progress = checkpoints.restore_best(jax.eval_shape(create, trainable))
-    frozen = checkpoints.restore_frozen(frozen)
-    checkpoints.close()
+    best = restore_params(folder, config.train, shapes, rates)
     return TrainedRun(
         folder=folder,
         config=config,
         vocabulary=vocabulary,
         encoder_info=encoder_info,
         model=model,
-        params=jax.tree.map(jnp.asarray, combine(state.eval_params, frozen)),
+        params=best.params,
         rates=rates,
-        step=int(state.step),
-        epoch=progress["best_epoch"],
+        step=best.step,
+        epoch=best.progress["best_epoch"],
     )
 
 

@@ -16,13 +16,21 @@ _VAL = "#2a5cd4"
 _RATE = "#777777"
 
 
-def write_curves(metrics: Sequence[Mapping[str, Any]], path: os.PathLike | str) -> None:
+def write_curves(
+    metrics: Sequence[Mapping[str, Any]],
+    path: os.PathLike | str,
+    *,
+    unit: str = "nats per word",
+    decimals: int = 3,
+) -> None:
     """Draws a run's losses against epochs, and its learning rate below when that was recorded.
 
     Args:
       metrics: records with "split" ("train" or "val"), "epoch" (epochs done, with fractions) and
-        "loss" in nats per word; a record whose loss is null is left out.
+        "loss"; a record whose loss is null is left out.
       path: the PNG to write.
+      unit: of the losses.
+      decimals: of the lowest loss, which is written beside its point.
     """
     # Here, because it takes a moment to import; no pyplot, so no global state.
     from matplotlib.figure import Figure
@@ -31,9 +39,10 @@ def write_curves(metrics: Sequence[Mapping[str, Any]], path: os.PathLike | str) 
     rates = read_series(metrics, "train", "learning_rate")
     heights = [4, 1] if len(rates) else [4]
     panels = figure.subplots(len(heights), sharex=True, squeeze=False, height_ratios=heights)[:, 0]
-    _draw_losses(
-        panels[0], read_series(metrics, "train", "loss"), read_series(metrics, "val", "loss")
-    )
+    train = read_series(metrics, "train", "loss")
+    val = read_series(metrics, "val", "loss")
+    _draw_losses(panels[0], train, val, decimals)
+    panels[0].set(ylabel=f"loss ({unit})")
     if len(rates):
         panels[1].plot(*rates.T, color=_RATE, linewidth=1.2)
         panels[1].set(ylabel="learning rate", ylim=(0, None))
@@ -47,9 +56,8 @@ def write_curves(metrics: Sequence[Mapping[str, Any]], path: os.PathLike | str) 
     write_atomically(path, file.getvalue())
 
 
-def _draw_losses(panel: Any, train: np.ndarray, val: np.ndarray) -> None:
+def _draw_losses(panel: Any, train: np.ndarray, val: np.ndarray, decimals: int = 3) -> None:
     """Draws the training loss, its means, and the validation loss with its lowest marked."""
-    panel.set(ylabel="loss (nats per word)")
     means = mean_quarters(train)
     if len(train):
         panel.plot(*train.T, color=_FAINT, alpha=0.35, linewidth=0.8)
@@ -63,7 +71,7 @@ def _draw_losses(panel: Any, train: np.ndarray, val: np.ndarray) -> None:
         panel.plot(epoch, lowest, **ring, markeredgecolor=_VAL)
         # A label at the end of the curve would leave the picture.
         side = "right" if epoch > 0.7 * val[-1, 0] else "center"
-        label = f"lowest: {lowest:.3f} after epoch {epoch:g}"
+        label = f"lowest: {lowest:.{decimals}f} after epoch {epoch:g}"
         panel.annotate(label, (epoch, lowest), (0, 14), textcoords="offset points", ha=side)
         later = drop_start(means)[:, 1]
         panel.set_ylim(top=1.05 * max(val[:, 1].max(), later.max(initial=0)))

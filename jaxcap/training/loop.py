@@ -3,13 +3,13 @@
 import dataclasses
 import math
 import signal
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, Self
 
 import numpy as np
 
 from jaxcap.errors import UserError
-from jaxcap.inputs.batches import TrainingBatches
+from jaxcap.inputs.batches import Batch
 from jaxcap.io.plain import list_some
 from jaxcap.training.checkpoint import Checkpoints
 from jaxcap.training.history import selection_value
@@ -18,6 +18,16 @@ from jaxcap.training.objectives import Metrics
 from jaxcap.training.phases import Phase
 from jaxcap.training.train_step import TrainState
 from jaxcap.training.writers import Writer
+
+
+class Batches(Protocol):
+    """The batches of training: the same in every epoch's every step, however a run was cut off."""
+
+    def __len__(self) -> int:
+        """Returns the steps of an epoch."""
+
+    def iterate_epoch(self, epoch: int, first: int = 0) -> Iterator[Batch]:
+        """Yields an epoch's batches from step `first` on; "rows" tells the photos of each."""
 
 
 @dataclasses.dataclass
@@ -117,7 +127,7 @@ class Loop:
 
     phases: Sequence[Phase]
     frozen: Any
-    batches: TrainingBatches
+    batches: Batches
     photos: Sequence[str]
     validate: Callable[[TrainState], Mapping[str, float]]
     checkpoints: Checkpoints

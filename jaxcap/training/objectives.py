@@ -1,8 +1,9 @@
 """Objectives: what a training step minimises, as weighted terms of sums and counts.
 
-An objective is called with the logits [B, C, T, V], the attention [B, C, T, L] and the batch of one
-device. It returns its terms and what it measures. The step adds sums and counts up over the
-devices and divides them once, so that any number of devices minimises the same.
+An objective is called with what the model returns, here the logits [B, C, T, V] and the attention
+[B, C, T, L], and the batch of one device. It returns its terms and what it measures. The step adds
+sums and counts up over the devices and divides them once, so that any number of devices minimises
+the same.
 """
 
 import dataclasses

@@ -13,7 +13,8 @@ from jaxcap.training.losses import cross_entropy, target_mask
 from jaxcap.training.objectives import Batch, Metrics, Term
 from jaxcap.training.partition import combine
 
-Objective = Callable[[jax.Array, jax.Array, Batch], tuple[list[Term], Metrics]]
+# Takes what the model returns, a tuple, and the batch: (logits, attention, batch) for a captioner.
+Objective = Callable[..., tuple[list[Term], Metrics]]
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -60,7 +61,7 @@ def train_step(
     frozen: Any,
     batch: Batch,
     *,
-    model: Captioner,
+    model: Any,
     optimizer: optax.GradientTransformation,
     objective: Objective,
     seed: int,
@@ -72,12 +73,13 @@ def train_step(
     Args:
       state: before the update.
       frozen: the other parameters, from `partition`.
-      batch: this device's share: "tokens" [B, C, T + 1] with "features" [B, L, D] or "images"
-        [B, S, S, 3], and whatever the objective reads.
-      model: the captioner.
+      batch: this device's share of arrays [B, ...]: for a captioner "tokens" [B, C, T + 1] with
+        "features" [B, L, D] or "images" [B, S, S, 3], and whatever the objective reads.
+      model: a linen module that is called with a batch and one random key a photo, [B]: the
+        captioner, or what trains a denoiser.
       optimizer: from `optim.build_optimizer`.
       objective: from `objectives`.
-      seed: of dropout; each step's key follows from it and the state's step.
+      seed: of the keys; each step's key follows from it and the state's step.
       ema_decay: of the moving average.
       axis_name: the mapped axis of the devices, or None outside of a map.
 
@@ -86,11 +88,11 @@ def train_step(
     """
     psum = _psum_over(axis_name)
     key = jax.random.fold_in(jax.random.key(seed), state.step)
-    keys = per_image_keys(key, batch["tokens"].shape[0], axis_name)
+    keys = per_image_keys(key, len(jax.tree.leaves(batch)[0]), axis_name)
 
     def compute_loss(params: Any) -> tuple[jax.Array, Metrics]:
-        logits, attention = model.apply({"params": combine(params, frozen)}, batch, keys)
-        terms, metrics = objective(logits, attention, batch)
+        outputs = model.apply({"params": combine(params, frozen)}, batch, keys)
+        terms, metrics = objective(*outputs, batch)
         loss = jnp.zeros(())
         for term in terms:
             # Counts do not depend on the parameters, so this psum adds nothing to the gradient.
@@ -128,6 +130,25 @@ def eval_step(
     logits, _ = model.apply({"params": params}, batch)
     targets = batch["tokens"][..., 1:]
     return _psum_over(axis_name)({"loss": cross_entropy(logits, targets, target_mask(targets))})
+
+
+def measure_step(
+    params: Any, batch: Batch, *, model: Any, objective: Objective, axis_name: str | None = None
+) -> Metrics:
+    """Measures on a batch, without random keys, what an objective measures in training.
+
+    Args:
+      params: all of them, from `combine`.
+      batch: as of `train_step`.
+      model: as of `train_step`.
+      objective: as of `train_step`.
+      axis_name: the mapped axis of the devices, or None outside of a map.
+
+    Returns:
+      The global pairs of the objective.
+    """
+    _, metrics = objective(*model.apply({"params": params}, batch), batch)
+    return _psum_over(axis_name)(metrics)
 
 
 def per_image_keys(key: jax.Array, images: int, axis_name: str | None = None) -> jax.Array:

@@ -1,14 +1,14 @@
 """Validation: the loss over a split's captions, and the CIDEr-D of captions written for it."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from jaxcap import parallel
 from jaxcap.data.split import Split
 from jaxcap.decoding.captions import write_captions
-from jaxcap.inputs.batches import Inputs, iterate_split
+from jaxcap.inputs.batches import Batch, Inputs, iterate_split
 from jaxcap.models.captioner import Captioner
 from jaxcap.scores import cider, tokenizer
 from jaxcap.text import Vocabulary
@@ -59,14 +59,7 @@ class Validation:
 
     def _measure_loss(self, params: Any, when: str) -> dict[str, float]:
         batches = iterate_split(self.inputs, len(self.split), self.batch_size, self.tokens)
-        # All batches are on their way before the first number is read.
-        pending = [self.measure(params, batch) for batch in batches]
-        sums = [read_metrics(metrics) for metrics in pending]
-        for number, of_batch in enumerate(sums):
-            first = number * self.batch_size
-            photos = self.split.ids[first : first + self.batch_size]
-            check_finite(compute_means(of_batch), when, photos)
-        return compute_means(add_metrics(sums))
+        return measure_batches(self.measure, params, batches, self.split.ids, when)
 
     def _score_captions(self, params: Any) -> float:
         captions = write_captions(
@@ -78,6 +71,38 @@ class Validation:
             dict(zip(self.split.ids, self.split.captions, strict=True)),
         )
         return float(cider.from_statistics(cider.statistics(ours, theirs).sum(0))[0])
+
+
+def measure_batches(
+    measure: Callable, params: Any, batches: Iterable[Batch], photos: Sequence[str], when: str
+) -> dict[str, float]:
+    """Measures parameters on the batches of a split.
+
+    Args:
+      measure: compiled (params, batch) -> metrics.
+      params: all of them.
+      batches: of one size, the photos in order.
+      photos: their ids.
+      when: for the message.
+
+    Returns:
+      The means over the split.
+
+    Raises:
+      FloatingPointError: a number of a batch is not finite; its photos are named.
+    """
+    pending = []
+    sizes = []
+    for batch in batches:
+        # All batches are on their way before the first number is read.
+        pending.append(measure(params, batch))
+        sizes.append(len(next(iter(batch.values()))))
+    sums = [read_metrics(metrics) for metrics in pending]
+    first = 0
+    for of_batch, size in zip(sums, sizes, strict=True):
+        check_finite(compute_means(of_batch), when, photos[first : first + size])
+        first += size
+    return compute_means(add_metrics(sums))
 
 
 def compile_eval_step(model: Captioner) -> Callable:

@@ -132,7 +132,7 @@ class Console:
         self,
         steps: int,
         images_per_step: int,
-        vocabulary: int,
+        vocabulary: int | None,
         first_step: int = 0,
         stream: TextIO | None = None,
     ):
@@ -142,7 +142,7 @@ class Console:
           steps: at which step the run ends.
           images_per_step: how many images a step sees.
           vocabulary: words that the loss is over; losses over other vocabularies cannot be
-            compared.
+            compared. None for a loss that is not over words.
           first_step: after which step this process starts.
           stream: where to print; standard error by default.
         """
@@ -163,7 +163,7 @@ class Console:
     def __call__(self, step: int, numbers: Numbers) -> None:
         shown = {name: value for name, value in numbers.items() if name not in ("split", "loss")}
         if "loss" in numbers:  # first, so that a narrow bar does not cut it off
-            shown = {"loss": f"{numbers['loss']:.3f} nats/word, V={self._vocabulary:,}"} | shown
+            shown = {"loss": self._format_loss(numbers["loss"])} | shown
         split = numbers.get("split", "train")
         if split == "train":
             self._progress.update((step - self._step) * self._images, **shown)
@@ -174,3 +174,8 @@ class Console:
     def say(self, line: str) -> None:
         """Prints a line of its own without tearing the bar."""
         self._progress.say(line)
+
+    def _format_loss(self, loss: float) -> str:
+        if self._vocabulary is None:
+            return f"{loss:.5f}"
+        return f"{loss:.3f} nats/word, V={self._vocabulary:,}"

@@ -1,0 +1,51 @@
+"""The parameters of a trained run, from its checkpoints alone."""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxcap.training import optim
+from jaxcap.training.checkpoint import Checkpoints
+from jaxcap.training.partition import combine, partition
+from jaxcap.training.train_step import create_state
+
+
+class Best(NamedTuple):
+    """The best checkpoint of a run.
+
+    Attributes:
+      params: all parameters, the moving average where the run kept one.
+      step: of the checkpoint.
+      progress: what was saved beside it, the fields of `TrainingProgress`.
+    """
+
+    params: Any
+    step: int
+    progress: Mapping[str, Any]
+
+
+def restore_params(folder: Path, train: Mapping[str, Any], shapes: Any, rates: Any) -> Best:
+    """Restores the checkpoint of the best validation.
+
+    Args:
+      folder: the workdir.
+      train: the section `train` of the run's config.
+      shapes: those of all parameters; nothing is drawn or loaded for what the checkpoint fills.
+      rates: from `partition.assign_rates`.
+
+    Raises:
+      UserError: the run has validated nothing yet, or it is damaged.
+    """
+    trainable, frozen = partition(shapes, rates)
+    optimizer = optim.build_optimizer(train, optim.build_schedule(train, 1), rates)
+    create = partial(create_state, optimizer=optimizer, ema=train["ema_decay"] > 0)
+    checkpoints = Checkpoints(folder / "checkpoints")
+    state, progress = checkpoints.restore_best(jax.eval_shape(create, trainable))
+    frozen = checkpoints.restore_frozen(frozen)
+    checkpoints.close()
+    params = jax.tree.map(jnp.asarray, combine(state.eval_params, frozen))
+    return Best(params, int(state.step), progress)
