@@ -20,4 +20,6 @@ def get_config() -> ConfigDict:
     """Returns the config."""
     config = denoiser_base.get_config()
     config.data.name = "flickr8k"
+    config.images.crop = 64
+    config.train.epochs = 4
     return config

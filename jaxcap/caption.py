@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parse(argv)
     if options.attention:
         check_writable(options.attention, "name another folder with --attention")
-    run = restore.restore_best(options.workdir)
+    run = restore.choose_denoiser(restore.restore_best(options.workdir), options.denoiser)
     search = compile_search(run, options)
     found = find_photos(options.photos)
     drawings = None
@@ -95,6 +95,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--json", action="store_true", help="print words, probabilities and attention as JSON"
     )
+    flags.add_denoiser(parser)
     flags.add_search(parser, batch_size=None)
     flags.add_sampling(parser)
     options = parser.parse_args(argv)

@@ -99,6 +99,7 @@ def train(
     batches = PhotoBatches(
         inputs=read_photos(split, size=size, augment=None, pool=pool),
         photos=len(split),
+        crop=config.images.crop,
         batch_size=batch_size,
         seed=config.seed,
     )

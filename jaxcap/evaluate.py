@@ -16,6 +16,7 @@ from jaxcap.evaluation.evaluate import Evaluation, evaluate, join_words
 from jaxcap.evaluation.result import Result
 from jaxcap.experiment import ranges, restore
 from jaxcap.figures.samples import view_photo
+from jaxcap.inputs.noise import Noise
 from jaxcap.io import plain
 from jaxcap.io.digests import digest_json
 from jaxcap.io.files import check_writable, write_atomically
@@ -31,8 +32,9 @@ attention; and what image-agnostic baselines score, the floor for reading scores
                  {baselines.FEW:,} of them: --baselines all computes them
 These come last: what fails there is said in a note, and the scores stand.
 
-Written to DIR/evaluation/SPLIT-beamK (with the folder's name for --data-dir, and any rule that is
-not the run's), or to the folder of --out, which jaxcap.compare reads when it is named:
+Written to DIR/evaluation/SPLIT-beamK (with the folder's name for --data-dir, and any rule, noise or
+denoiser that is not the run's), or to the folder of --out, which jaxcap.compare reads when it is
+named:
   captions.json  the captions in COCO's result format
   images.jsonl   one line an image: its caption and what it adds to each score
   scores.json    all numbers, and the run's config
@@ -48,13 +50,14 @@ _SHORT_NAMES = {"min_length": "min", "length_normalization": "alpha", "no_repeat
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
     options = parse(argv)
-    run = restore.restore_best(options.workdir)
+    run = restore.choose_denoiser(restore.restore_best(options.workdir), options.denoiser)
     rules, beam = flags.read_rules(options, run.config)
     check_writable(options.out or options.workdir / "evaluation", "name another folder with --out")
     evaluation = evaluate(
         run,
         options.split,
         data_dir=options.data_dir,
+        noise=options.noise,
         rules=rules,
         beam=beam,
         batch_size=options.batch_size,
@@ -105,6 +108,14 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         default="cheap",
         help="baselines to score: all; cheap: nearest only where it costs little; none (cheap)",
     )
+    parser.add_argument(
+        "--noise",
+        type=flags.noise,
+        metavar="KIND=LEVEL,...",
+        help="score on photos with noise: gaussian=0.1 (standard deviation, white is 1), "
+        "salt_and_pepper=0.05 (share of pixels), or both",
+    )
+    flags.add_denoiser(parser)
     flags.add_search(parser)
     parser.add_argument(
         "--json", action="store_true", help="print scores.json instead of the table"
@@ -128,6 +139,11 @@ def name_folder(result: Result) -> str:
             parts.append(f"{short}{value:g}")
     if search.unk:
         parts.append("unk")
+    for kind, level in (data.noise or {}).items():
+        if level:
+            parts.append(f"{kind}{level:g}")
+    if result.run.other_denoiser:
+        parts.append(f"denoiser_{result.run.other_denoiser}")
     return "-".join(parts)
 
 
@@ -179,13 +195,15 @@ def choose_photos(evaluation: Evaluation) -> list[report.CaptionedPhoto]:
         middle = np.linspace(GALLERY, len(order) - GALLERY - 1, GALLERY).round().astype(int)
         order = np.concatenate([order[:GALLERY], order[middle], order[-GALLERY:]])
     size = evaluation.result.run.config["images"]["size"]
+    levels = evaluation.result.data.noise
+    noise = Noise(**levels) if levels else None
     photos = []
     for row in order.tolist():
         caption = evaluation.captions[row]
         photos.append(
             report.CaptionedPhoto(
                 id=evaluation.split.ids[row],
-                image=view_photo(evaluation.split, row, size),
+                image=view_photo(evaluation.split, row, size, noise),
                 words=caption.words,
                 attention=caption.attention,
                 grid=evaluation.grid,

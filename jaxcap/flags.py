@@ -14,8 +14,9 @@ from jaxcap.errors import UserError
 from jaxcap.experiment import config as configs
 from jaxcap.experiment import ranges
 from jaxcap.experiment.catalog import find_experiment, list_experiments
-from jaxcap.experiment.kinds import Kind
+from jaxcap.experiment.kinds import DENOISER, Kind
 from jaxcap.experiment.ranges import Range
+from jaxcap.inputs.noise import Noise
 
 _RULES = ("min_length", "length_normalization", "no_repeat_ngram")  # that a flag can change
 
@@ -177,6 +178,38 @@ def add_search(parser: argparse.ArgumentParser, batch_size: int | None = 32) -> 
         metavar="N",
         help=f"photos at a time ({usual})",
     )
+
+
+def add_denoiser(parser: argparse.ArgumentParser) -> None:
+    """Adds the flag that puts a denoiser before a run's encoder."""
+
+    def read(text: str) -> Path | str:
+        return text if text == ranges.NO_DENOISER else path(text)
+
+    parser.add_argument(
+        "--denoiser",
+        type=read,
+        metavar="DENOISER",
+        help="put the denoiser of this workdir before the encoder, in the place of the run's own; "
+        "none: leave the run's own out",
+    )
+
+
+def noise(text: str) -> Noise:
+    """The `type` of a flag that names kinds of noise with their levels."""
+    levels: dict[str, float] = {}
+    for part in text.split(","):
+        kind, _, level = part.partition("=")
+        allowed = DENOISER.keys.get(f"noise.{kind}")
+        if allowed is None or kind in levels:
+            raise argparse.ArgumentTypeError(
+                f"{ranges.shorten(text)}: must be gaussian=LEVEL, salt_and_pepper=LEVEL, or both "
+                "with a comma between them"
+            )
+        levels[kind] = within(allowed)(level)
+    if not any(levels.values()):
+        raise argparse.ArgumentTypeError(f"{ranges.shorten(text)}: must be above 0 for some kind")
+    return Noise(**levels)
 
 
 def read_rules(options: argparse.Namespace, config: ConfigDict) -> tuple[Rules, int]:

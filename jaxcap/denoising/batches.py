@@ -20,12 +20,14 @@ class PhotoBatches:
     Attributes:
       inputs: reads the clean photos.
       photos: how many there are.
+      crop: pixels a side of the part of each photo that is seen; 0: the whole photo.
       batch_size: B over all devices.
-      seed: of the order and of the noise.
+      seed: of the order, of the crops and of the noise.
     """
 
     inputs: Inputs
     photos: int
+    crop: int
     batch_size: int
     seed: int
 
@@ -35,22 +37,42 @@ class PhotoBatches:
     def iterate_epoch(self, epoch: int, first: int = 0) -> Iterator[Batch]:
         """Yields the batches of an epoch from step `first` on, each made while the one before runs.
 
-        A batch holds "images" [B, S, S, 3], "noise_seeds" [B], which follow from the epoch and the
-        photo alone, "rows" [B], which photos these are, and "real" [B], False where a photo only
-        fills the last batch up.
+        A batch holds "images" [B, S, S, 3] (S is the crop's, where there is one), "noise_seeds"
+        [B], "rows" [B], which photos these are, and "real" [B], False where a photo only fills the
+        last batch up. Crop and seed follow from the epoch and the photo alone.
         """
         once = np.ones(self.photos, np.int64)
         plan = plan_training(self.seed, epoch, once, 1, self.batch_size)
         rng = np.random.default_rng((self.seed, epoch, 1))  # 1: apart from the plan's numbers
         noise_seeds = rng.integers(2**31, size=self.photos).astype(np.int32)
+        corners = rng.random((self.photos, 2))
 
         def gather(step: int) -> Batch:
             rows = plan.rows[step]
-            batch = self.inputs(rows, plan.views[step], [(0, 0, 0)] * len(rows))
-            marks = {"noise_seeds": noise_seeds[rows], "rows": rows, "real": plan.real[step]}
-            return {**batch, **marks}
+            photos = self.inputs(rows, plan.views[step], [(0, 0, 0)] * len(rows))["images"]
+            return {
+                "images": _cut_out(photos, corners[rows], self.crop) if self.crop else photos,
+                "noise_seeds": noise_seeds[rows],
+                "rows": rows,
+                "real": plan.real[step],
+            }
 
         return prefetch(gather, range(first, len(self)))
+
+
+def _cut_out(photos: np.ndarray, corners: np.ndarray, crop: int) -> np.ndarray:
+    """Cuts squares of `crop` pixels out of [B, S, S, 3].
+
+    Args:
+      photos: as they come.
+      corners: float [B, 2] in [0, 1), how far down and right each corner stands.
+      crop: pixels a side.
+    """
+    places = (corners * (photos.shape[1] - crop + 1)).astype(np.int64)
+    squares = []
+    for photo, (top, left) in zip(photos, places, strict=True):
+        squares.append(photo[top : top + crop, left : left + crop])
+    return np.stack(squares)
 
 
 @dataclass(frozen=True)
@@ -77,8 +99,8 @@ class NoisyPhotos:
         def gather(step: int) -> Batch:
             rows = plan.rows[step]
             batch = inputs(rows, plan.views[step], [(0, 0, 0)] * len(rows))
-            digests = [self.split.photos[row] for row in rows]
-            noisy = np.stack(list(self.pool.map(self.noise.add, batch["images"], digests)))
+            files = map(self.split.photo, rows.tolist())
+            noisy = np.stack(list(self.pool.map(self.noise.add, batch["images"], files)))
             return {**batch, "noisy": noisy, "real": plan.real[step]}
 
         return prefetch(gather, range(len(plan.rows)))

@@ -54,6 +54,11 @@ def check(config: ConfigDict) -> None:
     """
     configs.check(config, DENOISER)
     parallel.check_batch_size(config.train.batch_size, "train.batch_size")
+    if config.images.crop > config.images.size:
+        raise UserError(
+            f"images.crop={config.images.crop} is larger than the photo, "
+            f"images.size={config.images.size}"
+        )
     if not any(config.noise.values()):
         raise UserError(
             "noise.gaussian=0 and noise.salt_and_pepper=0: without noise there is nothing to learn"

@@ -36,6 +36,7 @@ _SHARED = (
 
 KEYS: dict[str, Range] = {
     **{key: ranges.KEYS[key] for key in _SHARED},
+    "images.crop": Whole(at_least=0, at_most=ranges.SIDE.at_most, note="0: the whole photo"),
     "noise.gaussian": Real(at_least=0, at_most=1, note="0: none"),
     "noise.salt_and_pepper": Real(at_least=0, at_most=1, note="0: none"),
     "denoiser.widths": Several(Whole(at_least=1, at_most=1024)),

@@ -9,6 +9,7 @@ from jaxcap.evaluation.evaluate import Evaluation, join_words
 from jaxcap.evaluation.measures import summarize_captions
 from jaxcap.evaluation.result import Baseline
 from jaxcap.experiment.restore import TrainedRun
+from jaxcap.inputs.noise import Noise
 
 
 def compare_with_training(
@@ -28,7 +29,11 @@ def compare_with_training(
     train, notes = _load_training(run)
     captions = join_words(evaluation.captions)
     made = []
-    for name, make in baselines.list_baselines(run, evaluation.split, captions, train, wanted):
+    levels = evaluation.result.data.noise
+    noise = Noise(**levels) if levels else None
+    for name, make in baselines.list_baselines(
+        run, evaluation.split, captions, train, wanted, noise
+    ):
         try:
             made.append(make())
         # The scores stand without it, so that it is no reason to stop.

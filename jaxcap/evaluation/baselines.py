@@ -12,6 +12,7 @@ from jaxcap.errors import UserError
 from jaxcap.experiment.inputs import PLAIN, has_cached_features, open_plain_inputs
 from jaxcap.experiment.run import Run
 from jaxcap.inputs.batches import Inputs, iterate_split
+from jaxcap.inputs.noise import Noise
 from jaxcap.io.progress import Progress
 from jaxcap.scores import baselines
 from jaxcap.text import split_words
@@ -32,7 +33,12 @@ Make = Callable[[], BaselineCaptions]
 
 
 def list_baselines(
-    run: Run, split: Split, captions: Sequence[str], train: Split | None, wanted: str
+    run: Run,
+    split: Split,
+    captions: Sequence[str],
+    train: Split | None,
+    wanted: str,
+    noise: Noise | None = None,
 ) -> Iterator[tuple[str, Make]]:
     """Yields the wanted baselines that the data allow.
 
@@ -42,6 +48,7 @@ def list_baselines(
       captions: the run's, in the split's order.
       train: the training split, where it is there.
       wanted: one of `CHOICES`.
+      noise: on the scored images; None: none.
 
     Yields:
       Names, and functions that make the captions; these raise UserError where they cannot.
@@ -52,7 +59,10 @@ def list_baselines(
         yield "most common", lambda: repeat_most_common(train, len(split))
     yield "shuffled", lambda: shuffle_captions(captions)
     if train:
-        yield "nearest", lambda: copy_nearest(run, split, train, any_cost=wanted == "all")
+        yield (
+            "nearest",
+            lambda: copy_nearest(run, split, train, any_cost=wanted == "all", noise=noise),
+        )
 
 
 def shuffle_captions(captions: Sequence[str]) -> BaselineCaptions:
@@ -83,7 +93,9 @@ def repeat_most_common(train: Split, images: int) -> BaselineCaptions:
     )
 
 
-def copy_nearest(run: Run, split: Split, train: Split, *, any_cost: bool) -> BaselineCaptions:
+def copy_nearest(
+    run: Run, split: Split, train: Split, *, any_cost: bool, noise: Noise | None = None
+) -> BaselineCaptions:
     """Gives every image the first caption of the training photo whose features are nearest.
 
     Args:
@@ -91,6 +103,7 @@ def copy_nearest(run: Run, split: Split, train: Split, *, any_cost: bool) -> Bas
       split: the scored images.
       train: the training split; its features are computed if no cache holds them.
       any_cost: compute them also for more than `FEW` photos.
+      noise: on the scored images; None: none.
 
     Raises:
       UserError: there are too many, a training photo is damaged, or the disk is full.
@@ -106,7 +119,7 @@ def copy_nearest(run: Run, split: Split, train: Split, *, any_cost: bool) -> Bas
             "(--baselines all computes them)"
         )
     features = _mean_features(
-        run, open_plain_inputs(run, split), len(split), "features of the scored photos"
+        run, open_plain_inputs(run, split, noise=noise), len(split), "features of the scored photos"
     )
     training = _mean_features(
         run,

@@ -79,9 +79,9 @@ def _signature_differences(first: Result, other: Result) -> list[str]:
     before = dict(field.split(":", 1) for field in first.signature.split("|"))
     after = dict(field.split(":", 1) for field in other.signature.split("|"))
     lines = []
-    for key, value in after.items():
-        if before.get(key) != value:
-            lines.append(f"{key}: {before.get(key)} -> {value}")
+    for key in after | before:
+        if before.get(key) != after.get(key):
+            lines.append(f"{key}: {before.get(key)} -> {after.get(key)}")
     return lines
 
 

@@ -15,13 +15,14 @@ from jaxcap.decoding.rules import Rules
 from jaxcap.evaluation import scoring, splits
 from jaxcap.evaluation.measures import measure_attention, measure_grounding, measure_health
 from jaxcap.evaluation.overlap import find_training_overlap
-from jaxcap.evaluation.result import DataInfo, Parameters, Result, RunInfo, Search
+from jaxcap.evaluation.result import DataInfo, DenoiserInfo, Parameters, Result, RunInfo, Search
 from jaxcap.experiment import config as configs
-from jaxcap.experiment import contents
+from jaxcap.experiment import contents, workdir
 from jaxcap.experiment.check import learns_encoder
 from jaxcap.experiment.inputs import open_plain_inputs
 from jaxcap.experiment.restore import TrainedRun, compile_search
 from jaxcap.inputs.batches import Inputs
+from jaxcap.inputs.noise import Noise
 from jaxcap.io import uses
 from jaxcap.io.progress import Progress
 from jaxcap.scores.signature import write_signature
@@ -53,6 +54,7 @@ def evaluate(
     split_name: str,
     *,
     data_dir: str = "",
+    noise: Noise | None = None,
     rules: Rules,
     beam: int,
     batch_size: int,
@@ -63,6 +65,7 @@ def evaluate(
       run: from `restore.restore_best`.
       split_name: val or test.
       data_dir: a folder of any known layout; empty for the data set of the run.
+      noise: put on the photos; None: none.
       rules: of the captions.
       beam: K; 1 is greedy search.
       batch_size: photos that are captioned at a time.
@@ -78,13 +81,13 @@ def evaluate(
     trained_on, overlap_notes = find_training_overlap(
         run, data, images, split=split_name, own_data=not data_dir
     )
-    inputs = open_plain_inputs(run, split)
+    inputs = open_plain_inputs(run, split, noise=noise)
     captions = write_captions(run, inputs, len(split), rules, beam, batch_size)
     scored, score_notes = scoring.score({"run": join_words(captions)}, split.captions)
     grounding, scenes = measure_grounding(split, captions, run.grid)
     result = Result(
         jaxcap=jaxcap.__version__,
-        signature=_sign(run, data, split, images, rules, beam),
+        signature=_sign(run_info, data, split, images, noise, rules, beam),
         run=run_info,
         data=DataInfo(
             name=data,
@@ -94,6 +97,7 @@ def evaluate(
             references=sum(map(len, split.captions)),
             **contents.digest_split(images),
             trained_on=trained_on,
+            noise=vars(noise) if noise else None,
         ),
         search=Search(beam=beam, **vars(rules)),
         level=scoring.LEVEL,
@@ -164,6 +168,7 @@ def _describe_run(run: TrainedRun) -> RunInfo:
         vocabulary_size=len(run.vocabulary),
         vocabulary=run.vocabulary.fingerprint,
         encoder=run.encoder_info["source"],
+        denoiser=_describe_denoiser(run),
         parameters=Parameters(trained=trained, frozen=frozen),
         step=run.step,
         epoch=run.epoch,
@@ -171,11 +176,24 @@ def _describe_run(run: TrainedRun) -> RunInfo:
     )
 
 
+def _describe_denoiser(run: TrainedRun) -> DenoiserInfo | None:
+    used = run.encoder_info.get("denoiser")
+    if used is None:
+        return None
+    own = workdir.load_encoder(run.folder).get("denoiser", {})
+    return DenoiserInfo(
+        source=used["source"],
+        fingerprint=used["fingerprint"],
+        own=used["fingerprint"] == own.get("fingerprint"),
+    )
+
+
 def _sign(
-    run: TrainedRun,
+    run: RunInfo,
     data: str,
     split: Split,
     images: contents.SplitContents,
+    noise: Noise | None,
     rules: Rules,
     beam: int,
 ) -> str:
@@ -197,6 +215,8 @@ def _sign(
         references=[len(captions) for captions in split.captions],
         beam="greedy" if beam == 1 else str(beam),
         length_rule=",".join(length),
-        vocabulary=f"{len(run.vocabulary)}-{run.vocabulary.fingerprint}",
+        vocabulary=f"{run.vocabulary_size}-{run.vocabulary}",
+        noise=str(noise or ""),
+        denoiser=run.other_denoiser,
         version=jaxcap.__version__,
     )

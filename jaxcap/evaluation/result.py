@@ -20,6 +20,21 @@ class Parameters:
     frozen: int
 
 
+@dataclass(frozen=True)
+class DenoiserInfo:
+    """The denoiser that photos went through.
+
+    Attributes:
+      source: the workdir that it came from.
+      fingerprint: of its parameters.
+      own: the run was trained behind it; else --denoiser named it.
+    """
+
+    source: str
+    fingerprint: str
+    own: bool
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunInfo:
     """The run that wrote the captions.
@@ -35,6 +50,7 @@ class RunInfo:
       step: of the checkpoint.
       epoch: of the checkpoint.
       val_loss: of the checkpoint, in nats per word; None where it was not recorded.
+      denoiser: the encoder's first step; None, and not in the file, where there was none.
     """
 
     workdir: str
@@ -47,6 +63,14 @@ class RunInfo:
     step: int
     epoch: int
     val_loss: float | None
+    denoiser: DenoiserInfo | None = None
+
+    @property
+    def other_denoiser(self) -> str:
+        """What --denoiser asked for: "none" or a short fingerprint; empty for the run's own."""
+        if self.denoiser:
+            return "" if self.denoiser.own else self.denoiser.fingerprint[:8]
+        return "none" if self.config["encoder"].get("denoiser") else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +87,7 @@ class DataInfo:
       photos: digest of the photos.
       captions: digest of the references.
       trained_on: how many of the images the run was trained on; None when it does not know.
+      noise: kind -> level of what was put on the photos; None, and not in the file, for none.
     """
 
     name: str
@@ -74,6 +99,7 @@ class DataInfo:
     photos: str
     captions: str
     trained_on: int | None
+    noise: dict[str, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

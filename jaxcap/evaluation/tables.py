@@ -89,6 +89,7 @@ def _format_scores(result: Result) -> list[str]:
         f"{result.run.workdir} on {data.name} {data.split}: {data.images:,} images, "
         f"{data.references:,} references, beam {result.search.beam}"
     )
+    head += _describe_photos(result)
     names = [baseline.name for baseline in result.baselines]
     rows = [["x 100", "score", f"{result.level:.0%} interval", *names]]
     for name, score in result.scores.items():
@@ -98,6 +99,18 @@ def _format_scores(result: Result) -> list[str]:
             row.append(format_percent(other.value) if other else "-")
         rows.append(row)
     return [head, *align_columns(rows)]
+
+
+def _describe_photos(result: Result) -> str:
+    """Returns what was done to the photos that is not usual for the run; empty for nothing."""
+    done = ""
+    if result.data.noise:
+        levels = [f"{kind} {level:g}" for kind, level in result.data.noise.items() if level]
+        done = f", with noise ({', '.join(levels)})"
+    if result.run.other_denoiser:
+        denoiser = result.run.denoiser
+        done += f", denoised by {denoiser.source}" if denoiser else ", without its denoiser"
+    return done
 
 
 def _describe_baselines(result: Result) -> list[str]:

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from jaxcap import parallel, pretrained, word2vec
 from jaxcap.data.split import Split
 from jaxcap.errors import UserError
-from jaxcap.experiment import contents
+from jaxcap.experiment import contents, denoisers
 from jaxcap.experiment.contents import Contents
 from jaxcap.experiment.datasets import build_vocabulary, load_splits
 from jaxcap.experiment.run import Run
@@ -64,11 +64,15 @@ def build_experiment(
         sentences[name] = split_captions(split.captions, config.text)
     vocabulary, unknown = build_vocabulary(config, sentences)
     weights = load_weights(config)
+    denoiser = denoisers.load_denoiser(config)
     encoder_info = describe_encoder(config, weights) | {"dtype": dtype or choose_dtype(config)}
+    encoder_info = denoisers.describe_denoised(encoder_info, denoiser)
     training = [words for captions in sentences["train"] for words in captions]
     vectors = load_vectors(config, vocabulary, training)
     model = build_model(config, vocabulary, encoder_info)
     params = draw_params(config, model, weights, vectors)
+    if denoiser is not None:
+        params["encoder"]["denoiser"] = denoiser.params
     return Experiment(
         folder=folder,
         config=config,
@@ -114,6 +118,8 @@ def describe(experiment: Experiment) -> list[str]:
             line += ", and no self-critical epochs follow"
         lines.append(line)
     lines.append(f"encoder: {experiment.encoder_info['source']}")
+    if "denoiser" in experiment.encoder_info:
+        lines.append(f"denoiser: {experiment.encoder_info['denoiser']['source']}")
     counts = partition.count_parameters(experiment.params, experiment.rates)
     lines.append(
         f"parameters: {counts['trained']:,} trained, {counts['frozen']:,} frozen; "
@@ -184,7 +190,7 @@ def load_vectors(
 
 
 def build_model(
-    config: ConfigDict, vocabulary: Vocabulary, encoder_info: Mapping[str, str]
+    config: ConfigDict, vocabulary: Vocabulary, encoder_info: Mapping[str, Any]
 ) -> Captioner:
     """Builds the module; `encoder_info` is that of a `Run`."""
     return build_captioner(
@@ -193,6 +199,7 @@ def build_model(
         pool=encoder_info["pool"],
         normalization=encoder_info["normalization"],
         dtype=encoder_info["dtype"],
+        denoiser=encoder_info.get("denoiser"),
     )
 
 
@@ -210,7 +217,7 @@ def draw_params(
     }
     params = jax.jit(model.init)(jax.random.key(config.seed), batch)["params"]
     if weights is not None:
-        params["encoder"] = {"backbone": jax.tree.map(jnp.asarray, weights.params)}
+        params["encoder"]["backbone"] = jax.tree.map(jnp.asarray, weights.params)
     if vectors is not None:
         params["decoder"]["embed"] = {"embedding": jnp.asarray(vectors.matrix)}
     return params
@@ -232,7 +239,7 @@ def _list_contents(
     config: ConfigDict,
     splits: Mapping[str, Split],
     vocabulary: Vocabulary,
-    encoder_info: Mapping[str, str],
+    encoder_info: Mapping[str, Any],
     vectors: word2vec.WordVectors | None,
 ) -> Contents:
     imported = ""

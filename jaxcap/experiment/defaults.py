@@ -94,6 +94,9 @@ def encoder() -> dict:
         "pool": "auto",
         "stage_sizes": (3, 4, 6, 3),  # blocks a stage; this is ResNet50
         "width": 64,  # channels of the stem
+        # the workdir of `jaxcap denoise` whose denoiser comes before the backbone, frozen; empty:
+        # none
+        "denoiser": "",
         # stages, from the last one, whose channels make up a region; 2: 1,024 of conv4 and 2,048 of
         # conv5
         "levels": 1,

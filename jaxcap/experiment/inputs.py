@@ -17,6 +17,7 @@ from jaxcap.experiment.check import learns_encoder, reads_cache
 from jaxcap.experiment.run import Run
 from jaxcap.inputs import features, images
 from jaxcap.inputs.batches import Inputs, read_cached, read_photos
+from jaxcap.inputs.noise import Noise
 from jaxcap.io import uses
 from jaxcap.io.files import cache_root
 
@@ -38,17 +39,20 @@ def open_training_inputs(experiment: Experiment) -> tuple[Inputs, int]:
     return read_cached(_open_features(experiment, split, views)), len(views)
 
 
-def open_plain_inputs(run: Run, split: Split, views: tuple[str, ...] = PLAIN) -> Inputs:
+def open_plain_inputs(
+    run: Run, split: Split, views: tuple[str, ...] = PLAIN, noise: Noise | None = None
+) -> Inputs:
     """Opens the plain view of a split: photos where the encoder learns, else cached features.
 
     Args:
       run: whose encoder makes the features.
       split: the photos.
       views: the views that a cache of this split holds or shall hold, "plain" among them.
+      noise: put on the photos before the encoder sees them; None: none.
     """
     if learns_encoder(run.config):
-        return _open_photos(run.config, split, augment=False)
-    cache = _open_features(run, split, views)
+        return _open_photos(run.config, split, augment=False, noise=noise)
+    cache = _open_features(run, split, views, noise)
     return read_cached(cache[:, views.index("plain") :])
 
 
@@ -58,20 +62,25 @@ def has_cached_features(run: Run, split: Split, views: tuple[str, ...] = PLAIN) 
     return not learns_encoder(run.config) and path.exists()
 
 
-def _open_photos(config: ConfigDict, split: Split, *, augment: bool) -> Inputs:
-    """Opens photos: a new random view each time, or the plain one."""
+def _open_photos(
+    config: ConfigDict, split: Split, *, augment: bool, noise: Noise | None = None
+) -> Inputs:
+    """Opens photos: a new random view each time, or the plain one, with noise if there is any."""
     section = config.images
     view = partial(
         images.train_view, resize=section.resize, size=section.size, jitter=section.jitter
     )
     pool = ThreadPoolExecutor(section.workers)
-    return read_photos(split, size=section.size, augment=view if augment else None, pool=pool)
+    random_view = view if augment else None
+    return read_photos(split, size=section.size, augment=random_view, pool=pool, noise=noise)
 
 
-def _open_features(run: Run, split: Split, views: tuple[str, ...]) -> np.ndarray:
+def _open_features(
+    run: Run, split: Split, views: tuple[str, ...], noise: Noise | None = None
+) -> np.ndarray:
     """Opens the feature cache [N, views, L, D] of a split, computing first what is not there."""
     section = run.config.images
-    path, key = _locate_features(run, split, views)
+    path, key = _locate_features(run, split, views, noise)
 
     def encode(encoder: Any, photos: jax.Array) -> jax.Array:
         regions = run.model.apply({"params": {"encoder": encoder}}, photos, method="encode")
@@ -86,7 +95,7 @@ def _open_features(run: Run, split: Split, views: tuple[str, ...]) -> np.ndarray
         split.photo,
         split.ids,
         partial(parallel.compile_per_image(encode), encoder),
-        features.CacheSpec(key, grid, views, section.resize, section.size),
+        features.CacheSpec(key, grid, views, section.resize, section.size, noise),
         batch_size=run.config.encoder.batch_size,
         workers=section.workers,
     )
@@ -95,7 +104,9 @@ def _open_features(run: Run, split: Split, views: tuple[str, ...]) -> np.ndarray
     return features.open_cache(path)
 
 
-def _locate_features(run: Run, split: Split, views: tuple[str, ...]) -> tuple[Path, str]:
+def _locate_features(
+    run: Run, split: Split, views: tuple[str, ...], noise: Noise | None = None
+) -> tuple[Path, str]:
     """Returns the folder of a split's feature cache, and the cache's key."""
     section = run.config.images
     transform = {
@@ -104,6 +115,8 @@ def _locate_features(run: Run, split: Split, views: tuple[str, ...]) -> tuple[Pa
         "size": section.size,
         "levels": run.config.encoder.levels,
     }
+    if noise is not None:
+        transform["noise"] = vars(noise)
     key = features.cache_key(run.encoder_info["fingerprint"], transform, split.photos)
     root = cache_root() / "features"
     if section.cache_dir:

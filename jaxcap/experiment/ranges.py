@@ -250,6 +250,7 @@ KEYS: dict[str, Range] = {
     "encoder.pool": OneOf(("auto", *POOLS)),
     "encoder.stage_sizes": Several(Whole(at_least=1, at_most=1000)),
     "encoder.width": Whole(at_least=1, at_most=1024),
+    "encoder.denoiser": Place(note="empty: none"),
     "encoder.levels": Whole(at_least=1),
     "encoder.rates": Several(Rule()),
     "encoder.batch_size": BATCH,
@@ -304,5 +305,6 @@ KEYS: dict[str, Range] = {
 # What only a flag can say. Far outside of these temperatures, float32 makes every word but one
 # impossible, or divides what is impossible into something that is no number.
 TEMPERATURE = Real(at_least=0.001, at_most=1000)
+NO_DENOISER = "none"  # a folder of this name is ./none
 TOP_K = Whole(at_least=0, note="0: all words")
 TOP_P = Real(above=0, at_most=1, note="1: all words")

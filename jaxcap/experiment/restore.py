@@ -1,5 +1,6 @@
 """Restores a trained run from its workdir, without training data or imported weights."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +12,9 @@ import jax
 from jaxcap import parallel
 from jaxcap.decoding import captioning
 from jaxcap.decoding.rules import Rules
-from jaxcap.experiment import build, workdir
+from jaxcap.denoising.restore import TrainedDenoiser, restore_denoiser
+from jaxcap.experiment import build, ranges, workdir
+from jaxcap.experiment.denoisers import describe_denoised
 from jaxcap.experiment.run import Run
 from jaxcap.training.restoring import restore_params
 
@@ -54,6 +57,40 @@ def restore_best(folder: Path) -> TrainedRun:
         rates=rates,
         step=best.step,
         epoch=best.progress["best_epoch"],
+    )
+
+
+def choose_denoiser(run: TrainedRun, wanted: Path | str | None) -> TrainedRun:
+    """Returns the run with the denoiser that --denoiser asks for.
+
+    Args:
+      run: as it was trained.
+      wanted: the denoiser's workdir; `ranges.NO_DENOISER` for none, and None for the run's own.
+
+    Raises:
+      UserError: the denoiser is missing, unfinished, damaged, or of photos of another size.
+    """
+    if wanted is None:
+        return run
+    if isinstance(wanted, str):
+        assert wanted == ranges.NO_DENOISER
+        return replace_denoiser(run, None)
+    return replace_denoiser(run, restore_denoiser(wanted, run.config.images.size))
+
+
+def replace_denoiser(run: TrainedRun, denoiser: TrainedDenoiser | None) -> TrainedRun:
+    """Returns the run with another denoiser before its encoder, or with none."""
+    encoder_info = describe_denoised(run.encoder_info, denoiser)
+    encoder = {"backbone": run.params["encoder"]["backbone"]}
+    if denoiser is not None:
+        encoder["denoiser"] = denoiser.params
+    params = {**run.params, "encoder": encoder}
+    return dataclasses.replace(
+        run,
+        encoder_info=encoder_info,
+        model=build.build_model(run.config, run.vocabulary, encoder_info),
+        params=params,
+        rates=build.assign_rates(run.config, params),
     )
 
 

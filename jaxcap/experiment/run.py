@@ -20,7 +20,8 @@ class Run:
       config: resolved and locked.
       vocabulary: of the captions.
       encoder_info: what the workdir keeps of the encoder's weights (pool, normalization,
-        fingerprint, source), and the decoder's dtype.
+        fingerprint, source), the decoder's dtype and, where the encoder begins with a denoiser,
+        `TrainedDenoiser.info` as "denoiser".
       model: the captioner.
       params: all of its parameters.
       rates: the multiplier of each parameter's learning rate, 0 where it is frozen.
@@ -29,7 +30,7 @@ class Run:
     folder: Path | None
     config: ConfigDict
     vocabulary: Vocabulary
-    encoder_info: Mapping[str, str]
+    encoder_info: Mapping[str, Any]
     model: Captioner
     params: Any
     rates: Any

@@ -24,6 +24,7 @@ VOCABULARY = "vocabulary.json"
 ENCODER = "encoder.json"
 CONTENTS = "contents.json"
 _ENCODER_INFO = ("pool", "normalization", "fingerprint", "source", "dtype")
+_DENOISER_INFO = ("widths", "fingerprint", "source")
 
 # Keys that change no result of a run that has begun: places and speeds, what is shown, how a
 # finished run captions. Data and weights are known by their content, so their places may change
@@ -182,9 +183,12 @@ def _add_new_keys(config: ConfigDict, kind: Kind) -> ConfigDict:
     return complete.lock()
 
 
-def _parse_encoder_info(text: str) -> dict[str, str]:
+def _parse_encoder_info(text: str) -> dict[str, Any]:
     values = json.loads(text)
-    return {key: values[key] for key in _ENCODER_INFO}
+    info = {key: values[key] for key in _ENCODER_INFO}
+    if "denoiser" in values:
+        info["denoiser"] = {key: values["denoiser"][key] for key in _DENOISER_INFO}
+    return info
 
 
 def _is_free(difference: str) -> bool:

@@ -9,6 +9,7 @@ from jaxcap.data.split import Split
 from jaxcap.decoding.captions import Caption
 from jaxcap.figures.attention import Sample, sample_sheet
 from jaxcap.inputs import images
+from jaxcap.inputs.noise import Noise
 
 
 def draw_samples(
@@ -29,6 +30,8 @@ def draw_samples(
     return sample_sheet(samples, grid=grid)
 
 
-def view_photo(split: Split, row: int, size: int) -> np.ndarray:
-    """Returns a photo as the encoder sees it, uint8 [S, S, 3]."""
-    return images.plain_view(split.photo(row), split.ids[row], size=size)
+def view_photo(split: Split, row: int, size: int, noise: Noise | None = None) -> np.ndarray:
+    """Returns a photo as the encoder sees it, uint8 [S, S, 3], with noise where there is any."""
+    data = split.photo(row)
+    pixels = images.plain_view(data, split.ids[row], size=size)
+    return pixels if noise is None else noise.add(pixels, data)

@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxcap.data.split import Split
 from jaxcap.inputs import features, images
+from jaxcap.inputs.noise import Noise
 from jaxcap.inputs.plan import Plan, count_steps, plan_evaluation, plan_training
 from jaxcap.inputs.prefetch import prefetch
 from jaxcap.text import PAD, Vocabulary
@@ -136,7 +137,12 @@ def read_cached(cache: np.ndarray) -> Inputs:
 
 
 def read_photos(
-    split: Split, *, size: int, augment: Callable | None, pool: ThreadPoolExecutor
+    split: Split,
+    *,
+    size: int,
+    augment: Callable | None,
+    pool: ThreadPoolExecutor,
+    noise: Noise | None = None,
 ) -> Inputs:
     """Returns inputs from photos, decoded in the pool's threads.
 
@@ -145,10 +151,13 @@ def read_photos(
       size: S, pixels a side.
       augment: (photo uint8 [H, W, 3], numpy generator) -> uint8 [S, S, 3]; None for the plain view.
       pool: threads.
+      noise: put on the plain view; None: none.
     """
 
     def view_plain(row: int) -> np.ndarray:
-        return images.plain_view(split.photo(row), split.ids[row], size=size)
+        data = split.photo(row)
+        pixels = images.plain_view(data, split.ids[row], size=size)
+        return pixels if noise is None else noise.add(pixels, data)
 
     def view_random(row: int, key: tuple[int, ...]) -> np.ndarray:
         assert augment is not None

@@ -29,6 +29,7 @@ from jaxcap.inputs.feature_files import (
     read_meta,
     row_bytes,
 )
+from jaxcap.inputs.noise import Noise
 from jaxcap.inputs.prefetch import prefetch
 from jaxcap.io.digests import digest_json
 from jaxcap.io.files import check_space, report_full_disk
@@ -51,6 +52,7 @@ class CacheSpec(NamedTuple):
       views: names that `images.view` knows; V of them.
       resize: pixels a side of the square that crops are taken from.
       size: S, pixels a side of what the encoder sees.
+      noise: put on every view; None: none.
     """
 
     key: str
@@ -58,6 +60,7 @@ class CacheSpec(NamedTuple):
     views: Sequence[str] = ("plain",)
     resize: int = 256
     size: int = 224
+    noise: Noise | None = None
 
 
 class _View(NamedTuple):
@@ -123,6 +126,7 @@ def fill_cache(
         # Names a wrong view before the work begins.
         images.view(np.zeros((1, 1, 3), np.uint8), view, resize=spec.resize, size=spec.size)
     path = Path(path)
+    noise = {} if spec.noise is None else {"noise": vars(spec.noise)}
     meta: Meta = {
         "what": "features of a frozen encoder: photo, view, region, channel",
         "format": _FORMAT,
@@ -133,14 +137,18 @@ def fill_cache(
         "resize": spec.resize,
         "size": spec.size,
         "photos": list(names),
+        **noise,
     }
 
     def make_views(index: int) -> list[_View]:
         name = names[index]
-        pixels = images.decode(photo(index), name)
+        data = photo(index)
+        pixels = images.decode(data, name)
         made = []
         for view in spec.views:
             view_pixels = images.view(pixels, view, resize=spec.resize, size=spec.size)
+            if spec.noise is not None:
+                view_pixels = spec.noise.add(view_pixels, data)
             made.append(_View(name, view_pixels))
         return made
 

@@ -24,22 +24,19 @@ class Noise:
     def __str__(self) -> str:
         return ",".join(f"{kind}={level:g}" for kind, level in vars(self).items() if level)
 
-    def add(self, pixels: np.ndarray, photo: str) -> np.ndarray:
+    def add(self, pixels: np.ndarray, data: bytes) -> np.ndarray:
         """Puts noise on a view of a photo.
 
         Args:
           pixels: uint8 [H, W, 3].
-          photo: the photo's digest, from which the noise follows.
+          data: the photo's encoded bytes, from which its noise follows, whatever the photo is
+            called and wherever it stands.
 
         Returns:
           uint8 [H, W, 3].
         """
-        rng = np.random.default_rng((SEED, int(photo, 16)))
+        rng = np.random.default_rng((SEED, int(digest_bytes(data), 16)))
         return add_noise(pixels, self.gaussian, self.salt_and_pepper, rng)
-
-    def add_to_file(self, pixels: np.ndarray, data: bytes) -> np.ndarray:
-        """Does what `add` does, for a photo that is known by the bytes of its file."""
-        return self.add(pixels, digest_bytes(data))
 
 
 def add_noise(

@@ -74,6 +74,7 @@ def build_captioner(
     pool: str,
     normalization: str,
     dtype: str,
+    denoiser: Mapping[str, Any] | None = None,
 ) -> Captioner:
     """Builds the captioner that a config describes.
 
@@ -83,11 +84,14 @@ def build_captioner(
       pool: the encoder's max-pool, "padded" or "ceil", as its weights want it.
       normalization: how its weights want photos normalised.
       dtype: of the decoder's products, for the config may leave it open.
+      denoiser: the encoder's first step, as `denoiser.build_denoiser` takes it; None for none.
 
     Returns:
       The module; it holds no parameters.
     """
-    encoder = build_encoder(config["encoder"], pool=pool, normalization=normalization)
+    encoder = build_encoder(
+        config["encoder"], pool=pool, normalization=normalization, denoiser=denoiser
+    )
     decoder = build_decoder(
         config, vocabulary_size, level_channels=encoder.level_channels, dtype=dtype
     )

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcap.models import resnet
+from jaxcap.models.denoiser import build_denoiser
 
 _IMAGENET_MEAN = np.array((0.485, 0.456, 0.406), np.float32)  # of RGB in [0, 1]
 _IMAGENET_STD = np.array((0.229, 0.224, 0.225), np.float32)
@@ -29,14 +30,21 @@ class Encoder(nn.Module):
     Attributes:
       backbone: maps normalised photos to a grid, see the head of this file.
       normalization: what its weights were trained on, see `normalize`.
+      denoiser: comes before all else, float32 photos [B, S, S, 3] in [0, 1] to the same.
     """
 
     backbone: nn.Module
     normalization: str = "imagenet"
+    denoiser: nn.Module | None = None
 
     def __call__(self, images: jax.Array) -> jax.Array:
         """Encodes photos uint8 [B, S, S, 3] as regions [B, L, D], row by row of the grid."""
-        grid = self.backbone(normalize(images, self.normalization))  # [B, h, w, D]
+        pixels = images
+        if self.denoiser is not None:
+            # Not rounded to whole levels: where a value lies between two of them, another number
+            # of devices would choose the other one.
+            pixels = 255 * self.denoiser(jnp.asarray(images, jnp.float32) / 255)
+        grid = self.backbone(normalize(pixels, self.normalization))  # [B, h, w, D]
         return grid.reshape(grid.shape[0], -1, grid.shape[-1])
 
     def grid(self, size: int) -> tuple[int, int]:
@@ -53,25 +61,36 @@ class Encoder(nn.Module):
         return self.backbone.level_channels
 
 
-def build_encoder(section: Mapping[str, Any], *, pool: str, normalization: str) -> Encoder:
+def build_encoder(
+    section: Mapping[str, Any],
+    *,
+    pool: str,
+    normalization: str,
+    denoiser: Mapping[str, Any] | None = None,
+) -> Encoder:
     """Builds the encoder that the section `encoder` of a config describes.
 
     Args:
       section: of the config.
       pool: the max-pool that its weights were trained with, "padded" or "ceil".
       normalization: what they want photos normalised to.
+      denoiser: see `denoiser.build_denoiser`; None for an encoder without one.
 
     Returns:
       The module; it holds no parameters.
     """
-    return Encoder(BACKBONES[section["backbone"]](section, pool), normalization)
+    return Encoder(
+        BACKBONES[section["backbone"]](section, pool),
+        normalization,
+        build_denoiser(denoiser) if denoiser else None,
+    )
 
 
 def normalize(images: jax.Array, normalization: str = "imagenet") -> jax.Array:
     """Turns pixels into the numbers that a backbone was trained on; runs on the device.
 
     Args:
-      images: uint8 [..., S, S, 3], RGB.
+      images: [..., S, S, 3], RGB from 0 to 255.
       normalization: "imagenet" (RGB / 255, ImageNet's mean and standard deviation: torchvision's
         networks), "caffe" (BGR minus ImageNet's mean: Keras's ResNet50) or "signed" (RGB in
         [-1, 1]: InceptionV3).

@@ -17,6 +17,8 @@ def write_signature(
     length_rule: str,
     vocabulary: str,
     version: str,
+    noise: str = "",
+    denoiser: str = "",
 ) -> str:
     """Writes the signature line of a table of scores.
 
@@ -29,6 +31,9 @@ def write_signature(
       length_rule: how finished captions of different length were compared.
       vocabulary: the vocabulary's size and fingerprint.
       version: of the program that scored.
+      noise: what was put on the photos; empty, and left out, for none.
+      denoiser: what took noise out of them that the run was not trained with; empty, and left out,
+        where nothing did.
 
     Returns:
       One line of "key:value" joined by "|"; equal lines mean scores that can be compared.
@@ -40,6 +45,8 @@ def write_signature(
         "split": split,
         "images": len(references),
         **images,
+        **({"noise": noise} if noise else {}),
+        **({"denoiser": denoiser} if denoiser else {}),
         "refs": fewest if fewest == most else f"{fewest}-{most}",
         "tok": "ptb",
         "beam": beam,

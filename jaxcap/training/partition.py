@@ -12,12 +12,14 @@ Rules = Sequence[tuple[str, float]]
 
 
 def read_rules(config: Mapping[str, Any]) -> list[tuple[str, float]]:
-    """Returns the rules of a config: `encoder.rates`, then `embedding.rate`, then the decoder at 1.
+    """Returns the rules of a config.
+
+    A denoiser is frozen; then come `encoder.rates`, `embedding.rate`, and the decoder at 1.
 
     Raises:
       ValueError: a rule of `encoder.rates` is not written as "glob:rate".
     """
-    rules = []
+    rules = [("encoder/denoiser/*", 0.0)]
     for rule in config["encoder"]["rates"]:
         pattern, rate = read_rule(rule)
         rules.append((f"encoder/backbone/{pattern}", rate))
