@@ -7,7 +7,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from tests import small_run
+from tests import small_denoiser, small_run
 from tests.devices import virtual_devices
 
 MAPS = Path("/proc/self/maps")
@@ -93,6 +93,18 @@ def frozen_run(session_cache, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAXCAP_CACHE", str(session_cache))
         return small_run.make(tmp_path_factory.mktemp("run") / "frozen", encoder__rates="*:0")
+
+
+@pytest.fixture(scope="session")
+def made_denoiser(session_cache, tmp_path_factory):
+    """A denoiser for the photos of these runs."""
+    from jaxcap import denoise
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAXCAP_CACHE", str(session_cache))
+        folder = tmp_path_factory.mktemp("run") / "denoiser"
+        assert denoise.main(small_denoiser.arguments(folder)) == 0
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from jaxcap import cache as cache_command
-from jaxcap import caption, compare, errors, evaluate, train
+from jaxcap import caption, compare, denoise, errors, evaluate, train
+from jaxcap.denoising import build
 from jaxcap.errors import UserError
 from jaxcap.experiment import ranges
 from jaxcap.experiment.check import check
@@ -21,7 +22,7 @@ from jaxcap.experiment.ranges import KEYS
 from tests.experiment.test_ranges import inside, typed_outside
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = (train, evaluate, caption, compare, cache_command)
+COMMANDS = (train, denoise, evaluate, caption, compare, cache_command)
 QUICKSTART = str(ROOT / "experiments" / "quickstart.py")
 EVALUATE = ["--workdir", "DIR", "--split", "val"]
 CAPTION = ["--workdir", "DIR", "photo.jpg"]
@@ -205,6 +206,15 @@ def test_the_examples_of_training_name_an_experiment_that_can_run(monkeypatch):
         "checkpoints/quickstart",
         "checkpoints/short",
     ]  # what the examples of the others go on with
+
+
+def test_the_examples_of_denoising_name_an_experiment_that_can_run():
+    folders = []
+    for arguments in examples(denoise):
+        config, folder = denoise.parse(arguments)
+        build.check(config)
+        folders.append(str(folder))
+    assert folders == ["checkpoints/denoiser", "checkpoints/denoiser299"]
 
 
 def test_the_examples_of_the_other_commands_run(made_run, cache, tmp_path, monkeypatch, capsys):

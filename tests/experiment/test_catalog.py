@@ -7,16 +7,43 @@ from pathlib import Path
 
 import pytest
 
-from jaxcap import train
+from jaxcap import denoise, train
 from jaxcap.errors import UserError
 from jaxcap.experiment import catalog
+from jaxcap.experiment.kinds import DENOISER
 
 FOLDER = Path(__file__).parents[2] / "experiments"
 
 
-def test_every_file_beside_the_base_is_an_experiment():
-    files = {path.stem: path for path in FOLDER.glob("*.py") if path.name != "base.py"}
-    assert catalog.list_experiments() == files
+def test_every_file_beside_the_bases_is_an_experiment_of_one_kind():
+    bases = ("base.py", "denoiser_base.py")
+    files = {path.stem: path for path in FOLDER.glob("*.py") if path.name not in bases}
+    captioners = catalog.list_experiments()
+    denoisers = catalog.list_experiments(DENOISER)
+    assert captioners | denoisers == files
+    assert denoisers == {"denoiser": FOLDER / "denoiser.py"}
+    assert not captioners.keys() & denoisers.keys()
+
+
+def test_a_name_of_the_other_kind_is_explained():
+    with pytest.raises(UserError, match="denoiser is an experiment of jaxcap denoise, not of jaxc"):
+        catalog.find_experiment("denoiser")
+    with pytest.raises(UserError, match="flickr8k is an experiment of jaxcap train, not of jaxcap"):
+        catalog.find_experiment("flickr8k", DENOISER)
+    with pytest.raises(UserError, match="did you mean 'denoiser'"):
+        catalog.find_experiment("denoise", DENOISER)
+
+
+def test_the_denoiser_says_what_it_is_and_its_command():
+    text = catalog.find_experiment("denoiser", DENOISER).read_text(encoding="utf-8")
+    docstring = ast.get_docstring(ast.parse(text))
+    assert docstring.splitlines()[0].endswith(".")
+    (arguments,) = re.findall(r"(?m)^  jaxcap denoise (.*)$", docstring)
+    _, workdir = denoise.parse(shlex.split(arguments))
+    assert workdir == Path("checkpoints/denoiser")
+    (arguments,) = re.findall(r"(?m)^  jaxcap train (.*)$", docstring)
+    config, _ = train.parse(shlex.split(arguments))
+    assert config.encoder.denoiser == str(workdir)
 
 
 @pytest.mark.parametrize("name", sorted(catalog.list_experiments()))

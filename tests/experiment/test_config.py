@@ -6,18 +6,49 @@ import pytest
 
 from jaxcap.errors import UserError
 from jaxcap.experiment import config as configs
+from jaxcap.experiment.kinds import CAPTIONER, DENOISER
 
 EXPERIMENTS = sorted((Path(__file__).parents[2] / "experiments").glob("*.py"))
 BASE = str(EXPERIMENTS[0].parent / "base.py")
 
 
+def kind_of(path):
+    return DENOISER if path.stem.startswith("denoiser") else CAPTIONER
+
+
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
 def test_every_experiment_has_the_keys_of_the_base_and_no_others(path):
-    base, other = configs.flatten(configs.load(BASE)), configs.flatten(configs.load(str(path)))
+    kind = kind_of(path)
+    base = configs.flatten(configs.load(path.with_name(f"{kind.base}.py"), kind=kind))
+    other = configs.flatten(configs.load(str(path), kind=kind))
     assert base.keys() == other.keys()
     assert {key: type(value) for key, value in base.items()} == {
         key: type(value) for key, value in other.items()
     }
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_an_experiment_of_the_other_kind_is_named(path):
+    own = kind_of(path)
+    other = CAPTIONER if own is DENOISER else DENOISER
+    said = f"{path.name} is an experiment of jaxcap {own.command}, not of jaxcap {other.command}$"
+    with pytest.raises(UserError, match=said):
+        configs.load(path, kind=other)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("--config.noise.gausian=1", "did you mean 'noise.gaussian'.*denoising/defaults.py lists"),
+        ("--config.decoder.hidden=1", "unknown config key 'decoder.hidden'"),
+        ("--config.noise.gaussian=2", "noise.gaussian=2: must be a number of at least 0 and at"),
+        ("--config.denoiser.widths=0", "denoiser.widths=0: must be a tuple"),
+    ],
+)
+def test_the_keys_of_a_denoiser_are_its_own(override, said):
+    path = EXPERIMENTS[0].with_name("denoiser.py")
+    with pytest.raises(UserError, match=said):
+        configs.load(path, [override], DENOISER)
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,14 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import base
+from experiments import base, denoiser_base
 from jaxcap import decoding, train, word2vec
 from jaxcap.data import scenes
 from jaxcap.errors import UserError
 from jaxcap.experiment import config as configs
 from jaxcap.experiment import ranges
 from jaxcap.experiment.check import check
+from jaxcap.experiment.kinds import CAPTIONER, DENOISER
 from jaxcap.experiment.ranges import KEYS, Flag, OneOf, Place, Real, Rule, Several, Whole
 from jaxcap.text import Vocabulary
 from jaxcap.training import optim
@@ -128,11 +129,13 @@ def changed(key, value):
 
 def test_every_key_has_a_range_and_every_range_a_key():
     assert configs.flatten(base.get_config()).keys() == KEYS.keys()
+    assert configs.flatten(denoiser_base.get_config()).keys() == DENOISER.keys.keys()
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
 def test_every_experiment_lies_in_the_ranges(path):
-    configs.check(configs.load(path))
+    kind = DENOISER if path.stem.startswith("denoiser") else CAPTIONER
+    configs.check(configs.load(path, kind=kind), kind)
 
 
 @pytest.mark.parametrize("key", KEYS)
