@@ -86,6 +86,7 @@ class Search:
     length_normalization: float
     unk: bool
     no_repeat_ngram: int
+    end_mark: bool
 
 
 @dataclass(frozen=True)
