@@ -129,10 +129,16 @@ def regions() -> dict:
 def decoder() -> dict:
     """The recurrence with attention."""
     return {
-        "cell": "lstm",
+        "cell": "lstm",  # lstm or gru
         "hidden": 512,
         "attention": 512,
         "activation": "relu",  # of the additive attention: relu or tanh
+        # gru: the reset gate scales the recurrent product (PyTorch, Keras's default); False: the
+        # state before the product (Cho et al. 2014)
+        "reset_after": True,
+        # the cell starts every word from zeros and its state is read by the attention alone: a
+        # fault of published code, to repeat its results
+        "stateless": False,
         "init_from_mean": False,  # the first state from the mean region instead of zeros
         "context_gate": False,  # a sigmoid gate of the hidden state on the context vector
         "word_dropout": 0.0,  # of the embedded words
@@ -146,6 +152,7 @@ def decoder() -> dict:
 def head() -> dict:
     """The output head, from the hidden state to the vocabulary."""
     return {
+        "hidden": 0,  # width of a linear layer before the vocabulary; 0: none
         "deep_output": False,  # the word and the context join the hidden state
         "tie_weights": False,  # the output layer shares the word embedding
         "dropout": 0.0,  # of the vector that predicts the word
