@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from jaxcap import errors, flags, parallel
 from jaxcap.decoding.captions import Caption, write_captions
 from jaxcap.decoding.rules import Rules
+from jaxcap.decoding.strategy import GREEDY
 from jaxcap.evaluation.scenes import check_scenes
 from jaxcap.experiment import build, workdir
 from jaxcap.experiment import config as configs
@@ -129,7 +130,7 @@ def train(experiment: Experiment, folder: Path, resuming: bool) -> int:
             f"{dropped:,} records of {metrics} are of later steps: training makes them again",
             flush=True,
         )
-    search = compile_search(experiment, Rules(config.text.max_length), beam=1)
+    search = compile_search(experiment, Rules(config.text.max_length), GREEDY)
     first_step = int(state.step)
     total = len(batches) * count_epochs(phases)
     with (

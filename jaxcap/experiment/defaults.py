@@ -205,7 +205,15 @@ def self_critical() -> dict:
 def search() -> dict:
     """How evaluate and caption write captions, where their flags say nothing else."""
     return {
-        "beam": 5,  # hypotheses kept; 1 is greedy search
+        # beam, greedy or sample: the most probable word, or one at random, at every step. While
+        # training, validation and sample captions are greedy.
+        "kind": "beam",
+        "beam": 5,  # kind=beam: hypotheses kept; 1 is greedy search
+        # kind=sample: log-probabilities are divided by it; below 1, more probable words more often
+        "temperature": 1.0,
+        "top_k": 0,  # kind=sample: draw among so many most probable words; 0: all
+        # kind=sample: draw among the fewest words that together have this probability; 1: all
+        "top_p": 1.0,
         "min_length": 0,  # fewest words
         # alpha: log-probabilities are compared over ((5 + length) / 6) ** alpha
         "length_normalization": 0.0,
