@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from jaxcap import errors, flags, parallel
 from jaxcap.decoding.captions import Caption, write_captions
 from jaxcap.decoding.rules import Rules
+from jaxcap.decoding.strategy import GREEDY
 from jaxcap.evaluation.scenes import check_scenes
 from jaxcap.experiment import build, workdir
 from jaxcap.experiment import config as configs
@@ -130,7 +131,7 @@ def train(experiment: Experiment, folder: Path, resuming: bool) -> int:
             flush=True,
         )
     rules = Rules(config.text.max_length, end_mark=config.text.end_mark)
-    search = compile_search(experiment, rules, beam=1)
+    search = compile_search(experiment, rules, GREEDY)
     first_step = int(state.step)
     total = len(batches) * count_epochs(phases)
     with (

@@ -26,6 +26,7 @@ def check(config: ConfigDict) -> None:
     _check_views(config)
     _check_grid(config)
     _check_layers(config)
+    _check_head(config)
     _check_self_critical(config)
     make_rules(config)
 
@@ -100,6 +101,16 @@ def _check_layers(config: ConfigDict) -> None:
         raise UserError(
             f"regions.layers={layers}: must be 1 without a regions.embedding, whose layers they are"
         )
+
+
+def _check_head(config: ConfigDict) -> None:
+    section = config.head
+    for key in ("deep_output", "tie_weights"):
+        if section.hidden and section[key]:
+            raise UserError(
+                f"head.hidden={section.hidden} and head.{key}=True: {key} has a layer of the word "
+                "embedding's width in its place, so set head.hidden to 0"
+            )
 
 
 def _check_self_critical(config: ConfigDict) -> None:

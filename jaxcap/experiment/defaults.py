@@ -144,10 +144,16 @@ def regions() -> dict:
 def decoder() -> dict:
     """The recurrence with attention."""
     return {
-        "cell": "lstm",
+        "cell": "lstm",  # lstm or gru
         "hidden": 512,
         "attention": 512,
         "activation": "relu",  # of the additive attention: relu or tanh
+        # gru: the reset gate scales the recurrent product (PyTorch, Keras's default); False: the
+        # state before the product (Cho et al. 2014)
+        "reset_after": True,
+        # the cell starts every word from zeros and its state is read by the attention alone: a
+        # fault of published code, to repeat its results
+        "stateless": False,
         "init_from_mean": False,  # the first state from the mean region instead of zeros
         "context_gate": False,  # a sigmoid gate of the hidden state on the context vector
         "word_dropout": 0.0,  # of the embedded words
@@ -161,6 +167,7 @@ def decoder() -> dict:
 def head() -> dict:
     """The output head, from the hidden state to the vocabulary."""
     return {
+        "hidden": 0,  # width of a linear layer before the vocabulary; 0: none
         "deep_output": False,  # the word and the context join the hidden state
         "tie_weights": False,  # the output layer shares the word embedding
         "dropout": 0.0,  # of the vector that predicts the word
@@ -219,7 +226,15 @@ def self_critical() -> dict:
 def search() -> dict:
     """How evaluate and caption write captions, where their flags say nothing else."""
     return {
-        "beam": 5,  # hypotheses kept; 1 is greedy search
+        # beam, greedy or sample: the most probable word, or one at random, at every step. While
+        # training, validation and sample captions are greedy.
+        "kind": "beam",
+        "beam": 5,  # kind=beam: hypotheses kept; 1 is greedy search
+        # kind=sample: log-probabilities are divided by it; below 1, more probable words more often
+        "temperature": 1.0,
+        "top_k": 0,  # kind=sample: draw among so many most probable words; 0: all
+        # kind=sample: draw among the fewest words that together have this probability; 1: all
+        "top_p": 1.0,
         "min_length": 0,  # fewest words
         # alpha: log-probabilities are compared over ((5 + length) / 6) ** alpha
         "length_normalization": 0.0,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from jaxcap.data import source
+from jaxcap.decoding.strategy import KINDS
 from jaxcap.inputs.images import VIEWS
 from jaxcap.models.attention import ACTIVATIONS
 from jaxcap.models.cells import CELLS
@@ -274,10 +275,13 @@ KEYS: dict[str, Range] = {
     "decoder.hidden": WIDTH,
     "decoder.attention": WIDTH,
     "decoder.activation": OneOf(tuple(ACTIVATIONS)),
+    "decoder.reset_after": Flag(),
+    "decoder.stateless": Flag(),
     "decoder.init_from_mean": Flag(),
     "decoder.context_gate": Flag(),
     "decoder.word_dropout": DROPOUT,
     "decoder.dtype": OneOf(("auto", *DTYPES)),
+    "head.hidden": Whole(at_least=0, at_most=WIDTH.at_most, note="0: none"),
     "head.deep_output": Flag(),
     "head.tie_weights": Flag(),
     "head.dropout": DROPOUT,
@@ -303,7 +307,13 @@ KEYS: dict[str, Range] = {
     "self_critical.epochs": Whole(at_least=0, at_most=EPOCHS, note="0: none"),
     "self_critical.learning_rate": Real(above=0),
     "self_critical.captions": Whole(at_least=2, at_most=1000, note="each is compared with others"),
+    "search.kind": OneOf(KINDS),
     "search.beam": Whole(at_least=1, at_most=1000, note="1: greedy search"),
+    # Far outside of these temperatures, float32 makes every word but one impossible, or divides
+    # what is impossible into something that is no number.
+    "search.temperature": Real(at_least=0.001, at_most=1000),
+    "search.top_k": Whole(at_least=0, note="0: all words"),
+    "search.top_p": Real(above=0, at_most=1, note="1: all words"),
     "search.min_length": Whole(at_least=0),
     # More overflows float32 in long captions.
     "search.length_normalization": Real(at_least=0, at_most=10, note="0: none"),
@@ -311,9 +321,3 @@ KEYS: dict[str, Range] = {
     "show.captions": Whole(at_least=0, at_most=100, note="0: none"),
     "show.tensorboard_every": Whole(at_least=1),
 }
-
-# What only a flag can say. Far outside of these temperatures, float32 makes every word but one
-# impossible, or divides what is impossible into something that is no number.
-TEMPERATURE = Real(at_least=0.001, at_most=1000)
-TOP_K = Whole(at_least=0, note="0: all words")
-TOP_P = Real(above=0, at_most=1, note="1: all words")
