@@ -7,7 +7,7 @@ from jaxcap.data.source import check_section
 from jaxcap.decoding.rules import make_rules
 from jaxcap.errors import UserError
 from jaxcap.experiment import config as configs
-from jaxcap.models.encoder import build_encoder
+from jaxcap.models.encoder import build_encoder, choose_pool
 from jaxcap.text import SPECIALS
 from jaxcap.training.partition import read_rule
 
@@ -87,9 +87,10 @@ def _check_views(config: ConfigDict) -> None:
 
 
 def _check_grid(config: ConfigDict) -> None:
-    """Checks that the backbone has a grid for a photo's size."""
-    encoder = build_encoder(config.encoder, pool="padded", normalization="imagenet")
+    """Checks that the backbone has the pool, and a grid for a photo's size."""
     try:
+        pool = choose_pool(config.encoder)
+        encoder = build_encoder(config.encoder, pool=pool, normalization="imagenet")
         encoder.grid(config.images.size)
     except ValueError as error:
         raise UserError(str(error)) from error

@@ -100,17 +100,21 @@ def images() -> dict:
 def encoder() -> dict:
     """The network that turns a photo into regions."""
     return {
-        "backbone": "resnet",
-        # hub (pinned torchvision weights), a .safetensors, .pth or .h5 file, or random
+        "backbone": "resnet",  # or inception: InceptionV3, made for images.size=299
+        # hub (pinned weights: torchvision's ResNet50, Keras's InceptionV3), a .safetensors, .pth or
+        # .h5 file, or random
         "weights": "hub",
-        # where stride 2 stands: v1.5 in the 3x3 convolution (torchvision), v1 in the first 1x1
+        # resnet: where stride 2 stands: v1.5 in the 3x3 convolution (torchvision), v1 in the first
+        # 1x1
         "layout": "v1.5",
-        # padded (torchvision, Keras), ceil (the original v1 weights), auto: by layout and file
+        # how pools treat the border; auto: by layout and file. resnet, max-pool: padded
+        # (torchvision, Keras) or ceil (the original v1 weights). inception, average pools:
+        # uncounted (Keras: zeros around the grid are no cells) or counted (torchvision)
         "pool": "auto",
-        "stage_sizes": (3, 4, 6, 3),  # blocks a stage; this is ResNet50
-        "width": 64,  # channels of the stem
-        # stages, from the last one, whose channels make up a region; 2: 1,024 of conv4 and 2,048 of
-        # conv5
+        "stage_sizes": (3, 4, 6, 3),  # resnet: blocks a stage; this is ResNet50
+        "width": 64,  # channels of the stem; all others are in proportion
+        # resnet: stages, from the last one, whose channels make up a region; 2: 1,024 of conv4 and
+        # 2,048 of conv5. inception: 1
         "levels": 1,
         # Rules GLOB:RATE over the backbone's parameters; the first that fits decides. RATE
         # multiplies the learning rate and 0 freezes: ("layer4_*:0.1", "*:0") fine-tunes the last

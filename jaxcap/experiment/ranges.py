@@ -15,7 +15,7 @@ from jaxcap.models.attention import ACTIVATIONS
 from jaxcap.models.cells import CELLS
 from jaxcap.models.encoder import BACKBONES
 from jaxcap.models.layers import DTYPES
-from jaxcap.models.resnet import LAYOUTS, POOLS
+from jaxcap.models.resnet import LAYOUTS
 from jaxcap.text import TOKENIZERS
 from jaxcap.training.losses import AVERAGES
 from jaxcap.training.optim import SCHEDULES
@@ -223,6 +223,8 @@ PROTOCOLS = ("sound", "reported")
 EPOCHS = 10_000  # more may not be counted in 32-bit steps
 RATE = Real(at_least=0, note="multiplies the learning rate; 0 freezes")
 DROPOUT = Real(at_least=0, below=1, note="0: none")
+
+POOLS = [pool for backbone in BACKBONES.values() for pool in backbone.pools]
 
 KEYS: dict[str, Range] = {
     "seed": SEED,
