@@ -11,6 +11,7 @@ _SHARED = (
     "data.download",
     "data.prepared_dir",
     "data.splits",
+    "data.photos",
     "data.allow_missing",
     "data.year",
     "data.scenes",

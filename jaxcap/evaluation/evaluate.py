@@ -12,6 +12,7 @@ from jaxcap.data.split import Split
 from jaxcap.decoding import captions as captioning
 from jaxcap.decoding.captions import Caption
 from jaxcap.decoding.rules import Rules
+from jaxcap.decoding.strategy import GREEDY, Sampling, Strategy
 from jaxcap.evaluation import scoring, splits
 from jaxcap.evaluation.measures import measure_attention, measure_grounding, measure_health
 from jaxcap.evaluation.overlap import find_training_overlap
@@ -56,7 +57,7 @@ def evaluate(
     data_dir: str = "",
     noise: Noise | None = None,
     rules: Rules,
-    beam: int,
+    strategy: Strategy,
     batch_size: int,
 ) -> Evaluation:
     """Captions and scores one split; the training split is not needed.
@@ -67,7 +68,7 @@ def evaluate(
       data_dir: a folder of any known layout; empty for the data set of the run.
       noise: put on the photos; None: none.
       rules: of the captions.
-      beam: K; 1 is greedy search.
+      strategy: how they are written.
       batch_size: photos that are captioned at a time.
 
     Raises:
@@ -82,12 +83,12 @@ def evaluate(
         run, data, images, split=split_name, own_data=not data_dir
     )
     inputs = open_plain_inputs(run, split, noise=noise)
-    captions = write_captions(run, inputs, len(split), rules, beam, batch_size)
+    captions = write_captions(run, inputs, len(split), rules, strategy, batch_size)
     scored, score_notes = scoring.score({"run": join_words(captions)}, split.captions)
     grounding, scenes = measure_grounding(split, captions, run.grid)
     result = Result(
         jaxcap=jaxcap.__version__,
-        signature=_sign(run_info, data, split, images, noise, rules, beam),
+        signature=_sign(run_info, data, split, images, noise, rules, strategy),
         run=run_info,
         data=DataInfo(
             name=data,
@@ -99,7 +100,7 @@ def evaluate(
             trained_on=trained_on,
             noise=vars(noise) if noise else None,
         ),
-        search=Search(beam=beam, **vars(rules)),
+        search=_describe_search(rules, strategy),
         level=scoring.LEVEL,
         scores=scored["run"].scores,
         baselines=(),
@@ -117,7 +118,12 @@ def evaluate(
 
 
 def write_captions(
-    run: TrainedRun, inputs: Inputs, images: int, rules: Rules, beam: int, batch_size: int
+    run: TrainedRun,
+    inputs: Inputs,
+    images: int,
+    rules: Rules,
+    strategy: Strategy,
+    batch_size: int,
 ) -> list[Caption]:
     """Captions all photos of some inputs on all devices, with a progress bar.
 
@@ -126,7 +132,7 @@ def write_captions(
       inputs: of the photos.
       images: how many photos.
       rules: of the captions.
-      beam: K; 1 is greedy search.
+      strategy: how they are written.
       batch_size: photos that are captioned at a time.
 
     Returns:
@@ -135,7 +141,7 @@ def write_captions(
     # Cached features come in larger calls, in which the next image takes the place of one whose
     # caption has ended.
     cached = not learns_encoder(run.config)
-    search = compile_search(run, rules, beam, slots=batch_size if cached else None)
+    search = compile_search(run, rules, strategy, slots=batch_size if cached else None)
     call = min(_BATCHES_A_CALL * batch_size, images) if cached else batch_size
     captions = []
     with Progress(images, "captions") as progress:
@@ -150,6 +156,12 @@ def write_captions(
 def join_words(captions: Sequence[Caption]) -> list[str]:
     """Returns captions as texts."""
     return [" ".join(caption.words) for caption in captions]
+
+
+def _describe_search(rules: Rules, strategy: Strategy) -> Search:
+    if isinstance(strategy, Sampling):
+        return Search(beam=None, sampling=strategy, **vars(rules))
+    return Search(beam=strategy.beam, **vars(rules))
 
 
 def _describe_run(run: TrainedRun) -> RunInfo:
@@ -195,7 +207,7 @@ def _sign(
     images: contents.SplitContents,
     noise: Noise | None,
     rules: Rules,
-    beam: int,
+    strategy: Strategy,
 ) -> str:
     """Returns the signature line of the scores."""
     # What does not change captions by default is left out, so that older lines stay equal.
@@ -213,10 +225,18 @@ def _sign(
         split=split.name,
         images=contents.digest_split(images),
         references=[len(captions) for captions in split.captions],
-        beam="greedy" if beam == 1 else str(beam),
+        beam=_sign_strategy(strategy),
         length_rule=",".join(length),
         vocabulary=f"{run.vocabulary_size}-{run.vocabulary}",
         noise=str(noise or ""),
         denoiser=run.other_denoiser,
         version=jaxcap.__version__,
     )
+
+
+def _sign_strategy(strategy: Strategy) -> str:
+    """Returns how captions were written, for the signature line."""
+    if isinstance(strategy, Sampling):
+        options = [f"{name}{value:.15g}" for name, value in strategy.list_options().items()]
+        return ",".join(["sampled", *options])
+    return "greedy" if strategy == GREEDY else str(strategy.beam)

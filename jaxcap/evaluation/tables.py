@@ -87,7 +87,7 @@ def _format_scores(result: Result) -> list[str]:
     data = result.data
     head = (
         f"{result.run.workdir} on {data.name} {data.split}: {data.images:,} images, "
-        f"{data.references:,} references, beam {result.search.beam}"
+        f"{data.references:,} references, {result.search.describe()}"
     )
     head += _describe_photos(result)
     names = [baseline.name for baseline in result.baselines]

@@ -68,7 +68,11 @@ def _open_photos(
     """Opens photos: a new random view each time, or the plain one, with noise if there is any."""
     section = config.images
     view = partial(
-        images.train_view, resize=section.resize, size=section.size, jitter=section.jitter
+        images.train_view,
+        resize=section.resize,
+        size=section.size,
+        jitter=section.jitter,
+        hue=section.hue,
     )
     pool = ThreadPoolExecutor(section.workers)
     random_view = view if augment else None

@@ -168,7 +168,10 @@ def _config_to_json(config: ConfigDict) -> str:
 
 
 def _config_from_json(text: str) -> ConfigDict | None:
-    """Returns the config, or None where another version wrote it."""
+    """Returns the config, or None where another version wrote it.
+
+    A key that came after the run has its default, which is what the run did.
+    """
     values = json.loads(text)
     if values.pop("layout", None) != LAYOUT:
         return None

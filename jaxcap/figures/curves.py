@@ -7,7 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from jaxcap.figures.series import drop_start, find_lowest, mean_quarters, read_series
+from jaxcap.figures.series import (
+    drop_start,
+    find_lowest,
+    mean_quarters,
+    read_losses,
+    read_series,
+)
 from jaxcap.io.files import write_atomically
 
 _TRAIN = "#c46000"
@@ -39,9 +45,7 @@ def write_curves(
     rates = read_series(metrics, "train", "learning_rate")
     heights = [4, 1] if len(rates) else [4]
     panels = figure.subplots(len(heights), sharex=True, squeeze=False, height_ratios=heights)[:, 0]
-    train = read_series(metrics, "train", "loss")
-    val = read_series(metrics, "val", "loss")
-    _draw_losses(panels[0], train, val, decimals)
+    _draw_losses(panels[0], read_losses(metrics, "train"), read_losses(metrics, "val"), decimals)
     panels[0].set(ylabel=f"loss ({unit})")
     if len(rates):
         panels[1].plot(*rates.T, color=_RATE, linewidth=1.2)

@@ -135,6 +135,7 @@ class Console:
         vocabulary: int | None,
         first_step: int = 0,
         stream: TextIO | None = None,
+        average: str = "words",
     ):
         """Prepares; use it in a `with` block.
 
@@ -145,7 +146,9 @@ class Console:
             compared. None for a loss that is not over words.
           first_step: after which step this process starts.
           stream: where to print; standard error by default.
+          average: of the loss, "words" or "positions".
         """
+        self._unit = "nats/word" if average == "words" else "nats/position"
         self._images = images_per_step
         self._step = first_step
         self._vocabulary = vocabulary
@@ -178,4 +181,4 @@ class Console:
     def _format_loss(self, loss: float) -> str:
         if self._vocabulary is None:
             return f"{loss:.5f}"
-        return f"{loss:.3f} nats/word, V={self._vocabulary:,}"
+        return f"{loss:.3f} {self._unit}, V={self._vocabulary:,}"
