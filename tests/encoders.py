@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from jaxcap.pretrained import names
+from jaxcap.pretrained import resnet
 
 
 def images(count=2, size=32, seed=0):
@@ -38,9 +38,9 @@ def torch_arrays(variables):
     """
     arrays = {"fc.weight": np.zeros((10, 32), np.float32), "fc.bias": np.zeros(10, np.float32)}
     for path, leaf in flatten_dict(variables).items():
-        arrays[names.torch_name(path)] = leaf.transpose(3, 2, 0, 1) if leaf.ndim == 4 else leaf
+        arrays[resnet.torch_name(path)] = leaf.transpose(3, 2, 0, 1) if leaf.ndim == 4 else leaf
         if path[-1] == "mean":
-            arrays[names.torch_name(path).replace("running_mean", "num_batches_tracked")] = (
+            arrays[resnet.torch_name(path).replace("running_mean", "num_batches_tracked")] = (
                 np.array(7, np.int64)
             )
     return {name: np.array(array, order="C") for name, array in arrays.items()}

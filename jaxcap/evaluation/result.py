@@ -92,6 +92,7 @@ class Search:
     length_normalization: float
     unk: bool
     no_repeat_ngram: int
+    end_mark: bool = True
     sampling: Sampling | None = None
 
     def describe(self) -> str:

@@ -19,6 +19,7 @@ from jaxcap.experiment.run import Run
 from jaxcap.inputs.batches import Captions, encode_captions
 from jaxcap.io import uses
 from jaxcap.models.captioner import Captioner, build_captioner
+from jaxcap.models.encoder import BACKBONES, choose_pool
 from jaxcap.text import Vocabulary, count_words, split_captions
 from jaxcap.training import partition
 
@@ -79,7 +80,7 @@ def build_experiment(
         rates=assign_rates(config, params),
         splits=splits,
         captions={
-            name: encode_captions(of_split, vocabulary, config.text.max_length)
+            name: encode_captions(of_split, vocabulary, config.text)
             for name, of_split in sentences.items()
         },
         unknown=unknown,
@@ -133,16 +134,9 @@ def choose_selection(config: ConfigDict, val: Split) -> str:
 
 def load_weights(config: ConfigDict) -> pretrained.Pretrained | None:
     """Loads the encoder's weights; None when the config asks for random ones."""
-    encoder = config.encoder
-    if encoder.weights == "random":
+    if config.encoder.weights == "random":
         return None
-    return pretrained.load_resnet(
-        encoder.weights,
-        layout=encoder.layout,
-        pool=encoder.pool,
-        stage_sizes=encoder.stage_sizes,
-        width=encoder.width,
-    )
+    return pretrained.load_encoder(config.encoder)
 
 
 def describe_encoder(config: ConfigDict, weights: pretrained.Pretrained | None) -> dict[str, str]:
@@ -155,11 +149,13 @@ def describe_encoder(config: ConfigDict, weights: pretrained.Pretrained | None) 
             "source": weights.source,
         }
     section = config.encoder
-    pool = "padded" if section.pool == "auto" else section.pool
-    drawn_by = (config.seed, section.layout, pool, section.stage_sizes, section.width)
+    backbone = BACKBONES[section.backbone]
+    pool = choose_pool(section)
+    drawn_by = [config.seed]
+    drawn_by += [pool if key == "pool" else section[key] for key in backbone.keys]
     return {
         "pool": pool,
-        "normalization": "imagenet",
+        "normalization": backbone.normalization,
         "fingerprint": "-".join(["random", section.backbone, *map(str, drawn_by)]),
         "source": "random weights",
     }

@@ -150,15 +150,14 @@ def _config_to_json(config: ConfigDict) -> str:
 def _config_from_json(text: str) -> ConfigDict | None:
     """Returns the config, or None where another version wrote it.
 
-    Keys that are younger than the run have their defaults, which leave a run as it was.
+    A key that came after the run has its default, which is what the run did.
     """
     values = json.loads(text)
     if values.pop("layout", None) != LAYOUT:
         return None
-    for name, section in get_config().to_dict().items():
-        if isinstance(section, dict):
-            values[name] = section | values[name]
-    return configs.from_json(json.dumps(values))
+    config = get_config().unlock()
+    config.update(configs.from_json(json.dumps(values)))
+    return config.lock()
 
 
 def _parse_encoder_info(text: str) -> dict[str, str]:

@@ -1,26 +1,49 @@
 """The encoder: photos in, regions out, with any backbone of one table.
 
 A backbone is a linen module that maps normalised photos [B, S, S, 3] to a grid [B, h, w, D] and
-has `grid(size) -> (h, w)` and `level_channels`. A new one is a file of its own, the names of its
-weights (`jaxcap/pretrained/names.py`), and a line in `BACKBONES`.
+has `grid(size) -> (h, w)` and `level_channels`. A new one is a file of its own and a line in
+`BACKBONES`; its weights are read by a file of `jaxcap/pretrained` and a line in `NETWORKS` there.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcap.models import resnet
+from jaxcap.models import inception, resnet
 
 _IMAGENET_MEAN = np.array((0.485, 0.456, 0.406), np.float32)  # of RGB in [0, 1]
 _IMAGENET_STD = np.array((0.229, 0.224, 0.225), np.float32)
 _CAFFE_MEAN = np.array((103.939, 116.779, 123.68), np.float32)  # of BGR in [0, 255]
 
-# Key encoder.backbone -> (section encoder of a config, max-pool) -> module.
-BACKBONES: dict[str, Callable[[Mapping[str, Any], str], nn.Module]] = {"resnet": resnet.build}
+
+class Backbone(NamedTuple):
+    """A line of the table of backbones.
+
+    Attributes:
+      build: (section encoder of a config, pool) -> module.
+      pools: the choices of the key encoder.pool beside auto; the first is that of random weights.
+      normalization: what photos are normalised to for random weights, see `normalize`.
+      keys: of the section that decide what random weights compute, in the order in which the
+        workdir writes them down.
+    """
+
+    build: Callable[[Mapping[str, Any], str], nn.Module]
+    pools: tuple[str, ...] = ("none",)
+    normalization: str = "imagenet"
+    keys: tuple[str, ...] = ()
+
+
+# Key encoder.backbone -> backbone.
+BACKBONES: dict[str, Backbone] = {
+    "resnet": Backbone(
+        resnet.build, resnet.POOLS, "imagenet", ("layout", "pool", "stage_sizes", "width")
+    ),
+    "inception": Backbone(inception.build, inception.POOLS, "signed", ("pool", "width")),
+}
 
 
 class Encoder(nn.Module):
@@ -58,13 +81,30 @@ def build_encoder(section: Mapping[str, Any], *, pool: str, normalization: str) 
 
     Args:
       section: of the config.
-      pool: the max-pool that its weights were trained with, "padded" or "ceil".
+      pool: how the network that its weights were trained in pools, a choice of its backbone.
       normalization: what they want photos normalised to.
 
     Returns:
       The module; it holds no parameters.
     """
-    return Encoder(BACKBONES[section["backbone"]](section, pool), normalization)
+    return Encoder(BACKBONES[section["backbone"]].build(section, pool), normalization)
+
+
+def choose_pool(section: Mapping[str, Any]) -> str:
+    """Returns the pool of an encoder with random weights: the config's or, for "auto", the usual.
+
+    Raises:
+      ValueError: the backbone has no such pool; it says which it has.
+    """
+    backbone = section["backbone"]
+    pools = BACKBONES[backbone].pools
+    pool = section["pool"]
+    if pool not in ("auto", *pools):
+        raise ValueError(
+            f"encoder.pool={pool}: no pool of encoder.backbone={backbone}; set it to auto, "
+            f"{' or '.join(pools)}"
+        )
+    return pools[0] if pool == "auto" else pool
 
 
 def normalize(images: jax.Array, normalization: str = "imagenet") -> jax.Array:
@@ -74,7 +114,7 @@ def normalize(images: jax.Array, normalization: str = "imagenet") -> jax.Array:
       images: uint8 [..., S, S, 3], RGB.
       normalization: "imagenet" (RGB / 255, ImageNet's mean and standard deviation: torchvision's
         networks), "caffe" (BGR minus ImageNet's mean: Keras's ResNet50) or "signed" (RGB in
-        [-1, 1]: InceptionV3).
+        [-1, 1]: InceptionV3, Keras's, torchvision's and timm's).
 
     Returns:
       float32 [..., S, S, 3].

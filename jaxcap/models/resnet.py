@@ -1,9 +1,7 @@
 """ResNet with bottleneck blocks as an encoder: normalised images in, a grid of features out.
 
 He et al., "Deep Residual Learning for Image Recognition" (2015). The modules bear torchvision's
-names, so that one short table reads its weights. Each BatchNorm of a trained network is a fixed
-scale and shift, so it can be folded into the convolution before it; the folded network is what
-runs, and what a small encoder is trained as from scratch.
+names, so that one short table reads its weights.
 """
 
 import functools
@@ -12,13 +10,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
-from flax.traverse_util import flatten_dict, unflatten_dict
+
+from jaxcap.models.convolutions import Norms, convolve
 
 LAYOUTS = ("v1.5", "v1")
 POOLS = ("padded", "ceil")
-HE_NORMAL = nn.initializers.he_normal()
 
 
 class ResNet(nn.Module):
@@ -64,13 +61,8 @@ class ResNet(nn.Module):
           The grid [B, h, w, D], h and w as `grid(S)` says, with the channels of `level_channels`,
           one level after the other.
         """
-        conv = functools.partial(
-            _conv,
-            folded=self.folded,
-            eps=self.eps,
-            conv_bias=self.conv_bias,
-            dtype=jnp.dtype(self.dtype),
-        )
+        norms = Norms(self.folded, self.eps, conv_bias=self.conv_bias)
+        conv = functools.partial(convolve, norms=norms, dtype=jnp.dtype(self.dtype))
         images = images.astype(self.dtype)
         x = nn.relu(conv(images, self.width, 7, 2, name="conv1"))  # [B, S/2, S/2, width]
         x = max_pool(x, self.pool)  # [B, S/4, S/4, width]
@@ -187,81 +179,3 @@ def _average(x: jax.Array, size: int) -> jax.Array:
     """Averages [B, n, n, D] over square windows to [B, size, size, D]; n is a multiple of size."""
     window = (x.shape[1] // size,) * 2
     return x if window == (1, 1) else nn.avg_pool(x, window, strides=window)
-
-
-def fold(variables: dict, eps: float = 1e-5) -> dict:
-    """Folds every BatchNorm into its convolution.
-
-    w' = w g and b' = (b - mean) g + beta, with g = gamma / sqrt(var + eps).
-
-    Args:
-      variables: "params" and "batch_stats" of a `ResNet` with folded=False.
-      eps: the BatchNorms' epsilon.
-
-    Returns:
-      The "params" of the same network with folded=True, float32 arrays on the host, computed in
-      float64.
-    """
-    params = flatten_dict(variables["params"])
-    statistics = flatten_dict(variables["batch_stats"])
-    folded = {}
-    for (*parents, name, leaf), kernel in params.items():
-        if leaf != "kernel":
-            continue
-        conv = (*parents, name)
-        norm = (*parents, _norm_name(name))
-        gain = _double(params[*norm, "scale"]) / np.sqrt(_double(statistics[*norm, "var"]) + eps)
-        shift = _double(params.get((*conv, "bias"), 0.0)) - _double(statistics[*norm, "mean"])
-        folded[*conv, "kernel"] = (_double(kernel) * gain).astype(np.float32, order="C")
-        folded[*conv, "bias"] = (shift * gain + _double(params[*norm, "bias"])).astype(np.float32)
-    return unflatten_dict(folded)
-
-
-def _conv(
-    x: jax.Array,
-    channels: int,
-    size: int,
-    stride: int,
-    *,
-    name: str,
-    folded: bool,
-    eps: float,
-    conv_bias: bool,
-    dtype: jnp.dtype,
-    kernel_init: Callable[..., jax.Array] = HE_NORMAL,
-) -> jax.Array:
-    """Applies a convolution, and its BatchNorm unless folded, inside the calling module."""
-    # Explicit: "SAME" pads strided convolutions on the wrong side for imported weights.
-    margin = (size - 1) // 2
-    x = nn.Conv(
-        channels,
-        (size, size),
-        strides=stride,
-        padding=margin,
-        use_bias=folded or conv_bias,
-        kernel_init=kernel_init,
-        dtype=dtype,
-        conv_general_dilated=_matrix_product if size == 1 else None,
-        name=name,
-    )(x)
-    if folded:
-        return x
-    return nn.BatchNorm(use_running_average=True, epsilon=eps, dtype=dtype, name=_norm_name(name))(
-        x
-    )
-
-
-def _matrix_product(
-    x: jax.Array, kernel: jax.Array, strides: Sequence[int], *_: Any, **__: Any
-) -> jax.Array:
-    """Applies a 1x1 convolution as a matrix product: a fifth faster on CPUs, a third backwards."""
-    return x[:, :: strides[0], :: strides[1]] @ kernel[0, 0]
-
-
-def _norm_name(conv: str) -> str:
-    """Names the BatchNorm that follows the convolution `conv`."""
-    return conv.replace("conv", "bn")
-
-
-def _double(array: Any) -> np.ndarray:
-    return np.asarray(array, np.float64)

@@ -1,5 +1,6 @@
 """ImageNet weights in, checked and folded parameters of the encoder out."""
 
-from jaxcap.pretrained.load import Pretrained, load_resnet
+from jaxcap.pretrained.load import load_encoder
+from jaxcap.pretrained.weights import Pretrained
 
-__all__ = ["Pretrained", "load_resnet"]
+__all__ = ["Pretrained", "load_encoder"]

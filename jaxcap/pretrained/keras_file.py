@@ -1,17 +1,21 @@
-"""Keras's .h5 weights of its ResNet50, the files that keras.applications downloads."""
+"""Keras's .h5 files of weights, as keras.applications downloads them."""
 
-import re
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from jaxcap.errors import UserError
 
-# Keras keeps a layer's arrays in this order, whatever the file calls them.
-CONVOLUTION = ("kernel", "bias")
-BATCH_NORM = ("gamma", "beta", "moving_mean", "moving_variance")
-_OTHER_LAYERS = {"conv1": "conv1_conv", "bn_conv1": "conv1_bn", "fc1000": "predictions"}
+# Keras keeps a layer's arrays in this order, whatever the file calls them; their number says which
+# kind of layer it is. A BatchNorm may do without gamma, and a convolution without a bias.
+ROLES = {
+    1: ("kernel",),
+    2: ("kernel", "bias"),
+    3: ("beta", "moving_mean", "moving_variance"),
+    4: ("gamma", "beta", "moving_mean", "moving_variance"),
+}
 
 
 def read_keras(path: Path) -> dict[str, np.ndarray]:
@@ -22,16 +26,12 @@ def read_keras(path: Path) -> dict[str, np.ndarray]:
         model's.
 
     Returns:
-      The arrays by name, such as "conv2_block1_1_conv/kernel"; the names of the files of 2016 are
-      translated to today's.
+      The arrays by layer and role, such as "conv2_block1_1_conv/kernel".
 
     Raises:
       UserError: h5py is not installed, or the file is truncated, damaged or of another kind.
     """
-    try:
-        import h5py
-    except ImportError as error:
-        raise UserError(f"{path}: a .h5 file needs h5py: pip install 'jaxcap[keras]'") from error
+    h5py = import_h5py(str(path))
     try:
         with h5py.File(path, "r") as file:
             root = file.get("model_weights", file)
@@ -53,24 +53,20 @@ def read_keras(path: Path) -> dict[str, np.ndarray]:
         ) from error
 
 
+def import_h5py(what: str) -> ModuleType:
+    """Imports the library that reads .h5 files, or says that `what` needs it."""
+    try:
+        import h5py
+    except ImportError as error:
+        raise UserError(f"{what}: a .h5 file needs h5py: pip install 'jaxcap[keras]'") from error
+    return h5py
+
+
 def _read_layer(group: Any, layer: str) -> dict[str, np.ndarray]:
-    """Reads one layer's arrays."""
+    """Reads one layer's arrays; layers of another kind get numbers for roles."""
     weights = [np.asarray(group[_decode(name)]) for name in group.attrs["weight_names"]]
-    roles = BATCH_NORM if len(weights) == 4 else CONVOLUTION
-    name = _translate(layer)
-    # Not strict: a convolution may have no bias.
-    return {f"{name}/{role}": weight for role, weight in zip(roles, weights, strict=False)}
-
-
-def _translate(layer: str) -> str:
-    """Translates a layer's name of 2016, as res2a_branch2b, to today's, as conv2_block1_2_conv."""
-    old = re.fullmatch(r"(res|bn)(\d)([a-z])_branch(?:1|2([abc]))", layer)
-    if old is None:
-        return _OTHER_LAYERS.get(layer, layer)
-    kind, stage, letter, branch = old.groups()
-    block = ord(letter) - ord("a") + 1
-    part = " abc".index(branch or " ")
-    return f"conv{stage}_block{block}_{part}_{'conv' if kind == 'res' else 'bn'}"
+    roles = ROLES.get(len(weights), map(str, range(len(weights))))
+    return {f"{layer}/{role}": weight for role, weight in zip(roles, weights, strict=True)}
 
 
 def _decode(name: bytes | str) -> str:

@@ -1,4 +1,4 @@
-"""Foreign names and shapes of a ResNet's arrays, and the check of a whole file against them.
+"""Foreign names and shapes of a network's arrays, and the check of a whole file against them.
 
 The check goes both ways: what is missing and what is unexpected are both reported, all at once.
 """
@@ -10,11 +10,30 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxcap.errors import UserError
-from jaxcap.models.resnet import ResNet
 
+# Other libraries' names of our leaves, and their kernels' axes in the order of ours.
+TORCH_LEAVES = {
+    "kernel": "weight",
+    "scale": "weight",
+    "bias": "bias",
+    "mean": "running_mean",
+    "var": "running_var",
+}
+TORCH_AXES = (2, 3, 1, 0)
+# Of a BatchNorm; a convolution's are called as ours.
+KERAS_LEAVES = {
+    "scale": "gamma",
+    "bias": "beta",
+    "mean": "moving_mean",
+    "var": "moving_variance",
+}
+KERAS_AXES = (0, 1, 2, 3)
+
+_SIDE = 224  # pixels of a photo that every backbone takes
 _MOST_NAMES = 3  # listed of each kind of error
 
 # The path of one of our arrays, such as ("params", "layer1_0", "conv1", "kernel").
@@ -35,49 +54,13 @@ class WeightFormat(NamedTuple):
     ignored: re.Pattern[str]
 
 
-def torch_name(path: ArrayPath) -> str:
-    """Maps a path in our variables to torchvision's name.
-
-    Such as layer1.0.conv1.weight and layer1.0.downsample.1.running_var.
-    """
-    *modules, leaf = path[1:]
-    module = ".".join(modules)
-    module = module.replace("downsample_conv", "downsample.0")
-    module = module.replace("downsample_bn", "downsample.1")
-    leaves = {
-        "kernel": "weight",
-        "scale": "weight",
-        "bias": "bias",
-        "mean": "running_mean",
-        "var": "running_var",
-    }
-    return f"{module.replace('_', '.')}.{leaves[leaf]}"
-
-
-def keras_name(path: ArrayPath) -> str:
-    """Maps a path in our variables to Keras's name.
-
-    Such as conv2_block1_1_conv/kernel and conv2_block1_0_bn/moving_mean.
-    """
-    *blocks, module, leaf = path[1:]
-    place = "conv1"
-    if blocks:
-        # Ours count stages from 1 and blocks from 0; Keras counts the stem as the first stage.
-        stage, block = blocks[0].removeprefix("layer").split("_")
-        part = "0" if module.startswith("downsample") else module[-1]
-        place = f"conv{int(stage) + 1}_block{int(block) + 1}_{part}"
-    if "conv" in module:
-        return f"{place}_conv/{leaf}"
-    leaves = {"scale": "gamma", "bias": "beta", "mean": "moving_mean", "var": "moving_variance"}
-    return f"{place}_bn/{leaves[leaf]}"
-
-
-TORCH = WeightFormat(torch_name, (2, 3, 1, 0), re.compile(r"fc\..*|.*num_batches_tracked"))
-KERAS = WeightFormat(keras_name, (0, 1, 2, 3), re.compile(r"predictions/.*"))
-
-
 def to_variables(
-    arrays: Mapping[str, np.ndarray], model: ResNet, weight_format: WeightFormat, file: str
+    arrays: Mapping[str, np.ndarray],
+    model: nn.Module,
+    weight_format: WeightFormat,
+    *,
+    file: str,
+    network: str,
 ) -> dict:
     """Arranges a file's arrays as a model's variables.
 
@@ -86,6 +69,7 @@ def to_variables(
       model: what they must fill, with folded=False.
       weight_format: whose names and axes they have.
       file: how to call the file in an error.
+      network: what to call the model there, with the keys of the config that describe it.
 
     Returns:
       "params" and "batch_stats", float32.
@@ -125,13 +109,16 @@ def to_variables(
         else:
             variables[path] = array.transpose(weight_format.kernel_axes) if is_kernel else array
     if any(faults.values()):
-        raise UserError(_describe(faults, model, file))
+        raise UserError(
+            f"{file}: not the weights of {network}: {_describe(faults)}: give its weights, or "
+            "set the config to theirs"
+        )
     return unflatten_dict(variables)
 
 
-def _model_shapes(model: ResNet) -> dict[ArrayPath, tuple[int, ...]]:
+def _model_shapes(model: nn.Module) -> dict[ArrayPath, tuple[int, ...]]:
     """Returns the shape of each of a model's variables, kernels first and statistics last."""
-    image = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
+    image = jax.ShapeDtypeStruct((1, _SIDE, _SIDE, 3), jnp.float32)
     variables = jax.eval_shape(model.init, jax.random.key(0), image)
     shapes = {path: leaf.shape for path, leaf in flatten_dict(variables).items()}
 
@@ -141,19 +128,15 @@ def _model_shapes(model: ResNet) -> dict[ArrayPath, tuple[int, ...]]:
     return {path: shapes[path] for path in sorted(shapes, key=rank)}
 
 
-def _describe(faults: Mapping[str, Sequence[str]], model: ResNet, file: str) -> str:
-    """Says in one line how a file differs from what the model needs."""
+def _describe(faults: Mapping[str, Sequence[str]]) -> str:
+    """Says how a file differs from what a model needs."""
     parts = []
     for fault, names in faults.items():
         if names:
             listed = ", ".join(names[:_MOST_NAMES])
             more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
             parts.append(f"{len(names)} {fault} ({listed}{more})")
-    network = f"encoder.stage_sizes={tuple(model.stage_sizes)} and encoder.width={model.width}"
-    return (
-        f"{file}: not the weights of a ResNet with {network}: {'; '.join(parts)}: give its "
-        "weights, or set these"
-    )
+    return "; ".join(parts)
 
 
 def _format_shape(shape: Sequence[int]) -> str:

@@ -54,3 +54,13 @@ def test_a_damaged_file_of_the_encoder_ends_in_one_line(made_run, tmp_path, text
     (tmp_path / workdir.ENCODER).write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match="encoder.json cannot be read .*: the run is damaged"):
         workdir.load_encoder(tmp_path)
+
+
+def test_a_key_that_came_after_the_run_has_its_default(made_run, tmp_path):
+    values = json.loads((made_run / "config.json").read_text())
+    del values["text"]["end_mark"]
+    del values["protocol"]
+    folder = tmp_path / "older"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(values))
+    assert workdir.load_config(folder) == workdir.load_config(made_run)

@@ -100,7 +100,8 @@ def test_light_moves_with_its_region_over_a_grid_of_8_x_8(draw, side):
 def test_a_gif_has_the_photo_and_a_frame_a_word_and_repeats():
     movie = Image.open(io.BytesIO(attention_gif(photo(), WORDS, on_region(10), GRID, seconds=0.5)))
     assert movie.n_frames == 4 and movie.info["loop"] == 0
-    times, frames = [], []
+    times = []
+    frames = []
     for t in range(4):
         movie.seek(t)
         times.append(movie.info["duration"])

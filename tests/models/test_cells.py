@@ -48,7 +48,9 @@ class LeakyCell(nn.Module):
 def toys(monkeypatch):
     """A captioner of two parts that the tables did not have, from a config that names them."""
     monkeypatch.setitem(cells.CELLS, "leaky", lambda section, dtype: LeakyCell(section["hidden"]))
-    monkeypatch.setitem(encoder.BACKBONES, "patches", lambda section, pool: Patches(5))
+    monkeypatch.setitem(
+        encoder.BACKBONES, "patches", encoder.Backbone(lambda section, pool: Patches(5))
+    )
     config = tiny.sections(decoder__cell="leaky")
     module = build_encoder({"backbone": "patches"}, pool="padded", normalization="signed")
     decoder = build_decoder(config, tiny.VOCABULARY, level_channels=module.level_channels)

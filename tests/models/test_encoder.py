@@ -91,9 +91,8 @@ class Patches(nn.Module):
 
 
 def test_a_second_backbone_is_a_line_in_the_table(monkeypatch):
-    monkeypatch.setitem(
-        encoder.BACKBONES, "patches", lambda section, pool: Patches(section["width"])
-    )
+    backbone = encoder.Backbone(lambda section, pool: Patches(section["width"]))
+    monkeypatch.setitem(encoder.BACKBONES, "patches", backbone)
     section = SECTION | {"backbone": "patches", "width": 5}
     module = build_encoder(section, pool="padded", normalization="signed")
     photos = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.uint8)

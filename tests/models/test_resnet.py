@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcap.models.resnet import ResNet, fold, max_pool
-from jaxcap.pretrained import names
+from jaxcap.models.convolutions import fold
+from jaxcap.models.resnet import ResNet, max_pool
+from jaxcap.pretrained import names, resnet
 from tests.encoders import images, largest_difference, randomised, torch_resnet
 
 SMALL = {"stage_sizes": (2, 1), "width": 4}
@@ -199,7 +200,7 @@ def test_bfloat16_computes_in_half_precision_near_the_same_features():
 def variables_of(net, model):
     """Copies a PyTorch network's arrays into the variables of an unfolded model."""
     arrays = {name: array.numpy() for name, array in net.state_dict().items()}
-    return names.to_variables(arrays, model, names.TORCH, "torch")
+    return names.to_variables(arrays, model, resnet.TORCH, file="torch", network="a ResNet")
 
 
 @pytest.mark.parity

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 
-from jaxcap.models.resnet import ResNet, fold
-from jaxcap.pretrained import names as weight_names
-from jaxcap.pretrained.load import load_resnet
+from jaxcap.models.convolutions import fold
+from jaxcap.models.resnet import ResNet
+from jaxcap.pretrained import resnet
 from tests.encoders import images, largest_difference, randomised
-from tests.pretrained.weight_files import SMALL, equal_trees, mistake
+from tests.pretrained.weight_files import SMALL, equal_trees, load, mistake
 
 OLD_LEAVES = {
     "gamma": "gamma_1",
@@ -57,7 +57,7 @@ def keras_layers(variables):
         {},
     )
     for path, leaf in flatten_dict(variables).items():
-        layer, role = weight_names.keras_name(path).split("/")
+        layer, role = resnet.keras_name(path).split("/")
         layers.setdefault(layer, {})[role] = leaf
     layers = {
         name: dict(sorted(layers[name].items(), key=lambda item: roles[item[0]]))
@@ -77,7 +77,7 @@ def keras_variables():
 @pytest.mark.parametrize("old", [False, True])
 def test_keras_files_are_read_under_both_generations_of_names(tmp_path, keras_variables, old):
     write_keras(tmp_path / "weights.h5", keras_layers(keras_variables), old)
-    loaded = load_resnet(str(tmp_path / "weights.h5"), layout="v1", **SMALL)
+    loaded = load(tmp_path / "weights.h5", layout="v1", **SMALL)
     assert equal_trees(loaded.params, fold(keras_variables, 1.001e-5))
     assert (loaded.pool, loaded.normalization) == ("padded", "caffe")
 
@@ -129,9 +129,9 @@ def test_kerass_resnet50_has_the_same_features(tmp_path, monkeypatch):
             layer.set_weights(list(arrays.values()))
             layers[layer.name] = arrays
     write_keras(tmp_path / "weights.h5", layers)
-    loaded = load_resnet(str(tmp_path / "weights.h5"), layout="v1")
+    loaded = load(tmp_path / "weights.h5", layout="v1")
     net.save(tmp_path / "model.h5")
-    assert load_resnet(str(tmp_path / "model.h5"), layout="v1").fingerprint == loaded.fingerprint
+    assert load(tmp_path / "model.h5", layout="v1").fingerprint == loaded.fingerprint
     net.save_weights(tmp_path / "new.weights.h5")
     assert "no layer_names in it" in mistake(tmp_path / "new.weights.h5", layout="v1")
     x = images(1, 224) * 60

@@ -10,24 +10,21 @@ import pytest
 from safetensors.numpy import save
 
 from jaxcap.io import fetch
-from jaxcap.models.resnet import ResNet, fold
-from jaxcap.pretrained import load as pretrained
+from jaxcap.models.convolutions import fold
+from jaxcap.models.resnet import ResNet
 from jaxcap.pretrained import names as weight_names
-from jaxcap.pretrained.load import load_resnet
+from jaxcap.pretrained import resnet
 from tests import torch_files
 from tests.hub import serving
-from tests.pretrained.weight_files import FORMS, SMALL, equal_trees, mistake, written
+from tests.pretrained.weight_files import FORMS, SMALL, equal_trees, load, mistake, written
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_every_kind_of_file_gives_the_same_folded_parameters(tmp_path, variables, arrays, form):
-    loaded = load_resnet(written(tmp_path, arrays, form), layout="v1.5", **SMALL)
+    loaded = load(written(tmp_path, arrays, form), layout="v1.5", **SMALL)
     assert equal_trees(loaded.params, fold(variables))
     assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(loaded.params))
-    assert (
-        loaded.fingerprint
-        == load_resnet(written(tmp_path, arrays), layout="v1.5", **SMALL).fingerprint
-    )
+    assert loaded.fingerprint == load(written(tmp_path, arrays), layout="v1.5", **SMALL).fingerprint
     assert "\n" not in loaded.source
 
 
@@ -41,18 +38,18 @@ def test_every_kind_of_file_gives_the_same_folded_parameters(tmp_path, variables
     ],
 )
 def test_the_pool_follows_the_layout_unless_it_is_set(tmp_path, arrays, layout, pool, expected):
-    loaded = load_resnet(written(tmp_path, arrays), layout=layout, pool=pool, **SMALL)
+    loaded = load(written(tmp_path, arrays), layout=layout, pool=pool, **SMALL)
     assert (loaded.pool, loaded.normalization) == (expected, "imagenet")
 
 
 def test_fingerprints_tell_apart_whatever_changes_the_features(tmp_path, arrays):
     path = written(tmp_path, arrays)
     prints = {
-        load_resnet(path, layout=layout, pool=pool, **SMALL).fingerprint
+        load(path, layout=layout, pool=pool, **SMALL).fingerprint
         for layout, pool in [("v1", "ceil"), ("v1", "padded"), ("v1.5", "ceil"), ("v1.5", "padded")]
     }
     arrays["layer2.0.bn3.bias"][5] += 1e-6
-    prints.add(load_resnet(written(tmp_path, arrays), layout="v1", **SMALL).fingerprint)
+    prints.add(load(written(tmp_path, arrays), layout="v1", **SMALL).fingerprint)
     assert len(prints) == 5
 
 
@@ -91,9 +88,9 @@ def hub(tmp_path, monkeypatch):
     model, arrays = ResNet(folded=False), {}
     for path, shape in weight_names._model_shapes(model).items():
         shape = tuple(shape[axis] for axis in (3, 2, 0, 1)) if len(shape) == 4 else shape
-        arrays[weight_names.torch_name(path)] = np.full(shape, 0.01, np.float32)
+        arrays[resnet.torch_name(path)] = np.full(shape, 0.01, np.float32)
     content = save(arrays)
-    monkeypatch.setattr(pretrained, "HUB_SHA256", hashlib.sha256(content).hexdigest())
+    monkeypatch.setattr(resnet, "HUB_SHA256", hashlib.sha256(content).hexdigest())
     monkeypatch.setattr(fetch, "PAUSES", (0.0,))
     monkeypatch.setenv("JAXCAP_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
@@ -106,13 +103,13 @@ def hub(tmp_path, monkeypatch):
 
 def test_the_hubs_weights_are_downloaded_once_resumed_and_then_found(hub, tmp_path):
     hub.faults.append(("cut", 50_000_000))
-    first = load_resnet("hub", layout="v1.5")
+    first = load("hub", layout="v1.5")
     assert hub.asked == [None, "bytes=50000000-"]
     assert (first.pool, first.normalization) == ("padded", "imagenet")
     files = list((tmp_path / "cache" / "weights").iterdir())
     assert [path.name for path in files] == ["timm--resnet50.tv_in1k-aa6c2d36.safetensors"]
     hub.faults.extend([("status", 503)] * 9)
-    assert load_resnet("hub", layout="v1.5").fingerprint == first.fingerprint
+    assert load("hub", layout="v1.5").fingerprint == first.fingerprint
     files[0].write_bytes(b"damaged")
     assert "503" in mistake("hub", stage_sizes=(3, 4, 6, 3), width=64)
 
@@ -128,26 +125,24 @@ def test_without_a_network_the_line_names_the_place_for_the_file(hub, tmp_path, 
     assert f"put the file at {place}" in line
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_bytes(hub.content)
-    assert load_resnet("hub", layout="v1.5").source.startswith(place.name)
+    assert load("hub", layout="v1.5").source.startswith(place.name)
 
 
 def test_torchvisions_own_copy_is_used_if_it_is_whole(hub, tmp_path, monkeypatch, arrays):
     folder = tmp_path / "torch" / "hub" / "checkpoints"
     folder.mkdir(parents=True)
-    (folder / pretrained.TORCHVISION_COPY).write_bytes(
+    (folder / resnet.TORCHVISION_COPY).write_bytes(
         torch_files.saved(arrays, "zip")
     )  # of another hash
-    assert pretrained._find_hub_file().parent == tmp_path / "cache" / "weights"
+    assert resnet._find_hub_file().parent == tmp_path / "cache" / "weights"
     (tmp_path / "cache" / "weights").rename(tmp_path / "elsewhere")
     content = torch_files.saved(arrays, "zip")
     name = f"resnet50-{hashlib.sha256(content).hexdigest()[:8]}.pth"
-    monkeypatch.setattr(pretrained, "TORCHVISION_COPY", name)
+    monkeypatch.setattr(resnet, "TORCHVISION_COPY", name)
     (folder / name).write_bytes(content)
-    assert pretrained._find_hub_file() == folder / name
+    assert resnet._find_hub_file() == folder / name
 
 
 def test_the_pinned_file_is_the_one_that_the_facts_name():
-    assert (
-        pretrained.HUB_SHA256 == "5d061a3c593d795bfe682d9b152bafbcf550579873492def3515b46db1189888"
-    )
-    assert pretrained.HUB_COMMIT == "aa6c2d36d56bc0209040c02b5a7b7d7bf11d57b8"
+    assert resnet.HUB_SHA256 == "5d061a3c593d795bfe682d9b152bafbcf550579873492def3515b46db1189888"
+    assert resnet.HUB_COMMIT == "aa6c2d36d56bc0209040c02b5a7b7d7bf11d57b8"

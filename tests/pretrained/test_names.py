@@ -5,6 +5,7 @@ import pytest
 
 from jaxcap.models.resnet import ResNet
 from jaxcap.pretrained import names as weight_names
+from jaxcap.pretrained import resnet
 from tests.pretrained.weight_files import mistake, written
 
 
@@ -25,7 +26,7 @@ def torchvision_names(stage_sizes):
 @pytest.mark.parametrize("stage_sizes", [(3, 4, 6, 3), (3, 4, 23, 3), (1, 1)])
 def test_names_are_torchvisions(stage_sizes):
     model = ResNet(stage_sizes, 4, folded=False)
-    names = [weight_names.torch_name(path) for path in weight_names._model_shapes(model)]
+    names = [resnet.torch_name(path) for path in weight_names._model_shapes(model)]
     assert sorted(names) == sorted(torchvision_names(stage_sizes))
 
 

@@ -7,9 +7,8 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from jaxcap.models.resnet import ResNet
-from jaxcap.pretrained.load import load_resnet
 from tests.encoders import largest_difference, torch_resnet
-from tests.pretrained.weight_files import DATA
+from tests.pretrained.weight_files import DATA, load
 
 # Photo: the features' mean, the channels that are strongest on average and how strong, and the
 # class that follows, all from PyTorch in float64: a tricycle, a stage and a balloon.
@@ -47,7 +46,7 @@ def real():
         [np.asarray(Image.open(DATA / "flickr8k" / "images" / name)) for name in GOLDEN]
     )
     x = (photos / 255 - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)
-    loaded = load_resnet(str(path), layout="v1")
+    loaded = load(path, layout="v1")
     features = jax.jit(ResNet(layout="v1", pool=loaded.pool).apply)({"params": loaded.params}, x)
     return path, x.astype(np.float32), np.asarray(features)
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from jaxcap.errors import UserError
-from jaxcap.models.resnet import ResNet, fold
-from jaxcap.pretrained.load import load_resnet
+from jaxcap.models.convolutions import fold
+from jaxcap.models.resnet import ResNet
 from jaxcap.pretrained.torch_file import read_torch
 from tests import pickles, torch_files
 from tests.encoders import images, largest_difference, torch_resnet
-from tests.pretrained.weight_files import SMALL, equal_trees, mistake, written
+from tests.pretrained.weight_files import SMALL, equal_trees, load, mistake, written
 
 
 @pytest.mark.parametrize("wrap", ["state_dict", "model", "module.", "state_dict of module."])
@@ -28,7 +28,7 @@ def test_checkpoints_and_data_parallel_are_unwrapped(tmp_path, arrays, wrap, var
         pickled = torch_files.ordered({**epoch, wrap.split()[0]: pickled})
     path = tmp_path / "model_best.pth.tar"
     path.write_bytes(torch_files.zip_file(pickled, arrays))
-    assert equal_trees(load_resnet(str(path), layout="v1.5", **SMALL).params, fold(variables))
+    assert equal_trees(load(path, layout="v1.5", **SMALL).params, fold(variables))
 
 
 @pytest.mark.parametrize("form", ["zip", "legacy"])
@@ -260,7 +260,7 @@ def test_a_network_that_pytorch_saved_has_pytorchs_features(tmp_path, layout, po
     net = torch_resnet(torch, (2, 1), 4, layout, pool)
     parallel = torch.nn.DataParallel(net)
     torch.save(parallel.state_dict(), tmp_path / "net.pt", _use_new_zipfile_serialization=zipped)
-    loaded = load_resnet(str(tmp_path / "net.pt"), layout=layout, **SMALL)
+    loaded = load(tmp_path / "net.pt", layout=layout, **SMALL)
     assert loaded.pool == pool
     x = images()
     with torch.inference_mode():

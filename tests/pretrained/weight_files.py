@@ -9,7 +9,8 @@ from flax.traverse_util import flatten_dict
 from safetensors.numpy import save
 
 from jaxcap.errors import UserError
-from jaxcap.pretrained.load import load_resnet
+from jaxcap.experiment import defaults
+from jaxcap.pretrained import Pretrained, load_encoder
 from tests import torch_files
 
 SMALL = {"stage_sizes": (2, 1), "width": 4}
@@ -24,10 +25,15 @@ def written(folder, arrays, form="safetensors"):
     return str(path)
 
 
-def mistake(weights, layout="v1.5", **options):
+def load(weights, **options) -> Pretrained:
+    """Loads a file as a config does that has these options of the encoder."""
+    return load_encoder(defaults.encoder() | {"weights": str(weights)} | options)
+
+
+def mistake(weights, **options):
     """Returns the line in which loading ends."""
     with pytest.raises(UserError) as raised:
-        load_resnet(str(weights), layout=layout, **{**SMALL, **options})
+        load(weights, **{**SMALL, **options})
     assert "\n" not in str(raised.value)
     return str(raised.value)
 
