@@ -34,6 +34,11 @@ GOLDEN = {
 }
 
 
+# The same of InceptionV3 and Keras's weights, from Keras: 299 pixels, without a classifier, with the
+# share of zeros.
+INCEPTION = {}
+
+
 @pytest.fixture(scope="module")
 def real():
     """Returns the real weights' file, three photos as the encoder wants them, and their
