@@ -29,7 +29,7 @@ photos, also below. A photo or folder that cannot be read is named on stderr and
 the exit code is then 2."""
 EXAMPLE = """examples:
   %(prog)s --workdir checkpoints/quickstart photo.jpg folder/ --attention out/
-  %(prog)s --workdir checkpoints/quickstart photo.jpg --sample --top-p 0.9 --seed 1"""
+  %(prog)s --workdir checkpoints/quickstart photo.jpg --search sample --top-p 0.9 --seed 1"""
 
 Write = Callable[[Path, Caption], None]
 
@@ -55,7 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.attention:
         check_writable(options.attention, "name another folder with --attention")
     run = restore.restore_best(options.workdir)
-    search = compile_search(run, options)
+    rules, strategy = flags.read_search(options, run.config)
+    search = restore.compile_search(run, rules, strategy)
     found = find_photos(options.photos)
     drawings = None
     if options.attention:
@@ -96,18 +97,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--json", action="store_true", help="print words, probabilities and attention as JSON"
     )
     flags.add_search(parser, batch_size=None)
-    flags.add_sampling(parser)
-    options = parser.parse_args(argv)
-    options.sampling = flags.read_sampling(parser, options)
-    return options
-
-
-def compile_search(run: Run, options: argparse.Namespace) -> Callable:
-    """Returns the compiled function (params, batch) -> hypotheses that the flags ask for."""
-    rules, beam = flags.read_rules(options, run.config)
-    if options.sampling:
-        return restore.compile_sampling(run, rules, **dataclasses.asdict(options.sampling))
-    return restore.compile_search(run, rules, beam)
+    return parser.parse_args(argv)
 
 
 def caption_photos(
@@ -117,7 +107,7 @@ def caption_photos(
 
     Args:
       run: the run.
-      search: from `compile_search`.
+      search: from `restore.compile_search`.
       found: the photos' files, and errors in the place of others.
       batch_size: photos at a time.
       drawn: whether pictures to draw on are wanted.

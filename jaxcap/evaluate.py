@@ -31,8 +31,9 @@ attention; and what image-agnostic baselines score, the floor for reading scores
                  {baselines.FEW:,} of them: --baselines all computes them
 These come last: what fails there is said in a note, and the scores stand.
 
-Written to DIR/evaluation/SPLIT-beamK (with the folder's name for --data-dir, and any rule that is
-not the run's), or to the folder of --out, which jaxcap.compare reads when it is named:
+Written to DIR/evaluation/SPLIT-beamK or SPLIT-sample (with the folder's name for --data-dir, and
+any rule that is not the run's), or to the folder of --out, which jaxcap.compare reads when it is
+named:
   captions.json  the captions in COCO's result format
   images.jsonl   one line an image: its caption and what it adds to each score
   scores.json    all numbers, and the run's config
@@ -43,20 +44,21 @@ EXAMPLE = """examples:
 GALLERY = 12  # photos of the report from each of the best, the middle and the worst
 # Rules as the names of folders have them, where they are not the run's.
 _SHORT_NAMES = {"min_length": "min", "length_normalization": "alpha", "no_repeat_ngram": "ngram"}
+_SHORT_SAMPLING = {"temperature": "t", "top_k": "k", "top_p": "p", "seed": "seed"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
     options = parse(argv)
     run = restore.restore_best(options.workdir)
-    rules, beam = flags.read_rules(options, run.config)
+    rules, strategy = flags.read_search(options, run.config)
     check_writable(options.out or options.workdir / "evaluation", "name another folder with --out")
     evaluation = evaluate(
         run,
         options.split,
         data_dir=options.data_dir,
         rules=rules,
-        beam=beam,
+        strategy=strategy,
         batch_size=options.batch_size,
     )
     if not options.json:
@@ -113,10 +115,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def name_folder(result: Result) -> str:
-    """Names the folder of an evaluation: another split, data set, beam or rule has another."""
+    """Names the folder of an evaluation: another split, data set, search or rule has another."""
     data = result.data
     search = result.search
-    parts = [data.split, f"beam{search.beam}"]
+    parts = [data.split, "sample" if search.sampling else f"beam{search.beam}"]
     if data.dir:
         # Folders of one name may hold other photos, so the content is part of the name.
         name = re.sub(r"[^\w.]+", "_", Path(data.dir).expanduser().resolve().name)
@@ -128,6 +130,11 @@ def name_folder(result: Result) -> str:
             parts.append(f"{short}{value:g}")
     if search.unk:
         parts.append("unk")
+    if search.sampling:
+        for key, short in _SHORT_SAMPLING.items():
+            value = getattr(search.sampling, key)
+            if value != usual.get(key, 0):  # the seed is no key of a config
+                parts.append(f"{short}{value:.15g}")
     return "-".join(parts)
 
 

@@ -3,18 +3,26 @@
 import argparse
 import dataclasses
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
 from ml_collections import ConfigDict
 
 from jaxcap.decoding.rules import Rules, make_rules
+from jaxcap.decoding.strategy import Strategy, make_strategy
 from jaxcap.errors import UserError
 from jaxcap.experiment import ranges
 from jaxcap.experiment.ranges import Range
 
 _RULES = ("min_length", "length_normalization", "no_repeat_ngram")  # that a flag can change
+_KINDS = {  # flags that belong to one kind of search
+    "beam": "beam",
+    "temperature": "sample",
+    "top_k": "sample",
+    "top_p": "sample",
+    "seed": "sample",
+}
 
 
 def name_program(command: str) -> str:
@@ -84,7 +92,7 @@ def add_workdir(parser: argparse.ArgumentParser) -> None:
 
 
 def add_search(parser: argparse.ArgumentParser, batch_size: int | None = 32) -> None:
-    """Adds the flags that decide how captions are searched for.
+    """Adds the flags that decide how captions are written.
 
     Those not typed are left to the run's config.
 
@@ -95,20 +103,18 @@ def add_search(parser: argparse.ArgumentParser, batch_size: int | None = 32) -> 
     group = parser.add_argument_group(
         "search", "what is not given is as `search` in the run's config.json"
     )
-
-    def add(flag: str, key: str, metavar: str, text: str) -> None:
-        allowed = ranges.KEYS[f"search.{key}"]
-        group.add_argument(flag, type=within(allowed), metavar=metavar, help=text)
-
-    add("--beam", "beam", "K", "hypotheses kept; 1 is greedy search")
-    add("--min-length", "min_length", "N", "fewest words of a caption")
-    add(
+    _add_key(group, "--search", "kind", "KIND", "beam, greedy, or sample: words drawn at random")
+    _add_key(group, "--beam", "beam", "K", "hypotheses kept; 1 is greedy search")
+    _add_key(group, "--min-length", "min_length", "N", "fewest words of a caption")
+    _add_key(
+        group,
         "--length-normalization",
         "length_normalization",
         "A",
         "compare log-probabilities over ((5 + length) / 6) ** A; 0: the most probable caption wins",
     )
-    add(
+    _add_key(
+        group,
         "--no-repeat-ngram",
         "no_repeat_ngram",
         "N",
@@ -127,78 +133,56 @@ def add_search(parser: argparse.ArgumentParser, batch_size: int | None = 32) -> 
         metavar="N",
         help=f"photos at a time ({usual})",
     )
+    _add_sampling(parser)
 
 
-def read_rules(options: argparse.Namespace, config: ConfigDict) -> tuple[Rules, int]:
-    """Returns the rules and the beam that the flags of `add_search` ask for.
+def _add_sampling(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags that belong to --search sample."""
+    group = parser.add_argument_group("sampling", "with --search sample, or a run that samples")
+    _add_key(group, "--temperature", "temperature", "T", "below 1: probable words more often")
+    _add_key(group, "--top-k", "top_k", "N", "draw among the N most probable words; 0: all")
+    _add_key(
+        group,
+        "--top-p",
+        "top_p",
+        "P",
+        "draw among the fewest words that together have probability P; 1: all",
+    )
+    group.add_argument("--seed", type=within(ranges.SEED), metavar="N", help="of the draws (0)")
+
+
+def _add_key(group: argparse._ArgumentGroup, flag: str, key: str, metavar: str, text: str) -> None:
+    """Adds a flag that stands for a key of the section `search`."""
+    allowed = ranges.KEYS[f"search.{key}"]
+    group.add_argument(flag, type=within(allowed), metavar=metavar, help=text)
+
+
+def read_search(options: argparse.Namespace, config: ConfigDict) -> tuple[Rules, Strategy]:
+    """Returns the rules and the strategy that the flags of `add_search` ask for.
 
     Args:
       options: what was typed.
       config: the run's, which decides what was not typed.
 
     Raises:
-      UserError: a value that no caption can satisfy.
+      UserError: a value that no caption can satisfy, or a flag of another kind of search.
     """
-    typed = {}
-    for name in _RULES:
-        value = getattr(options, name)
-        if value is not None:
-            typed[name] = value
-    rules = dataclasses.replace(make_rules(config), unk=options.allow_unk, **typed)
-    return rules, options.beam or config.search.beam
-
-
-def add_sampling(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags that draw captions at random instead of searching for them."""
-    group = parser.add_argument_group(
-        "sampling", "drawing the words at random instead of searching"
+    rules = dataclasses.replace(
+        make_rules(config), unk=options.allow_unk, **_list_typed(options, _RULES)
     )
-    group.add_argument("--sample", action="store_true", help="do so; the flags below belong to it")
-    group.add_argument(
-        "--temperature",
-        type=within(ranges.TEMPERATURE),
-        metavar="T",
-        help="below 1: more probable words more often (1)",
-    )
-    group.add_argument(
-        "--top-k",
-        type=within(ranges.TOP_K),
-        metavar="N",
-        help="draw among the N most probable words; 0: all (0)",
-    )
-    group.add_argument(
-        "--top-p",
-        type=within(ranges.TOP_P),
-        metavar="P",
-        help="draw among the fewest words that together have probability P; 1: all (1)",
-    )
-    group.add_argument("--seed", type=within(ranges.SEED), metavar="N", help="of the draws (0)")
+    kind = options.search or config.search.kind
+    typed = _list_typed(options, _KINDS)
+    for name in typed:
+        if _KINDS[name] != kind:
+            clash = f"this run's search.kind is {kind}: add --search {_KINDS[name]}"
+            if options.search:
+                clash = f"--search {kind} is there too: choose one"
+            flag = name.replace("_", "-")
+            raise UserError(f"--{flag} belongs to --search {_KINDS[name]}, and {clash}")
+    return rules, make_strategy({**config.search, **typed, "kind": kind})
 
 
-@dataclasses.dataclass(frozen=True)
-class Sampling:
-    """How captions are drawn; see `decoding.sample`."""
-
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
-    seed: int = 0
-
-
-def read_sampling(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Sampling | None:
-    """Returns what the flags of `add_search` and `add_sampling` ask for; None for a search.
-
-    Raises:
-      UserError: two flags contradict each other.
-    """
-    typed = {}
-    for field in dataclasses.fields(Sampling):
-        value = getattr(options, field.name)
-        if value is not None:
-            typed[field.name] = value
-    if typed and not options.sample:
-        flag = next(iter(typed)).replace("_", "-")
-        parser.error(f"--{flag} belongs to --sample, which is not there")
-    if options.beam and options.sample:
-        parser.error("--beam and --sample are two ways of writing a caption: choose one")
-    return Sampling(**typed) if options.sample else None
+def _list_typed(options: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
+    """Returns the values of those flags that were typed."""
+    values = {name: getattr(options, name) for name in names}
+    return {name: value for name, value in values.items() if value is not None}

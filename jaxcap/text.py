@@ -16,6 +16,9 @@ from jaxcap.errors import UserError
 PAD, START, END, UNK = 0, 1, 2, 3
 SPECIALS = ("<pad>", "<start>", "<end>", "<unk>")
 PUNCTUATION = '.,!?:;"()[]'
+TOKENIZERS = ("words", "keras")
+# The marks that Keras's Tokenizer takes for spaces, without < and >.
+_KERAS_FILTERS = dict.fromkeys(map(ord, '!"#$%&()*+,-./:;=?@[\\]^_`{|}~\t\n'), " ")
 
 
 def split_words(caption: str, *, keep_punctuation: bool = False) -> list[str]:
@@ -41,6 +44,14 @@ def split_words(caption: str, *, keep_punctuation: bool = False) -> list[str]:
     return [word for word in words if word]
 
 
+def split_words_as_keras(caption: str) -> list[str]:
+    """Splits a caption as the Tokenizer of Keras does, when its filters leave < and > out.
+
+    Lower case, marks are spaces, words stand between spaces; an apostrophe is no mark.
+    """
+    return [word for word in caption.lower().translate(_KERAS_FILTERS).split(" ") if word]
+
+
 def split_captions(
     captions: Iterable[Iterable[str]], section: Mapping[str, Any]
 ) -> list[list[list[str]]]:
@@ -48,12 +59,14 @@ def split_captions(
 
     Args:
       captions: of each image, such as `Split.captions`.
-      section: the config's section `text`, of which keep_punctuation counts here.
+      section: the config's section `text`, of which tokenizer and keep_punctuation count here.
 
     Returns:
       For each image, for each of its captions, the words; a caption of marks alone has none.
     """
-    keep = section["keep_punctuation"]
+    split = split_words_as_keras
+    if section["tokenizer"] == "words":
+        split = functools.partial(split_words, keep_punctuation=section["keep_punctuation"])
     # Equal words share one string: with a string each, the captions of Flickr30k take three times
     # the memory.
     shared: dict[str, str] = {}
@@ -61,7 +74,7 @@ def split_captions(
     for of_image in captions:
         sentences = []
         for caption in of_image:
-            words = split_words(caption, keep_punctuation=keep)
+            words = split(caption)
             sentences.append([shared.setdefault(word, word) for word in words])
         images.append(sentences)
     return images
@@ -85,9 +98,9 @@ def count_words(captions: Iterable[Sequence[str]]) -> Counter[str]:
     return Counter(word for words in captions for word in words)
 
 
-def fits(words: Sequence[str], max_length: int) -> bool:
+def fits(words: Sequence[str], max_length: int, *, end_mark: bool = True) -> bool:
     """Tells whether a caption's words fit `max_length` positions with <start> and <end>."""
-    return len(words) + 2 <= max_length
+    return len(words) + 1 + end_mark <= max_length
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,10 +130,23 @@ class Vocabulary:
             )
 
     @classmethod
-    def build(cls, counts: Mapping[str, int], min_count: int = 1) -> "Vocabulary":
+    def build(
+        cls,
+        counts: Mapping[str, int],
+        min_count: int = 1,
+        *,
+        max_words: int = 0,
+        ties: str = "alphabet",
+    ) -> "Vocabulary":
         """Returns the vocabulary of the words seen at least `min_count` times.
 
-        Frequent words come first, ties by alphabet.
+        Args:
+          counts: how often each word was seen.
+          min_count: fewer are too few.
+          max_words: how many words the vocabulary has at most, the specials among them: the most
+            frequent stay; 0: all.
+          ties: the order of words seen equally often: by "alphabet", or "first": as they stand in
+            `counts`, which is Keras's rule.
 
         Raises:
           UserError: no word is left.
@@ -136,9 +162,12 @@ class Vocabulary:
             )
 
         def rank(word: str) -> tuple[int, str]:
-            return -counts[word], word
+            return -counts[word], word if ties == "alphabet" else ""
 
-        return cls(SPECIALS + tuple(sorted(kept, key=rank)))
+        ranked = sorted(kept, key=rank)  # stable, so that equals keep the order of `counts`
+        if max_words:
+            ranked = ranked[: max(max_words - len(SPECIALS), 1)]
+        return cls(SPECIALS + tuple(ranked))
 
     def __len__(self) -> int:
         return len(self.words)
@@ -173,9 +202,14 @@ class Vocabulary:
         return self.encode_all([words], max_length)[0][0]
 
     def encode_all(
-        self, captions: Sequence[Sequence[str]], max_length: int
+        self, captions: Sequence[Sequence[str]], max_length: int, *, end_mark: bool = True
     ) -> tuple[np.ndarray, int]:
         """Encodes N captions as `encode` does, and counts those that were cut.
+
+        Args:
+          captions: the words of each.
+          max_length: T.
+          end_mark: False begins captions with <pad> and ends them with nothing.
 
         Returns:
           int32 [N, T], and how many captions did not fit.
@@ -189,11 +223,14 @@ class Vocabulary:
                 "and <end>"
             )
         tokens = np.full((len(captions), max_length), PAD, np.int32)  # [N, T]
-        tokens[:, 0] = START
+        tokens[:, 0] = START if end_mark else PAD
+        ending = [END] if end_mark else []
         for row, words in zip(tokens, captions, strict=True):
-            numbers = [self.index(word) for word in words[: max_length - 2]]
-            row[1 : len(numbers) + 2] = [*numbers, END]
-        return tokens, sum(not fits(words, max_length) for words in captions)
+            numbers = [self.index(word) for word in words[: max_length - 1 - len(ending)]]
+            numbers += ending
+            row[1 : len(numbers) + 1] = numbers
+        cut = sum(not fits(words, max_length, end_mark=end_mark) for words in captions)
+        return tokens, cut
 
     def decode(self, tokens: Sequence[int] | np.ndarray) -> list[str]:
         """Returns the words of `tokens` [T] up to the first <end>, leaving out every special."""

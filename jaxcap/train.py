@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from jaxcap import errors, flags, parallel
 from jaxcap.decoding.captions import Caption, write_captions
 from jaxcap.decoding.rules import Rules
+from jaxcap.decoding.strategy import GREEDY
 from jaxcap.evaluation.scenes import check_scenes
 from jaxcap.experiment import build, workdir
 from jaxcap.experiment import config as configs
@@ -115,7 +116,7 @@ def train(experiment: Experiment, folder: Path, resuming: bool) -> int:
         captions=experiment.captions["train"],
         views=views,
         batch_size=config.train.batch_size,
-        all_captions=config.train.captions == "all",
+        choice=config.train.captions,
         seed=config.seed,
     )
     phases = build_phases(experiment, len(batches))
@@ -129,13 +130,18 @@ def train(experiment: Experiment, folder: Path, resuming: bool) -> int:
             f"{dropped:,} records of {metrics} are of later steps: training makes them again",
             flush=True,
         )
-    search = compile_search(experiment, Rules(config.text.max_length), beam=1)
+    rules = Rules(config.text.max_length, end_mark=config.text.end_mark)
+    search = compile_search(experiment, rules, GREEDY)
     first_step = int(state.step)
     total = len(batches) * count_epochs(phases)
     with (
         writers.TensorBoard(folder / "tensorboard", first_step) as board,
         writers.Console(
-            total, config.train.batch_size, len(experiment.vocabulary), first_step
+            total,
+            config.train.batch_size,
+            len(experiment.vocabulary),
+            first_step,
+            average=config.loss.average,
         ) as console,
     ):
         loop = Loop(
@@ -144,12 +150,14 @@ def train(experiment: Experiment, folder: Path, resuming: bool) -> int:
             batches=batches,
             photos=experiment.splits["train"].ids,
             validate=Validation(
-                measure=compile_eval_step(experiment.model),
+                measure=compile_eval_step(experiment.model, config.loss.average),
                 search=search,
                 frozen=frozen,
                 inputs=val_inputs,
                 split=experiment.splits["val"],
-                tokens=experiment.captions["val"].tokens,
+                captions=experiment.captions["val"],
+                choice=config.train.val_captions,
+                seed=config.seed,
                 batch_size=config.train.batch_size,
                 vocabulary=experiment.vocabulary,
                 select=phases[0].select,
@@ -262,7 +270,8 @@ def _print_best(
 ) -> None:
     assert progress.best_value is not None
     if select == "loss":
-        best = f"loss: {progress.best_value:.4f} nats/word"
+        unit = "word" if experiment.config.loss.average == "words" else "position"
+        best = f"loss: {progress.best_value:.4f} nats/{unit}"
     else:
         best = f"{select}: {-100 * progress.best_value:.1f}"
     print(

@@ -33,7 +33,8 @@ from jaxcap.experiment.defaults import get_config
 from jaxcap.models.decoder import build_decoder
 from jaxcap.text import END, PAD, START, UNK
 
-L, H = 49, 512
+L = 49
+H = 512
 # Sections of a config, over its defaults, and the encoder's channels.
 DECODERS = {
     "plain": {"level_channels": (2048,)},
@@ -192,7 +193,8 @@ def torch_weights(params, device):
         bias = torch.from_numpy(np.array(layer["bias"])).to(device) if "bias" in layer else None
         return torch.from_numpy(np.array(layer["kernel"]).T.copy()).to(device), bias
 
-    attend, cell = params["attend"], params["cell"]
+    attend = params["attend"]
+    cell = params["cell"]
     layers = {
         "features": attend["features"],
         "hidden": attend["hidden"],
@@ -291,7 +293,8 @@ def torch_search(weights, beam, copied, features, lengths):
     """The same search: tokens [B, T], score [B], word log-probabilities [B, T], attention [B, T,
     L].
     """
-    size, device = len(features), features.device
+    size = len(features)
+    device = features.device
     images = torch.arange(size, device=device)
     features, projected, state = torch_start(weights, features, beam, copied)
     words = torch.full((size * beam,), START, device=device)
@@ -301,10 +304,8 @@ def torch_search(weights, beam, copied, features, lengths):
     finished, end_row, end_step = (
         torch.zeros(size, dtype=torch.long, device=device) for _ in range(3)
     )
-    end_log_prob, done = (
-        torch.zeros(size, device=device),
-        torch.zeros(size, dtype=torch.bool, device=device),
-    )
+    end_log_prob = torch.zeros(size, device=device)
+    done = torch.zeros(size, dtype=torch.bool, device=device)
     history = []
     for t in range(T):
         state, logits, attention = torch_step(
@@ -317,7 +318,8 @@ def torch_search(weights, beam, copied, features, lengths):
         ends = log_probs[..., END].clone()
         log_probs[..., : UNK + 1] = -torch.inf  # <pad>, <start>, <end>, <unk> stand first
         most, places = log_probs.flatten(1).topk(beam)
-        parents, words = places // logits.shape[-1], (places % logits.shape[-1]).flatten()
+        parents = places // logits.shape[-1]
+        words = (places % logits.shape[-1]).flatten()
 
         more_probable = (torch.cat([most, ends], 1)[:, None] > ends[..., None]).sum(-1)
         visited = (more_probable < beam) & ~done[:, None]
@@ -344,15 +346,15 @@ def torch_search(weights, beam, copied, features, lengths):
 
 def walk_back(history, end_step, row, end_log_prob, size, beam):
     """Follows the back pointers from the end of each image's sentence to its first word."""
-    device, images = row.device, torch.arange(size, device=row.device)
+    device = row.device
+    images = torch.arange(size, device=row.device)
     tokens = torch.full((size, T), PAD, device=device)
-    word_log_probs, maps = (
-        torch.zeros(size, T, device=device),
-        torch.zeros(size, T, L, device=device),
-    )
+    word_log_probs = torch.zeros(size, T, device=device)
+    maps = torch.zeros(size, T, L, device=device)
     for t in reversed(range(len(history))):
         parents, words, log_probs, attention = history[t]
-        inside, end = t < end_step, t == end_step
+        inside = t < end_step
+        end = t == end_step
         tokens[:, t] = torch.where(inside, words[images, row], torch.where(end, END, PAD))
         word_log_probs[:, t] = torch.where(
             inside, log_probs[images, row], torch.where(end, end_log_prob, 0.0)

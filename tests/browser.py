@@ -27,7 +27,8 @@ class Browser:
     """One window. Elements are named by CSS selectors; of several, the first is meant."""
 
     def __init__(self, session: str):
-        self._session, self._page = session, ""
+        self._session = session
+        self._page = ""
 
     def open(self, path: Path) -> None:
         self._page = path.resolve().as_uri()

@@ -19,8 +19,13 @@ class Hub(http.server.ThreadingHTTPServer):
 
     def __init__(self, content):
         super().__init__(("127.0.0.1", 0), Answer)
-        self.content, self.etag, self.ranges, self.lengths = content, '"first"', True, True
-        self.faults, self.asked, self.pause = deque(), [], 0.0
+        self.content = content
+        self.etag = '"first"'
+        self.ranges = True
+        self.lengths = True
+        self.faults = deque()
+        self.asked = []
+        self.pause = 0.0
 
     @property
     def address(self):

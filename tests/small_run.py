@@ -34,7 +34,8 @@ SMALL = {
     "train.batch_size": 8,
     "train.ema_decay": 0.9,
 }
-BEST, LATEST = 3, 6  # steps
+BEST = 3
+LATEST = 6  # steps
 
 
 def make(folder: Path, **overrides: object) -> Path:

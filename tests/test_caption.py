@@ -14,6 +14,7 @@ from PIL import Image
 
 from jaxcap import caption, decoding
 from jaxcap.decoding import captions
+from jaxcap.decoding.strategy import BeamSearch
 from jaxcap.errors import UserError
 from jaxcap.evaluation import splits
 from jaxcap.experiment import restore
@@ -109,7 +110,8 @@ def test_it_writes_what_evaluation_writes(made_run, tmp_path, capsys):
     for row in range(len(split)):
         (tmp_path / f"{row}.png").write_bytes(split.photo(row))
     run_command(made_run, tmp_path, "--beam", 2, "--json")
-    searched = restore.compile_search(trained, decoding.Rules(trained.config.text.max_length), 2)
+    rules = decoding.Rules(trained.config.text.max_length)
+    searched = restore.compile_search(trained, rules, BeamSearch(2))
     inputs = open_plain_inputs(trained, split)
     written = captions.write_captions(
         searched, trained.params, inputs, len(split), 3, trained.vocabulary
@@ -141,7 +143,7 @@ def test_draws_follow_the_seed_and_not_the_batch(made_run, photos, capsys):
     good = [photos / name for name in GOOD]
 
     def drawn(*arguments):
-        run_command(made_run, *good, "--json", "--sample", "--temperature", 2, *arguments)
+        run_command(made_run, *good, "--json", "--search=sample", "--temperature=2", *arguments)
         return [answer["words"] for answer in answers(capsys)]
 
     first = drawn("--seed", 1)
@@ -152,7 +154,7 @@ def test_draws_follow_the_seed_and_not_the_batch(made_run, photos, capsys):
 
 def test_one_photo_twice_is_drawn_twice(made_run, photos, capsys):
     photo = photos / "colour.jpg"
-    run_command(made_run, *[photo] * 6, "--json", "--sample", "--temperature", 3)
+    run_command(made_run, *[photo] * 6, "--json", "--search=sample", "--temperature=3")
     assert len({answer["caption"] for answer in answers(capsys)}) > 1
 
 
@@ -178,11 +180,15 @@ def test_the_encoder_sees_what_it_saw_in_training(made_run, photos, monkeypatch)
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--seed", "1"], "--seed belongs to --sample"),
-        (["--top-p", "0.5"], "--top-p belongs to --sample"),
-        (["--sample", "--beam", "3"], "choose one"),
-        (["--sample", "--temperature", "0"], "--temperature: 0: must be"),
-        (["--sample", "--top-p", "1.5"], "--top-p: 1.5: must be"),
+        (["--seed", "1"], "search.kind is beam: add --search sample"),
+        (["--top-p", "0.5"], "--top-p belongs to --search sample, and this run's"),
+        (["--search=sample", "--beam=3"], "--beam belongs to --search beam, and --search sample"),
+        (["--search=greedy", "--beam=3"], "--search greedy is there too: choose one"),
+        (["--search=greedy", "--top-k=3"], "--top-k belongs to --search sample, and --search gr"),
+        (["--search=nucleus"], "--search: nucleus: must be one of beam, greedy, sample"),
+        (["--sample"], "unrecognized arguments: --sample"),
+        (["--search=sample", "--temperature", "0"], "--temperature: 0: must be"),
+        (["--search=sample", "--top-p", "1.5"], "--top-p: 1.5: must be"),
         (["--beam", "0"], "--beam: 0: must be a whole number from 1"),
         (["--batch-size", "0"], "--batch-size: 0: must be a whole number from 1"),
         (["--attention", __file__], "is a file"),

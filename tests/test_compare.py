@@ -178,7 +178,8 @@ def test_the_interval_is_paired(two, tmp_path, capsys):
     near = make_run(tmp_path / "near")
     write_scores(near, captions)
     first, second = as_json(capsys, two[0], near)
-    gain, score = second["differences"]["CIDEr-D"], first["scores"]["CIDEr-D"]
+    gain = second["differences"]["CIDEr-D"]
+    score = first["scores"]["CIDEr-D"]
     assert gain["high"] - gain["low"] < 0.6 * (score["high"] - score["low"])
     assert gain["low"] >= 0
 

@@ -83,10 +83,23 @@ COMMANDS = {
         "--workdir",
         "frozen",
         "photos",
-        "--sample",
+        "--search",
+        "sample",
         "--batch-size",
         "5",
         "--json",
+    ),
+    "evaluate sampling": (
+        "evaluate",
+        "--workdir",
+        "frozen",
+        "--split",
+        "val",
+        "--search",
+        "sample",
+        "--batch-size",
+        "5",
+        *RULES,
     ),
     "few": (
         "caption",
@@ -195,7 +208,14 @@ def test_training_gives_the_same_numbers_and_captions(results):
     assert_equal(one, eight, rel=1e-5)
 
 
-@pytest.mark.parametrize("where", ["trained/evaluation/val-beam1", "frozen/evaluation/test-beam3"])
+@pytest.mark.parametrize(
+    "where",
+    [
+        "trained/evaluation/val-beam1",
+        "frozen/evaluation/test-beam3",
+        "frozen/evaluation/val-sample",
+    ],
+)
 def test_evaluation_gives_the_same_captions_and_scores(results, where):
     one, eight = (result.folder / f"{where}-min4-ngram1" for result in results)
     captions = read(one, "captions.json")

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxcap import caption, compare, decoding, evaluate, flags
+from jaxcap import caption, compare, decoding, errors, evaluate, flags
 from jaxcap.decoding.captions import Caption
+from jaxcap.decoding.strategy import GREEDY, BeamSearch, Sampling
 from jaxcap.errors import UserError
 from jaxcap.evaluation import result as results
 from jaxcap.evaluation import scoring, splits, tables
@@ -215,13 +216,111 @@ def test_a_rule_that_is_not_the_runs_makes_another_folder(scored):
     assert changed == "test-beam3-alpha0-ngram2-unk"
 
 
+@pytest.mark.parametrize(
+    ("sampling", "name"),
+    [
+        (Sampling(temperature=0.7), "val-sample"),  # as the run has it
+        (Sampling(), "val-sample-t1"),
+        (
+            Sampling(0.7, top_k=40, top_p=0.95, seed=2**31 - 1),
+            "val-sample-k40-p0.95-seed2147483647",
+        ),
+    ],
+    ids=str,
+)
+def test_another_sampling_makes_another_folder(scored, sampling, name):
+    found = from_file(scored)
+    config = found.run.config | {"search": found.run.config["search"] | {"temperature": 0.7}}
+    search = dataclasses.replace(found.search, beam=None, sampling=sampling)
+    run = dataclasses.replace(found.run, config=config)
+    assert evaluate.name_folder(dataclasses.replace(found, run=run, search=search)) == name
+
+
+def sampling_run(made_run, folder, **search):
+    """Copies a run, as if its own way to caption were sampling."""
+    shutil.copytree(made_run, folder, ignore=shutil.ignore_patterns("evaluation"))
+    config = read(folder, "config.json")
+    config["search"] |= {"kind": "sample", "temperature": 2.0} | search
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    return folder
+
+
+def test_a_run_that_samples_is_scored_on_its_samples(made_run, tmp_path, capsys):
+    """By its own temperature, the same whatever the batches, other ones for another seed."""
+    workdir = sampling_run(made_run, tmp_path / "run")
+    command = ["--workdir", str(workdir), "--split", "val", "--baselines", "none"]
+    assert evaluate.main(command) == 0
+    folder = workdir / "evaluation" / "val-sample"
+    result = read(folder)
+    assert result["search"]["beam"] is None
+    assert result["search"]["sampling"] == {
+        "temperature": 2.0,
+        "top_k": 0,
+        "top_p": 1.0,
+        "seed": 0,
+    }
+    assert "|beam:sampled,temperature2,seed0|" in result["signature"]
+    assert "references, sampling (temperature 2, seed 0)" in capsys.readouterr().out
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "sampling (temperature 2, seed 0)" in page
+    captions = read(folder, "captions.json")
+    assert evaluate.main([*command, "--batch-size", "2"]) == 0
+    assert read(folder, "captions.json") == captions
+    assert evaluate.main([*command, "--seed", "1"]) == 0
+    others = read(workdir / "evaluation" / "val-sample-seed1", "captions.json")
+    assert others != captions
+    assert len(compare.read_entries(workdir, "val", None)) == 2
+    assert compare.read_entries(workdir, "val", 1)[0].result is None  # no sample is a search
+
+
+def test_samples_at_the_lowest_temperature_are_greedy_captions(frozen_run, tmp_path):
+    """Through cached features too; and greedy search is the beam of 1."""
+    common = ["--workdir", str(frozen_run), "--split", "test", "--baselines", "none"]
+    written = []
+    for name, arguments in (
+        ("greedy", ["--search", "greedy"]),
+        ("beam", ["--beam", "1"]),
+        ("cold", ["--search", "sample", "--temperature", "0.001"]),
+        ("first", ["--search", "sample", "--temperature", "9", "--top-k", "1"]),
+    ):
+        out = tmp_path / name
+        assert evaluate.main([*common, *arguments, "--out", str(out)]) == 0
+        written.append(read(out, "captions.json"))
+    assert written[0] == written[1] == written[2] == written[3]
+    assert read(tmp_path / "greedy")["signature"] == read(tmp_path / "beam")["signature"]
+    assert "|beam:greedy|" in read(tmp_path / "greedy")["signature"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--beam", "3"], "--beam belongs to --search beam, and this run's search.kind is sample"),
+        (["--beam", "3", "--search", "greedy"], "and --search greedy is there too: choose one"),
+        (["--search", "beam", "--seed", "1"], "--seed belongs to --search sample, and --search be"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+@pytest.mark.parametrize("command", [evaluate, caption], ids=["evaluate", "caption"])
+def test_a_flag_of_another_search_is_one_line(made_run, tmp_path, capsys, command, arguments, said):
+    workdir = sampling_run(made_run, tmp_path / "run")
+    needed = ["--split", "val"] if command is evaluate else ["photo.jpg"]
+    with pytest.raises(SystemExit) as end:
+        errors.exit_with(lambda: command.main(["--workdir", str(workdir), *needed, *arguments]))
+    assert end.value.code == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith("error: ") and said in err
+    assert not (workdir / "evaluation").exists()
+
+
 def test_the_rules_are_the_runs_where_the_flags_say_nothing():
     config = configs.load(
         str(small_run.QUICKSTART),
         ["--config.search.length_normalization=0.7", "--config.search.beam=4"],
     )
     typed = evaluate.parse(["--workdir", "DIR", "--split", "val"])
-    assert flags.read_rules(typed, config) == (decoding.Rules(length_normalization=0.7), 4)
+    rules = decoding.Rules(length_normalization=0.7)
+    assert flags.read_search(typed, config) == (rules, BeamSearch(4))
     typed = evaluate.parse(
         [
             "--workdir",
@@ -236,7 +335,28 @@ def test_the_rules_are_the_runs_where_the_flags_say_nothing():
             "3",
         ]
     )
-    assert flags.read_rules(typed, config) == (decoding.Rules(min_length=3), 2)
+    assert flags.read_search(typed, config) == (decoding.Rules(min_length=3), BeamSearch(2))
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "strategy"),
+    [
+        ("beam", [], BeamSearch(5)),
+        ("greedy", [], GREEDY),
+        ("sample", [], Sampling(0.5, top_k=7)),
+        ("sample", ["--search", "beam"], BeamSearch(5)),
+        ("sample", ["--search", "beam", "--beam", "1"], GREEDY),
+        ("sample", ["--top-k", "0", "--seed", "3"], Sampling(0.5, seed=3)),
+        ("beam", ["--search", "sample", "--temperature", "2"], Sampling(2.0, top_k=7)),
+    ],
+    ids=str,
+)
+def test_the_search_is_the_runs_where_the_flags_say_nothing(kind, arguments, strategy):
+    overrides = [f"--config.search.kind={kind}", "--config.search.temperature=0.5"]
+    config = configs.load(str(small_run.QUICKSTART), [*overrides, "--config.search.top_k=7"])
+    for command, needed in ((evaluate, ["--split", "val"]), (caption, ["photo.jpg"])):
+        typed = command.parse(["--workdir", "DIR", *needed, *arguments])
+        assert flags.read_search(typed, config) == (decoding.Rules(), strategy)
 
 
 @pytest.mark.parametrize(

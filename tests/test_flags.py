@@ -26,22 +26,20 @@ QUICKSTART = str(ROOT / "experiments" / "quickstart.py")
 EVALUATE = ["--workdir", "DIR", "--split", "val"]
 CAPTION = ["--workdir", "DIR", "photo.jpg"]
 SEARCH = {
+    "--search": KEYS["search.kind"],
     "--beam": KEYS["search.beam"],
     "--min-length": KEYS["search.min_length"],
     "--length-normalization": KEYS["search.length_normalization"],
     "--no-repeat-ngram": KEYS["search.no_repeat_ngram"],
     "--batch-size": ranges.BATCH,
-}
-SAMPLING = {
-    "--temperature": ranges.TEMPERATURE,
-    "--top-k": ranges.TOP_K,
-    "--top-p": ranges.TOP_P,
+    "--temperature": KEYS["search.temperature"],
+    "--top-k": KEYS["search.top_k"],
+    "--top-p": KEYS["search.top_p"],
     "--seed": KEYS["seed"],
 }
 FLAGS = [
     *((evaluate, EVALUATE, name, allowed) for name, allowed in SEARCH.items()),
     *((caption, CAPTION, name, allowed) for name, allowed in SEARCH.items()),
-    *((caption, [*CAPTION, "--sample"], name, allowed) for name, allowed in SAMPLING.items()),
     (compare, ["DIR"], "--beam", KEYS["search.beam"]),
 ]
 
@@ -230,7 +228,7 @@ def test_a_flag_outside_its_range_is_one_line_on_stderr_and_code_2(tmp_path):
         "--workdir",
         str(tmp_path),
         "x.jpg",
-        "--sample",
+        "--search=sample",
         "--seed=-1",
     ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

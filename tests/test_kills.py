@@ -89,7 +89,8 @@ def test_kills_at_chosen_moments_change_nothing(whole, session_cache, tmp_path):
 
 @pytest.mark.slow
 def test_kills_at_random_moments_change_nothing(whole, session_cache, tmp_path):
-    folder, rng = tmp_path / "run", random.Random(0)
+    folder = tmp_path / "run"
+    rng = random.Random(0)
     for _ in range(2):
         kills.run(
             arguments(folder), session_cache, ("file", rng.randrange(1, 80), rng.random() < 0.5)

@@ -45,7 +45,7 @@ def test_tokenise_strips_or_keeps_the_marks_around_words(caption, plain, kept):
 @pytest.mark.parametrize("keep", [False, True])
 def test_the_captions_of_images_are_split_one_by_one_and_share_their_words(keep):
     captions = [("A dog runs .", "..."), (), ("A dog sleeps .",)]
-    split = text.split_captions(captions, {"keep_punctuation": keep})
+    split = text.split_captions(captions, {"tokenizer": "words", "keep_punctuation": keep})
     assert split == [
         [text.split_words(caption, keep_punctuation=keep) for caption in of_image]
         for of_image in captions
@@ -164,3 +164,63 @@ def test_flickr30k_has_the_20273_words_of_the_original_systems():
     malformed = [row for row in rows if len(row) != 3]
     assert [row[0] for row in malformed] == ["2199200615.jpg"]
     assert UNK not in vocabulary.encode(text.split_words("A dog runs across the grass ."), 20)
+
+
+@pytest.mark.parametrize(
+    ("caption", "words"),
+    [
+        ("A man's T-shirt, red!", ["a", "man's", "t", "shirt", "red"]),
+        ("<start> two  dogs.<end>", ["<start>", "two", "dogs", "<end>"]),
+        ("line\nbreak\tand/slash", ["line", "break", "and", "slash"]),
+        ("a_b {c} [d] ^e ~f `g \\h |i", list("abcdefghi")),
+        ("... !!", []),
+    ],
+)
+def test_the_tokenizer_of_keras_takes_marks_for_spaces(caption, words):
+    assert text.split_words_as_keras(caption) == words
+    assert text.split_captions([[caption]], {"tokenizer": "keras"}) == [[words]]
+
+
+def test_the_most_frequent_words_stay_and_ties_as_they_first_came():
+    counts = {"rare": 1, "zebra": 2, "the": 5, "apple": 2, "late": 2}
+    by_first = text.Vocabulary.build(counts, max_words=7, ties="first")
+    assert by_first.words[4:] == ("the", "zebra", "apple")
+    by_alphabet = text.Vocabulary.build(counts, max_words=7)
+    assert by_alphabet.words[4:] == ("the", "apple", "late")
+    assert len(text.Vocabulary.build(counts, max_words=0)) == 9
+
+
+def test_without_an_end_mark_one_word_more_fits():
+    vocabulary = text.Vocabulary.build({"a": 3, "b": 2, "c": 1})
+    tokens, cut = vocabulary.encode_all([["a", "b", "c"]], 4, end_mark=False)
+    assert tokens.tolist() == [[text.PAD, 4, 5, 6]]
+    assert cut == 0
+    tokens, cut = vocabulary.encode_all([["a", "b", "c"]], 4)
+    assert tokens.tolist() == [[text.START, 4, 5, text.END]]
+    assert cut == 1
+
+
+@pytest.mark.parity
+@pytest.mark.skipif("JAXCAP_DATA" not in os.environ, reason="JAXCAP_DATA is not set")
+def test_words_and_their_ranks_are_those_of_keras():
+    """On COCO's captions: every caption's words, and which of them the 5,000 most frequent are."""
+    pytest.importorskip("keras")
+    from keras.src.legacy.preprocessing.text import Tokenizer
+
+    path = Path(os.environ["JAXCAP_DATA"], "coco", "captions_val2017.json")
+    annotations = json.loads(path.read_text(encoding="utf-8"))["annotations"]
+    captions = [annotation["caption"] for annotation in annotations]
+    filters = '!"#$%&()*+,-./:;=?@[\\]^_`{|}~\t\n'
+    keras = Tokenizer(num_words=5000, oov_token="<unk>", filters=filters)
+    keras.fit_on_texts([f"<start> {caption} <end>" for caption in captions])
+    ours = text.split_captions([captions], {"tokenizer": "keras"})[0]
+    vocabulary = text.Vocabulary.build(text.count_words(ours), max_words=5000, ties="first")
+    ranked = sorted(keras.word_index, key=keras.word_index.get)
+    kept = [word for word in ranked if keras.word_index[word] < 5000]
+    assert set(vocabulary.words[1:]) == set(kept)
+    specials = ("<start>", "<end>", "<unk>")
+    assert list(vocabulary.words[4:]) == [word for word in kept if word not in specials]
+    sequences = keras.texts_to_sequences([f"<start> {caption} <end>" for caption in captions])
+    for words, sequence in zip(ours, sequences, strict=True):
+        known = [vocabulary.words[vocabulary.index(word)] for word in words]
+        assert ["<start>", *known, "<end>"] == [keras.index_word[number] for number in sequence]

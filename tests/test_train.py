@@ -216,6 +216,11 @@ def test_early_stopping_counts_epochs_without_a_better_one():
         ({"regions__layers": 0}, "regions.layers=0: must be a whole number from 1"),
         ({"regions__embedding": 0}, "without a regions.embedding"),
         ({"images__augment": "free"}, "left and right"),
+        ({"head__hidden": 4, "head__deep_output": True}, "head.hidden=4 and head.deep_output=True"),
+        (
+            {"head__hidden": 4, "head__tie_weights": True, "head__deep_output": False},
+            "head.hidden=4 and head.tie_weights=True",
+        ),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )

@@ -36,11 +36,13 @@ SECTIONS = {
         "hidden": 8,
         "attention": 5,
         "activation": "relu",
+        "reset_after": True,
+        "stateless": False,
         "init_from_mean": False,
         "context_gate": False,
         "word_dropout": 0.0,
     },
-    "head": {"deep_output": False, "tie_weights": False, "dropout": 0.0},
+    "head": {"hidden": 0, "deep_output": False, "tie_weights": False, "dropout": 0.0},
 }
 
 

@@ -9,7 +9,8 @@ import zipfile
 
 import numpy as np
 
-MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
+MAGIC = 0x1950A86A20F9469CFC6C
+PROTOCOL = 1001
 SYSTEM = {
     "protocol_version": PROTOCOL,
     "little_endian": True,

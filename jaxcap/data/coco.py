@@ -15,9 +15,11 @@ from jaxcap.data import locations
 from jaxcap.data.parsers import KarpathyImage, read_coco_annotations, read_karpathy
 from jaxcap.data.source import Reading, Section, Source, make_reading
 from jaxcap.data.splits import (
+    WHOLE,
     NamesBySplit,
     describe_random,
     karpathy_splits,
+    keep_whole,
     random_splits,
     split_off,
 )
@@ -132,6 +134,9 @@ def read(
     if section["splits"] == "random":
         splits = random_splits(captions, section["seed"])
         notes = [describe_random(section["seed"])]
+    if section["splits"] == WHOLE:
+        splits = keep_whole(captions)
+        notes = []
     return make_reading(splits, captions, partial(_find_photo, folders), notes)
 
 

@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from jaxcap.data import coco, flickr8k, flickr30k, folder, scenes
+from jaxcap.data.checks import select_splits
 from jaxcap.data.prepare import prepare_splits
-from jaxcap.data.source import NAMES, Section, Source
+from jaxcap.data.resplit import resplit
+from jaxcap.data.source import NAMES, SPLITS, Section, Source, check_section, stays_whole
 from jaxcap.data.split import Split
+from jaxcap.data.splits import WHOLE
 from jaxcap.errors import UserError
 from jaxcap.io.files import cache_root
 
@@ -49,14 +52,19 @@ def load(section: Section, *, only: Sequence[str] | None = None) -> dict[str, Sp
     Raises:
       UserError: raw files are missing or wrong, or a wanted split is not there.
     """
-    root = Path(section["prepared_dir"] or cache_root() / "prepared").expanduser()
-    return prepare_splits(_locate(section), root, allow_missing=section["allow_missing"], only=only)
+    check_section(section)
+    if stays_whole(section):
+        splits = resplit(_load_whole(section), section["splits"], section["seed"])
+        return select_splits(section["name"], splits, only)
+    return prepare_splits(
+        _locate(section), _root(section), allow_missing=section["allow_missing"], only=only
+    )
 
 
 def all_captions(section: Section) -> list[str]:
     """Reads every caption of the raw files, also of images in no split or without a photo.
 
-    Nothing is downloaded.
+    Where data.photos limits the photos, those of the others are left out. Nothing is downloaded.
 
     Args:
       section: the config's section `data`.
@@ -67,6 +75,10 @@ def all_captions(section: Section) -> list[str]:
     Raises:
       UserError: raw files are missing or wrong.
     """
+    if section["photos"]:
+        return [caption for of_image in _load_whole(section).captions for caption in of_image]
+    if stays_whole(section):
+        section = {**section, "splits": WHOLE}
     reading = _locate({**section, "download": False}).read()
     captions: list[str] = []
     for examples in reading.splits.values():
@@ -89,7 +101,14 @@ def detect(directory: str) -> dict[str, Any]:
       UserError: it has none that is known.
     """
     # Random splits, so that a folder counts that lacks the published lists.
-    defaults = {"dir": directory, "captions": "", "splits": "random", "seed": 0, "year": 2014}
+    defaults = {
+        "dir": directory,
+        "captions": "",
+        "splits": "random",
+        "photos": 0,
+        "seed": 0,
+        "year": 2014,
+    }
     for layout in _LAYOUTS:
         if is_layout({**defaults, **layout}):
             return layout
@@ -108,12 +127,29 @@ def is_layout(section: Section) -> bool:
     return True
 
 
+def _load_whole(section: Section) -> Split:
+    """Prepares and opens all images as one split, or the first `data.photos` of them."""
+    source = _locate({**section, "splits": WHOLE})
+    return prepare_splits(
+        source,
+        _root(section),
+        allow_missing=section["allow_missing"],
+        only=None,
+        most=section["photos"],
+    )[WHOLE]
+
+
+def _root(section: Section) -> Path:
+    """Returns the folder of all prepared sets."""
+    return Path(section["prepared_dir"] or cache_root() / "prepared").expanduser()
+
+
 def _locate(section: Section) -> Source:
     """Finds the raw files of a data set."""
     name = section["name"]
     splits = section["splits"]
-    if splits not in ("published", "random"):
-        raise UserError(f"data.splits={splits} is unknown: choose published or random")
+    if splits not in (*SPLITS, WHOLE):
+        raise UserError(f"data.splits={splits} is unknown: choose one of {', '.join(SPLITS)}")
     if name not in LOCATE:
         near = difflib.get_close_matches(name, NAMES, n=1)
         advice = f"did you mean {near[0]}?" if near else f"one of {NAMES}"

@@ -8,7 +8,14 @@ from jaxcap.data.caption_tables import SUFFIXES, read_rows
 from jaxcap.data.parsers import CaptionsByImage, row_error
 from jaxcap.data.photo_folders import PhotoFinder
 from jaxcap.data.source import Reading, Section, Source, make_reading
-from jaxcap.data.splits import SPLITS, NamesBySplit, describe_random, random_splits
+from jaxcap.data.splits import (
+    SPLITS,
+    WHOLE,
+    NamesBySplit,
+    describe_random,
+    keep_whole,
+    random_splits,
+)
 from jaxcap.errors import UserError
 from jaxcap.io.plain import list_some
 from jaxcap.text import split_words
@@ -68,7 +75,9 @@ def read(section: Section, path: Path, root: Path) -> Reading:
     notes = [*photos.note_uncaptioned(captions), *_drop_wordless(captions)]
     if not captions:
         raise UserError(f"{path}: no captions in it")
-    if section["splits"] == "random" or not any(split_of.values()):
+    if section["splits"] == WHOLE:
+        splits = keep_whole(captions)
+    elif section["splits"] == "random" or not any(split_of.values()):
         if len(captions) < 3:
             raise UserError(
                 f"{path}: {len(captions)} photos have captions, and 3 are the least, one each for "

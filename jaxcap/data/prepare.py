@@ -48,7 +48,12 @@ class _Note:
 
 
 def prepare_splits(
-    source: Source, root: Path, *, allow_missing: bool, only: Sequence[str] | None
+    source: Source,
+    root: Path,
+    *,
+    allow_missing: bool,
+    only: Sequence[str] | None,
+    most: int = 0,
 ) -> dict[str, Split]:
     """Opens the prepared sets of a data set, and makes those that are not there.
 
@@ -57,6 +62,8 @@ def prepare_splits(
       root: the folder of all prepared sets.
       allow_missing: leave images out whose photos are not there, instead of stopping.
       only: the splits that are needed, or None for all that there are.
+      most: how many images each split may have, the first of those that are there; 0: all. A
+        rendered set has no such limit.
 
     Returns:
       The wanted splits by name.
@@ -73,6 +80,8 @@ def prepare_splits(
         notes = note.notes
     else:
         reading = check_reading(source.name, source.read(), allow_missing=allow_missing, only=only)
+        if most:
+            reading = _limit(reading, most)
         listing = _digest_listing(reading)
         note = _read_note(folder, listing) or _make_note(source, reading, folder, listing)
         notes = [*reading.notes, *note.notes]
@@ -80,6 +89,11 @@ def prepare_splits(
     for name, key in select_splits(source.name, note.keys, only).items():
         splits[name] = _set_in(folder / key).open(name, notes, folder / key)
     return splits
+
+
+def _limit(reading: Reading, most: int) -> Reading:
+    splits = {name: examples[:most] for name, examples in reading.splits.items()}
+    return Reading(splits, [*reading.notes, f"the first {most:,} photos alone"])
 
 
 def _digest_listing(reading: Reading) -> str:

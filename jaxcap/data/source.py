@@ -13,9 +13,34 @@ from jaxcap.io.plain import list_some
 NAMES = ("flickr30k", "flickr8k", "coco", "folder", "scenes")
 
 Section = Mapping[str, Any]  # the config's section `data`
+# How the raw files are split into train, val and test, see `splits`.
+SPLITS = ("published", "random", "random_test", "pairs")
 
-# The data sets by the values of data.name.
-NAMES = ("flickr30k", "flickr8k", "coco", "folder", "scenes")
+
+def check_section(section: Section) -> None:
+    """Makes sure that the data set knows these splits.
+
+    Raises:
+      UserError: it does not.
+    """
+    splits = section["splits"]
+    photos = section["photos"]
+    if section["name"] == "scenes" and splits not in ("published", "random"):
+        raise UserError(
+            f"data.splits={splits}: scenes are rendered with splits of their own: set published"
+        )
+    if section["name"] == "scenes" and photos:
+        raise UserError(f"data.photos={photos}: scenes are counted by data.scenes: set it to 0")
+    if splits == "published" and photos:
+        raise UserError(
+            f"data.photos={photos} limits photos that are split here, and data.splits=published "
+            "takes the published lists whole: set data.splits=random"
+        )
+
+
+def stays_whole(section: Section) -> bool:
+    """Tells whether a data set is prepared as one set, and split when it is loaded."""
+    return section["splits"] in ("random_test", "pairs") or section["photos"] > 0
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """A split of a prepared data set: ids and captions in memory, photos and objects in the records."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,43 @@ class Split:
             names = {key: columns[key][i].decode() for key in ("shape", "colour", "size")}
             objects.append({**names, "box": tuple(float(side) for side in box)})
         return objects
+
+
+class _Selection(Sequence):
+    """Some rows of records, read when they are asked for."""
+
+    def __init__(self, records: Sequence[Mapping[str, Any]], rows: Sequence[int]):
+        self._records = records
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._records[self._rows[index]]
+
+
+def select_images(
+    split: Split, name: str, captions: Mapping[int, Sequence[str]], note: str
+) -> Split:
+    """Returns some images of a split as a split of their own.
+
+    Args:
+      split: the images to choose from.
+      name: of the new split.
+      captions: row -> the captions that the image keeps; images of no row are left out.
+      note: says how they were chosen.
+    """
+    rows = sorted(captions)
+    return replace(
+        split,
+        name=name,
+        ids=tuple(split.ids[row] for row in rows),
+        captions=tuple(tuple(captions[row]) for row in rows),
+        records=_Selection(split.records, rows),
+        photos=tuple(split.photos[row] for row in rows),
+        notes=(*split.notes, note),
+    )
 
 
 def summarize(splits: Mapping[str, Split]) -> str:

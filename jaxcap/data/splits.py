@@ -12,6 +12,7 @@ from jaxcap.errors import UserError
 from jaxcap.io.plain import list_some
 
 SPLITS = ("train", "val", "test")
+WHOLE = "whole"  # the one split of images that are not split yet
 TEST_SHARE = 0.2  # of all images, as in the original systems
 VAL_SHARE = 0.1  # of the training part
 
@@ -73,12 +74,12 @@ class Plan:
     Attributes:
       lists: the file of image names of each split that has one.
       karpathy: a dataset_NAME.json.
-      seed: of random splits.
+      seed: of random splits; None leaves all images in the one split `WHOLE`.
     """
 
     lists: Mapping[str, Path]
     karpathy: Path | None
-    seed: int
+    seed: int | None
 
 
 def plan_splits(
@@ -101,6 +102,8 @@ def plan_splits(
     seed = section["seed"]
     if section["splits"] == "random":
         return Plan({}, None, seed)
+    if section["splits"] == WHOLE:
+        return Plan({}, None, None)
     # Not in every root: other data sets have a train_images.txt as well.
     folders = [root, *(other for other in roots if other == locations.home_folder(name))]
     found = {}
@@ -135,7 +138,14 @@ def make_splits(plan: Plan, ids: Iterable[str]) -> tuple[NamesBySplit, list[str]
     if plan.karpathy:
         splits = karpathy_splits(read_karpathy(plan.karpathy))
         return splits, [f"splits: Karpathy's ({plan.karpathy.name})"]
+    if plan.seed is None:
+        return keep_whole(ids), []
     return random_splits(ids, plan.seed), [describe_random(plan.seed)]
+
+
+def keep_whole(ids: Iterable[str]) -> NamesBySplit:
+    """Returns the one split of all images, in their order, for `resplit`."""
+    return {WHOLE: list(dict.fromkeys(ids))}
 
 
 def karpathy_splits(images: Iterable[KarpathyImage]) -> NamesBySplit:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxcap.decoding.rules import Hypotheses, Rules, Step
 from jaxcap.decoding.slots import run_in_slots
 from jaxcap.errors import UserError
-from jaxcap.text import END, PAD, START
+from jaxcap.text import END, PAD
 
 
 class _Lines(NamedTuple):
@@ -88,7 +88,8 @@ def _start(step: Step, carry: Any, memory: Any, beam: int, rules: Rules) -> _Sea
     """The state before the first word: one empty hypothesis an image."""
     size = jax.tree.leaves(carry)[0].shape[0]
     time = rules.positions
-    _, _, attention = jax.eval_shape(step, carry, memory, jnp.full((size, 1), START, jnp.int32))
+    first = jnp.full((size, 1), rules.start, jnp.int32)
+    _, _, attention = jax.eval_shape(step, carry, memory, first)
     empty = _Lines(
         jnp.zeros((size, 1)),
         jnp.full((size, 1, time), PAD, jnp.int32),
@@ -113,9 +114,8 @@ def _advance(step: Step, search: _Search, memory: Any, beam: int, rules: Rules) 
     position = search.position
     images = jnp.arange(position.shape[0])
     last = jnp.maximum(position - 1, 0)[:, None, None]
-    words = jnp.where(
-        position[:, None] > 0, jnp.take_along_axis(lines.tokens, last, axis=-1)[..., 0], START
-    )
+    previous = jnp.take_along_axis(lines.tokens, last, axis=-1)[..., 0]
+    words = jnp.where(position[:, None] > 0, previous, rules.start)
     carry, logits, attention = step(search.carry, memory, words)
     rows, vocabulary_size = logits.shape[1:]
 

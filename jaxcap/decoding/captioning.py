@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from jaxcap import decoding
 from jaxcap.decoding.rules import Hypotheses, Rules, Step
+from jaxcap.decoding.strategy import Sampling
 from jaxcap.models.captioner import Captioner
 from jaxcap.models.decoder import Carry, Memory
 
@@ -76,14 +77,13 @@ def build_beam(model: Captioner, rules: Rules, beams: int, slots: int | None = N
     return search
 
 
-def build_sampling(model: Captioner, rules: Rules, seed: int, **options: Any) -> Search:
+def build_sampling(model: Captioner, rules: Rules, sampling: Sampling) -> Search:
     """Returns the pure function that samples every word.
 
     Args:
       model: the captioner.
       rules: which sentences may be returned.
-      seed: of all samples.
-      **options: temperature, top_k and top_p of `decoding.sample`.
+      sampling: how words are drawn.
 
     Returns:
       The function; its batch also holds "draw" [B] int32: photos with different numbers get
@@ -91,9 +91,16 @@ def build_sampling(model: Captioner, rules: Rules, seed: int, **options: Any) ->
     """
 
     def search(params: Any, batch: Batch) -> Hypotheses:
-        fold_in = functools.partial(jax.random.fold_in, jax.random.key(seed))
+        fold_in = functools.partial(jax.random.fold_in, jax.random.key(sampling.seed))
         keys = jax.vmap(fold_in)(batch["draw"])
-        return decoding.sample(*prepare(model, params, batch), keys, rules, **options)
+        return decoding.sample(
+            *prepare(model, params, batch),
+            keys,
+            rules,
+            temperature=sampling.temperature,
+            top_k=sampling.top_k,
+            top_p=sampling.top_p,
+        )
 
     return search
 

@@ -37,7 +37,8 @@ def write_captions(
     """Captions the first photos of some inputs, batch by batch.
 
     Args:
-      search: compiled (params, batch) -> `Hypotheses`.
+      search: compiled (params, batch) -> `Hypotheses`; its batches also hold "draw" [B], the rows
+        of the photos, so that samples depend on the photo's place in the split alone.
       params: the captioner's.
       inputs: of the split.
       images: how many photos.
@@ -49,6 +50,7 @@ def write_captions(
     """
     written = 0
     for batch in iterate_split(inputs, images, batch_size):
+        batch["draw"] = np.arange(written, written + batch_size, dtype=np.int32)
         captions = read_captions(search(params, batch), vocabulary)
         yield from captions[: images - written]
         written += len(captions)

@@ -57,6 +57,8 @@ class Rules:
       unk: whether <unk> may be produced.
       no_repeat_ngram: no run of this many words occurs twice in a sentence; 0 switches the rule
         off.
+      end_mark: False for a decoder that was trained without <start> and <end>: <pad> begins its
+        sentences, and each runs on to max_length - 1 words.
 
     Raises:
       UserError: a value that no sentence can satisfy.
@@ -67,6 +69,7 @@ class Rules:
     length_normalization: float = 0.0
     unk: bool = False
     no_repeat_ngram: int = 0
+    end_mark: bool = True
 
     def __post_init__(self) -> None:
         if self.max_length < 3:
@@ -90,6 +93,11 @@ class Rules:
             )
 
     @property
+    def start(self) -> int:
+        """The token that begins every sentence."""
+        return START if self.end_mark else PAD
+
+    @property
     def positions(self) -> int:
         """T, the positions after <start>."""
         return self.max_length - 1
@@ -107,6 +115,7 @@ class Rules:
         """Tells which of V words may stand in a sentence at all: bool [V]."""
         possible = np.ones(vocabulary_size, bool)
         possible[[PAD, START] if self.unk else [PAD, START, UNK]] = False
+        possible[END] = self.end_mark
         return possible
 
     def allow_words(self, words: jax.Array, position: jax.Array, vocabulary_size: int) -> jax.Array:
@@ -118,7 +127,7 @@ class Rules:
           vocabulary_size: V.
 
         Returns:
-          Bool [B, K, V], with at least <end> allowed everywhere.
+          Bool [B, K, V]. Where there is an <end>, it is allowed everywhere.
         """
         allowed = jnp.broadcast_to(
             self.token_mask(vocabulary_size), (*words.shape[:2], vocabulary_size)
@@ -145,6 +154,7 @@ def make_rules(config: ConfigDict) -> Rules:
         min_length=section.min_length,
         length_normalization=section.length_normalization,
         no_repeat_ngram=section.no_repeat_ngram,
+        end_mark=config.text.end_mark,
     )
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jaxcap.decoding.rules import Hypotheses, Rules, Step
 from jaxcap.errors import UserError
-from jaxcap.text import END, PAD, START
+from jaxcap.text import END, PAD
 
 
 class _State(NamedTuple):
@@ -134,13 +134,13 @@ def _decode(
       choose: from log-probabilities [B, V] and the position to the next words [B].
     """
     size = jax.tree.leaves(carry)[0].shape[0]
-    first = jnp.full((size, 1), START, jnp.int32)
+    first = jnp.full((size, 1), rules.start, jnp.int32)
     _, _, attention = jax.eval_shape(step, carry, memory, first)
 
     def advance(state: _State) -> _State:
         position = state.position
         previous = state.tokens[:, jnp.maximum(position - 1, 0)][:, None]  # [B, 1]
-        words = jnp.where(position > 0, previous, START)
+        words = jnp.where(position > 0, previous, rules.start)
         carry, logits, attention = step(state.carry, memory, words)
         log_probs = jax.nn.log_softmax(logits[:, 0].astype(jnp.float32))  # [B, V]
         positions = jnp.broadcast_to(position, (size,))

@@ -12,6 +12,7 @@ from jaxcap.data.split import Split
 from jaxcap.decoding import captions as captioning
 from jaxcap.decoding.captions import Caption
 from jaxcap.decoding.rules import Rules
+from jaxcap.decoding.strategy import GREEDY, Sampling, Strategy
 from jaxcap.evaluation import scoring, splits
 from jaxcap.evaluation.measures import measure_attention, measure_grounding, measure_health
 from jaxcap.evaluation.overlap import find_training_overlap
@@ -54,7 +55,7 @@ def evaluate(
     *,
     data_dir: str = "",
     rules: Rules,
-    beam: int,
+    strategy: Strategy,
     batch_size: int,
 ) -> Evaluation:
     """Captions and scores one split; the training split is not needed.
@@ -64,7 +65,7 @@ def evaluate(
       split_name: val or test.
       data_dir: a folder of any known layout; empty for the data set of the run.
       rules: of the captions.
-      beam: K; 1 is greedy search.
+      strategy: how they are written.
       batch_size: photos that are captioned at a time.
 
     Raises:
@@ -79,12 +80,12 @@ def evaluate(
         run, data, images, split=split_name, own_data=not data_dir
     )
     inputs = open_plain_inputs(run, split)
-    captions = write_captions(run, inputs, len(split), rules, beam, batch_size)
+    captions = write_captions(run, inputs, len(split), rules, strategy, batch_size)
     scored, score_notes = scoring.score({"run": join_words(captions)}, split.captions)
     grounding, scenes = measure_grounding(split, captions, run.grid)
     result = Result(
         jaxcap=jaxcap.__version__,
-        signature=_sign(run, data, split, images, rules, beam),
+        signature=_sign(run, data, split, images, rules, strategy),
         run=run_info,
         data=DataInfo(
             name=data,
@@ -95,7 +96,7 @@ def evaluate(
             **contents.digest_split(images),
             trained_on=trained_on,
         ),
-        search=Search(beam=beam, **vars(rules)),
+        search=_describe_search(rules, strategy),
         level=scoring.LEVEL,
         scores=scored["run"].scores,
         baselines=(),
@@ -113,7 +114,12 @@ def evaluate(
 
 
 def write_captions(
-    run: TrainedRun, inputs: Inputs, images: int, rules: Rules, beam: int, batch_size: int
+    run: TrainedRun,
+    inputs: Inputs,
+    images: int,
+    rules: Rules,
+    strategy: Strategy,
+    batch_size: int,
 ) -> list[Caption]:
     """Captions all photos of some inputs on all devices, with a progress bar.
 
@@ -122,7 +128,7 @@ def write_captions(
       inputs: of the photos.
       images: how many photos.
       rules: of the captions.
-      beam: K; 1 is greedy search.
+      strategy: how they are written.
       batch_size: photos that are captioned at a time.
 
     Returns:
@@ -131,7 +137,7 @@ def write_captions(
     # Cached features come in larger calls, in which the next image takes the place of one whose
     # caption has ended.
     cached = not learns_encoder(run.config)
-    search = compile_search(run, rules, beam, slots=batch_size if cached else None)
+    search = compile_search(run, rules, strategy, slots=batch_size if cached else None)
     call = min(_BATCHES_A_CALL * batch_size, images) if cached else batch_size
     captions = []
     with Progress(images, "captions") as progress:
@@ -146,6 +152,12 @@ def write_captions(
 def join_words(captions: Sequence[Caption]) -> list[str]:
     """Returns captions as texts."""
     return [" ".join(caption.words) for caption in captions]
+
+
+def _describe_search(rules: Rules, strategy: Strategy) -> Search:
+    if isinstance(strategy, Sampling):
+        return Search(beam=None, sampling=strategy, **vars(rules))
+    return Search(beam=strategy.beam, **vars(rules))
 
 
 def _describe_run(run: TrainedRun) -> RunInfo:
@@ -177,7 +189,7 @@ def _sign(
     split: Split,
     images: contents.SplitContents,
     rules: Rules,
-    beam: int,
+    strategy: Strategy,
 ) -> str:
     """Returns the signature line of the scores."""
     # What does not change captions by default is left out, so that older lines stay equal.
@@ -195,8 +207,16 @@ def _sign(
         split=split.name,
         images=contents.digest_split(images),
         references=[len(captions) for captions in split.captions],
-        beam="greedy" if beam == 1 else str(beam),
+        beam=_sign_strategy(strategy),
         length_rule=",".join(length),
         vocabulary=f"{len(run.vocabulary)}-{run.vocabulary.fingerprint}",
         version=jaxcap.__version__,
     )
+
+
+def _sign_strategy(strategy: Strategy) -> str:
+    """Returns how captions were written, for the signature line."""
+    if isinstance(strategy, Sampling):
+        options = [f"{name}{value:.15g}" for name, value in strategy.list_options().items()]
+        return ",".join(["sampled", *options])
+    return "greedy" if strategy == GREEDY else str(strategy.beam)

@@ -38,7 +38,7 @@ def summarize_captions(
     known = None
     if train:
         # Cut as a caption is, or a long training caption could never be repeated.
-        longest = config.text.max_length - 2
+        longest = config.text.max_length - (2 if config.text.end_mark else 1)
         known = {tuple(words[:longest]) for words in _split_captions(config, train)}
     return health.summarize([caption.words for caption in captions], known)
 

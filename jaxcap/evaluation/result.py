@@ -7,6 +7,7 @@ print all of them times 100. A number that does not exist is NaN here and null i
 from dataclasses import dataclass
 from typing import Any
 
+from jaxcap.decoding.strategy import Sampling
 from jaxcap.io import plain, records
 from jaxcap.scores.health import Phrase, Summary
 from jaxcap.scores.intervals import Estimate
@@ -78,14 +79,29 @@ class DataInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """How captions were searched: the beam, 1 for greedy search, and `decoding.Rules`."""
+    """How captions were written: beam or sampling, and `decoding.Rules`.
 
-    beam: int
+    Attributes:
+      beam: hypotheses kept, 1 for greedy search; None where words were drawn at random.
+      sampling: how they were drawn; None, and not in the file, for a search.
+    """
+
+    beam: int | None
     max_length: int
     min_length: int
     length_normalization: float
     unk: bool
     no_repeat_ngram: int
+    end_mark: bool = True
+    sampling: Sampling | None = None
+
+    def describe(self) -> str:
+        """Returns in words how captions were written, without the rules."""
+        if self.sampling:
+            options = self.sampling.list_options().items()
+            named = [f"{name.replace('_', ' ')} {value:.15g}" for name, value in options]
+            return f"sampling ({', '.join(named)})"
+        return "greedy search" if self.beam == 1 else f"beam search with {self.beam} beams"
 
 
 @dataclass(frozen=True)

@@ -58,4 +58,4 @@ def _make_section(section: Mapping[str, Any], data_dir: str) -> dict[str, Any]:
     if layout["name"] == section["name"]:
         return own | layout
     # Another data set: the run's choice of captions and splits says nothing of it.
-    return own | {"captions": "", "splits": "published"} | layout
+    return own | {"captions": "", "splits": "published", "photos": 0} | layout

@@ -87,7 +87,7 @@ def _format_scores(result: Result) -> list[str]:
     data = result.data
     head = (
         f"{result.run.workdir} on {data.name} {data.split}: {data.images:,} images, "
-        f"{data.references:,} references, beam {result.search.beam}"
+        f"{data.references:,} references, {result.search.describe()}"
     )
     names = [baseline.name for baseline in result.baselines]
     rows = [["x 100", "score", f"{result.level:.0%} interval", *names]]

@@ -80,7 +80,7 @@ def build_experiment(
         rates=assign_rates(config, params),
         splits=splits,
         captions={
-            name: encode_captions(of_split, vocabulary, config.text.max_length)
+            name: encode_captions(of_split, vocabulary, config.text)
             for name, of_split in sentences.items()
         },
         unknown=unknown,

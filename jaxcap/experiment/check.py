@@ -3,10 +3,12 @@
 from ml_collections import ConfigDict
 
 from jaxcap import parallel
+from jaxcap.data.source import check_section
 from jaxcap.decoding.rules import make_rules
 from jaxcap.errors import UserError
 from jaxcap.experiment import config as configs
 from jaxcap.models.encoder import build_encoder, choose_pool
+from jaxcap.text import SPECIALS
 from jaxcap.training.partition import read_rule
 
 
@@ -18,10 +20,13 @@ def check(config: ConfigDict) -> None:
     """
     configs.check(config)
     parallel.check_batch_size(config.train.batch_size, "train.batch_size")
+    check_section(config.data)
+    _check_text(config)
     _check_embedding(config)
     _check_views(config)
     _check_grid(config)
     _check_layers(config)
+    _check_head(config)
     _check_self_critical(config)
     make_rules(config)
 
@@ -34,6 +39,25 @@ def learns_encoder(config: ConfigDict) -> bool:
 def reads_cache(config: ConfigDict) -> bool:
     """Tells whether training reads cached features: the encoder and its views are fixed."""
     return not learns_encoder(config) and config.images.augment != "free"
+
+
+def _check_text(config: ConfigDict) -> None:
+    text = config.text
+    if text.tokenizer == "keras" and text.keep_punctuation:
+        raise UserError(
+            "text.keep_punctuation=True: the Tokenizer of Keras drops all marks: set it to False, "
+            "or text.tokenizer=words"
+        )
+    if text.max_words and text.max_words <= len(SPECIALS):
+        raise UserError(
+            f"text.max_words={text.max_words}: must be above {len(SPECIALS)}, the specials, or 0 "
+            "for all words"
+        )
+    if not text.end_mark and config.self_critical.epochs:
+        raise UserError(
+            "self_critical.epochs rewards captions that end, and text.end_mark=False ends none: "
+            "set one of them otherwise"
+        )
 
 
 def _check_embedding(config: ConfigDict) -> None:
@@ -78,6 +102,16 @@ def _check_layers(config: ConfigDict) -> None:
         raise UserError(
             f"regions.layers={layers}: must be 1 without a regions.embedding, whose layers they are"
         )
+
+
+def _check_head(config: ConfigDict) -> None:
+    section = config.head
+    for key in ("deep_output", "tie_weights"):
+        if section.hidden and section[key]:
+            raise UserError(
+                f"head.hidden={section.hidden} and head.{key}=True: {key} has a layer of the word "
+                "embedding's width in its place, so set head.hidden to 0"
+            )
 
 
 def _check_self_critical(config: ConfigDict) -> None:

@@ -3,11 +3,12 @@
 import collections
 import difflib
 import importlib.util
+import inspect
 import json
 import os
 import sys
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,6 +19,7 @@ from jaxcap.errors import UserError
 from jaxcap.experiment.ranges import KEYS, shorten
 
 PREFIX = "--config."
+PROTOCOL = "protocol"  # the key that an experiment file itself must know
 EXAMPLE = "experiments/quickstart.py"
 
 
@@ -47,8 +49,11 @@ def split(arguments: Iterable[str]) -> tuple[list[str], list[str]]:
 def load(path: str | os.PathLike, overrides: Sequence[str] = ()) -> ConfigDict:
     """Runs the experiment file at `path` and applies `--config.KEY=VALUE` overrides in their order.
 
+    The last `--config.protocol` comes before all others, for it chooses what the file returns.
+
     Args:
-      path: a Python file that defines `get_config()`; it may import its neighbours (`import base`).
+      path: a Python file that defines `get_config()`, or `get_config(protocol)` where it knows
+        several; it may import its neighbours (`import base`).
       overrides: arguments as typed, each `--config.KEY=VALUE`.
 
     Returns:
@@ -59,9 +64,12 @@ def load(path: str | os.PathLike, overrides: Sequence[str] = ()) -> ConfigDict:
       UserError: the file is no experiment or fails, or an override has an unknown key (the nearest
         one is named) or a value outside of its key's range.
     """
-    config = _run(Path(path))
+    chosen = [override for override in overrides if _is_protocol(override)]
+    protocol = _parse_override(chosen[-1])[1] if chosen else ""
+    config = _run(Path(path), protocol)
     for override in overrides:
-        _override(config, override)
+        if not _is_protocol(override):
+            _override(config, override)
     return config.lock()
 
 
@@ -114,8 +122,17 @@ def differences(old: ConfigDict, new: ConfigDict) -> list[str]:
     ]
 
 
-def _run(path: Path) -> ConfigDict:
-    """Runs an experiment file with its own folder on the path, and restores path and modules."""
+def _is_protocol(override: str) -> bool:
+    return override.removeprefix(PREFIX).partition("=")[0] == PROTOCOL
+
+
+def _run(path: Path, protocol: str) -> ConfigDict:
+    """Runs an experiment file with its own folder on the path, and restores path and modules.
+
+    Args:
+      path: the file.
+      protocol: the one that was asked for; empty for the file's own.
+    """
     folder = path.parent.resolve()
     modules_before = set(sys.modules)
     path_before = list(sys.path)
@@ -124,8 +141,10 @@ def _run(path: Path) -> ConfigDict:
         module = _module(path)
         if not hasattr(module, "get_config"):
             raise UserError(f"{path} defines no get_config(): see jaxcap/experiment/defaults.py")
-        config = module.get_config()
+        config = _call(path, module.get_config, protocol)
         _check_keys(path, config)
+        if protocol:
+            config[PROTOCOL] = protocol
         return config
     except (UserError, KeyboardInterrupt):
         raise
@@ -138,6 +157,20 @@ def _run(path: Path) -> ConfigDict:
         for name in set(sys.modules) - modules_before:
             if getattr(sys.modules[name], "__file__", None) == str(folder / f"{name}.py"):
                 del sys.modules[name]
+
+
+def _call(path: Path, get_config: Callable[..., ConfigDict], protocol: str) -> ConfigDict:
+    """Calls `get_config`, with the protocol where the file knows several."""
+    if not protocol:
+        return get_config()
+    if PROTOCOL in inspect.signature(get_config).parameters:
+        return get_config(protocol=protocol)
+    if protocol == "sound":
+        return get_config()
+    raise UserError(
+        f"protocol={protocol}: {path} has one protocol, the sound one: its get_config takes no "
+        "argument `protocol`"
+    )
 
 
 def _module(path: Path) -> ModuleType:
@@ -218,19 +251,24 @@ def _reason(error: BaseException) -> str:
 
 def _override(config: ConfigDict, argument: str) -> None:
     """Applies one `--config.KEY=VALUE` in place."""
+    key, value = _parse_override(argument)
+    section, _, name = key.rpartition(".")
+    part = _section(config, section)
+    with part.ignore_type():  # the range knows the type, whatever the file put there
+        part[name] = value
+
+
+def _parse_override(argument: str) -> tuple[str, Any]:
+    """Reads one `--config.KEY=VALUE`."""
     key, equals, text = argument.removeprefix(PREFIX).partition("=")
     if key not in KEYS:
         raise UserError(_name_unknown(key))
     if not equals:
         raise UserError(f"{argument} has no value: it must be {KEYS[key]}")
     try:
-        value = KEYS[key].read(text)
+        return key, KEYS[key].read(text)
     except ValueError as error:
         raise UserError(f"{key}={shorten(text)}: {error}") from None
-    section, _, name = key.rpartition(".")
-    part = _section(config, section)
-    with part.ignore_type():  # the range knows the type, whatever the file put there
-        part[name] = value
 
 
 def _show(value: Any) -> str:

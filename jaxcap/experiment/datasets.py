@@ -48,5 +48,11 @@ def build_vocabulary(
         # The originals counted every caption there is, also of photos that are in no list.
         (every,) = split_captions([datasets.all_captions(config.data)], config.text)
         counted = count_words(every)
-    vocabulary = Vocabulary.build(counted, config.text.min_count)
+    text = config.text
+    vocabulary = Vocabulary.build(
+        counted,
+        text.min_count,
+        max_words=text.max_words,
+        ties="first" if text.tokenizer == "keras" else "alphabet",
+    )
     return vocabulary, {name: vocabulary.unknown_rate(count) for name, count in counts.items()}

@@ -12,6 +12,9 @@ def get_config() -> ConfigDict:
     return ConfigDict(
         {
             "seed": 0,
+            # sound, or reported: as the published system handled data and loss, faults included.
+            # An experiment file says what that means for it, in the keys below.
+            "protocol": "sound",
             "data": data(),
             "text": text(),
             "images": images(),
@@ -41,8 +44,11 @@ def data() -> dict:
         "captions": "",
         "download": False,  # fetch what can be had without an account
         "prepared_dir": "",  # where the prepared records go; empty: the cache folder
-        # published lists, or random: seeded 80/20 by image, validation cut from the 80
+        # published lists; random: seeded 80/20 by image, validation cut from the 80; and two faults
+        # of published systems: random_test: 80/20 by image, the test part chooses the best epoch;
+        # pairs: 80/20 by (photo, caption) pair, validation on the training part
         "splits": "published",
+        "photos": 0,  # use the first so many alone, in the file's order; 0: all
         "allow_missing": False,  # go on without the photos that are not there
         "year": 2014,  # coco: whose files, 2014 or 2017
         "scenes": 2400,  # scenes: how many pictures to render, split 80/10/10
@@ -57,10 +63,18 @@ def text() -> dict:
     """Captions as words."""
     return {
         "max_length": 20,  # positions of a caption, <start> and <end> among them
+        # words: lower case, split at spaces, marks stripped; keras: as the Tokenizer of Keras with
+        # all marks but < and > as spaces
+        "tokenizer": "words",
         "min_count": 1,  # words seen less often in the counted captions become <unk>
+        # most words of the vocabulary, the four specials among them: the most frequent stay; 0: all
+        "max_words": 0,
         # count the captions of the training split, or of all splits as the originals did
         "vocabulary": "train",
         "keep_punctuation": False,  # punctuation marks as words of their own
+        # False, a fault of a published system: <pad> begins captions and nothing ends them, so
+        # that captions run on to `max_length`
+        "end_mark": True,
     }
 
 
@@ -71,8 +85,9 @@ def images() -> dict:
         "resize": 256,  # augment=free and cropped views: resize to this before cropping `size`
         # none, free (a new random view each time), views (the fixed ones below, cached)
         "augment": "free",
-        # augment=free: strength of the jitter of brightness, contrast, saturation and hue
+        # augment=free: strength of the jitter of brightness, contrast and saturation
         "jitter": 0.1,
+        "hue": 0.0,  # augment=free: the same of the hue
         "views": (
             "plain",
             "mirror",
@@ -133,10 +148,16 @@ def regions() -> dict:
 def decoder() -> dict:
     """The recurrence with attention."""
     return {
-        "cell": "lstm",
+        "cell": "lstm",  # lstm or gru
         "hidden": 512,
         "attention": 512,
         "activation": "relu",  # of the additive attention: relu or tanh
+        # gru: the reset gate scales the recurrent product (PyTorch, Keras's default); False: the
+        # state before the product (Cho et al. 2014)
+        "reset_after": True,
+        # the cell starts every word from zeros and its state is read by the attention alone: a
+        # fault of published code, to repeat its results
+        "stateless": False,
         "init_from_mean": False,  # the first state from the mean region instead of zeros
         "context_gate": False,  # a sigmoid gate of the hidden state on the context vector
         "word_dropout": 0.0,  # of the embedded words
@@ -150,6 +171,7 @@ def decoder() -> dict:
 def head() -> dict:
     """The output head, from the hidden state to the vocabulary."""
     return {
+        "hidden": 0,  # width of a linear layer before the vocabulary; 0: none
         "deep_output": False,  # the word and the context join the hidden state
         "tie_weights": False,  # the output layer shares the word embedding
         "dropout": 0.0,  # of the vector that predicts the word
@@ -157,8 +179,11 @@ def head() -> dict:
 
 
 def loss() -> dict:
-    """What is added to the cross-entropy."""
+    """How the cross-entropy is averaged, and what is added to it."""
     return {
+        # words: over the words and <end>; positions, a fault of a published system: over all
+        # positions of the padded captions, which add nothing but their number
+        "average": "words",
         "label_smoothing": 0.0,
         # weight of the term that asks every region for attention 1 over the sentence
         "doubly_stochastic": 0.0,
@@ -169,8 +194,11 @@ def train() -> dict:
     """Training on the captions that people wrote."""
     return {
         "batch_size": 64,  # images over all devices
-        # random: one of an image's captions each epoch; all: every one of them
+        # random: one of an image's captions each epoch; all: every one of them beside its photo;
+        # pairs: every one of them once an epoch, and a batch is of captions instead of photos
         "captions": "random",
+        # all, or random: one of each photo's, another after each epoch
+        "val_captions": "all",
         "epochs": 20,
         "learning_rate": 4e-4,
         # step: times `decay_factor` every `decay_epochs`; cosine: down to zero; constant
@@ -202,7 +230,15 @@ def self_critical() -> dict:
 def search() -> dict:
     """How evaluate and caption write captions, where their flags say nothing else."""
     return {
-        "beam": 5,  # hypotheses kept; 1 is greedy search
+        # beam, greedy or sample: the most probable word, or one at random, at every step. While
+        # training, validation and sample captions are greedy.
+        "kind": "beam",
+        "beam": 5,  # kind=beam: hypotheses kept; 1 is greedy search
+        # kind=sample: log-probabilities are divided by it; below 1, more probable words more often
+        "temperature": 1.0,
+        "top_k": 0,  # kind=sample: draw among so many most probable words; 0: all
+        # kind=sample: draw among the fewest words that together have this probability; 1: all
+        "top_p": 1.0,
         "min_length": 0,  # fewest words
         # alpha: log-probabilities are compared over ((5 + length) / 6) ** alpha
         "length_normalization": 0.0,

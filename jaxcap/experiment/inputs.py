@@ -62,7 +62,11 @@ def _open_photos(config: ConfigDict, split: Split, *, augment: bool) -> Inputs:
     """Opens photos: a new random view each time, or the plain one."""
     section = config.images
     view = partial(
-        images.train_view, resize=section.resize, size=section.size, jitter=section.jitter
+        images.train_view,
+        resize=section.resize,
+        size=section.size,
+        jitter=section.jitter,
+        hue=section.hue,
     )
     pool = ThreadPoolExecutor(section.workers)
     return read_photos(split, size=section.size, augment=view if augment else None, pool=pool)

@@ -62,7 +62,7 @@ def _build_self_critical(experiment: Experiment, steps_per_epoch: int, select: s
     }
     schedule = build_schedule(train, steps_per_epoch)
     optimizer = build_optimizer(train, schedule, experiment.rates)
-    rules = Rules(config.text.max_length)
+    rules = Rules(config.text.max_length, end_mark=config.text.end_mark)
     objective = PolicyGradient(rules.token_mask(len(experiment.vocabulary)))
     model = self_critical.without_word_dropout(experiment.model)
     step = SelfCriticalStep(

@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 
 from jaxcap.data import source
+from jaxcap.decoding.strategy import KINDS
 from jaxcap.inputs.images import VIEWS
 from jaxcap.models.attention import ACTIVATIONS
 from jaxcap.models.cells import CELLS
 from jaxcap.models.encoder import BACKBONES
 from jaxcap.models.layers import DTYPES
 from jaxcap.models.resnet import LAYOUTS
+from jaxcap.text import TOKENIZERS
+from jaxcap.training.losses import AVERAGES
 from jaxcap.training.optim import SCHEDULES
 from jaxcap.training.partition import read_rule
 
@@ -216,6 +219,7 @@ BATCH = Whole(at_least=1, at_most=65_536)
 # A ResNet of four stages halves a picture five times.
 SIDE = Whole(at_least=32, at_most=4096)
 WIDTH = Whole(at_least=1, at_most=16_384)  # of a layer; a square matrix of more outgrows the memory
+PROTOCOLS = ("sound", "reported")
 EPOCHS = 10_000  # more may not be counted in 32-bit steps
 RATE = Real(at_least=0, note="multiplies the learning rate; 0 freezes")
 DROPOUT = Real(at_least=0, below=1, note="0: none")
@@ -224,25 +228,31 @@ POOLS = [pool for backbone in BACKBONES.values() for pool in backbone.pools]
 
 KEYS: dict[str, Range] = {
     "seed": SEED,
+    "protocol": OneOf(PROTOCOLS),
     "data.seed": SEED,
     "data.name": OneOf(source.NAMES),
     "data.dir": Place(),
     "data.captions": Place(),
     "data.download": Flag(),
     "data.prepared_dir": Place(),
-    "data.splits": OneOf(("published", "random")),
+    "data.splits": OneOf(source.SPLITS),
+    "data.photos": Whole(at_least=0, note="0: all"),
     "data.allow_missing": Flag(),
     "data.year": OneOf((2014, 2017)),
     "data.scenes": Whole(at_least=10, at_most=1_000_000),  # their ids have six digits
     "data.scene_size": SIDE,
     "text.max_length": Whole(at_least=3, at_most=1000, note="<start>, one word and <end> are 3"),
+    "text.tokenizer": OneOf(TOKENIZERS),
     "text.min_count": Whole(at_least=1),
+    "text.max_words": Whole(at_least=0, note="0: all"),
     "text.vocabulary": OneOf(("train", "all")),
     "text.keep_punctuation": Flag(),
+    "text.end_mark": Flag(),
     "images.size": SIDE,
     "images.resize": SIDE,
     "images.augment": OneOf(("none", "free", "views")),
     "images.jitter": Real(at_least=0, at_most=1, note="0: none"),
+    "images.hue": Real(at_least=0, at_most=0.5, note="0: none"),
     "images.views": Several(OneOf(VIEWS)),
     "images.cache_dir": Place(),
     "images.workers": Whole(at_least=1, at_most=256),
@@ -267,17 +277,22 @@ KEYS: dict[str, Range] = {
     "decoder.hidden": WIDTH,
     "decoder.attention": WIDTH,
     "decoder.activation": OneOf(tuple(ACTIVATIONS)),
+    "decoder.reset_after": Flag(),
+    "decoder.stateless": Flag(),
     "decoder.init_from_mean": Flag(),
     "decoder.context_gate": Flag(),
     "decoder.word_dropout": DROPOUT,
     "decoder.dtype": OneOf(("auto", *DTYPES)),
+    "head.hidden": Whole(at_least=0, at_most=WIDTH.at_most, note="0: none"),
     "head.deep_output": Flag(),
     "head.tie_weights": Flag(),
     "head.dropout": DROPOUT,
+    "loss.average": OneOf(AVERAGES),
     "loss.label_smoothing": Real(at_least=0, below=1, note="0: none"),
     "loss.doubly_stochastic": Real(at_least=0, note="0: none"),
     "train.batch_size": BATCH,
-    "train.captions": OneOf(("random", "all")),
+    "train.captions": OneOf(("random", "all", "pairs")),
+    "train.val_captions": OneOf(("all", "random")),
     "train.epochs": Whole(at_least=1, at_most=EPOCHS),
     "train.learning_rate": Real(above=0),
     "train.schedule": OneOf(SCHEDULES),
@@ -294,7 +309,13 @@ KEYS: dict[str, Range] = {
     "self_critical.epochs": Whole(at_least=0, at_most=EPOCHS, note="0: none"),
     "self_critical.learning_rate": Real(above=0),
     "self_critical.captions": Whole(at_least=2, at_most=1000, note="each is compared with others"),
+    "search.kind": OneOf(KINDS),
     "search.beam": Whole(at_least=1, at_most=1000, note="1: greedy search"),
+    # Far outside of these temperatures, float32 makes every word but one impossible, or divides
+    # what is impossible into something that is no number.
+    "search.temperature": Real(at_least=0.001, at_most=1000),
+    "search.top_k": Whole(at_least=0, note="0: all words"),
+    "search.top_p": Real(above=0, at_most=1, note="1: all words"),
     "search.min_length": Whole(at_least=0),
     # More overflows float32 in long captions.
     "search.length_normalization": Real(at_least=0, at_most=10, note="0: none"),
@@ -302,9 +323,3 @@ KEYS: dict[str, Range] = {
     "show.captions": Whole(at_least=0, at_most=100, note="0: none"),
     "show.tensorboard_every": Whole(at_least=1),
 }
-
-# What only a flag can say. Far outside of these temperatures, float32 makes every word but one
-# impossible, or divides what is impossible into something that is no number.
-TEMPERATURE = Real(at_least=0.001, at_most=1000)
-TOP_K = Whole(at_least=0, note="0: all words")
-TOP_P = Real(above=0, at_most=1, note="1: all words")

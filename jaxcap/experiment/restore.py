@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +11,7 @@ import jax.numpy as jnp
 from jaxcap import parallel
 from jaxcap.decoding import captioning
 from jaxcap.decoding.rules import Rules
+from jaxcap.decoding.strategy import GREEDY, Sampling, Strategy
 from jaxcap.experiment import build, workdir
 from jaxcap.experiment.run import Run
 from jaxcap.training import optim
@@ -68,24 +68,23 @@ def restore_best(folder: Path) -> TrainedRun:
     )
 
 
-def compile_search(run: Run, rules: Rules, beam: int, slots: int | None = None) -> Callable:
-    """Compiles, for all devices, (params, batch) -> `Hypotheses`; greedy at a beam of 1.
+def compile_search(
+    run: Run, rules: Rules, strategy: Strategy, slots: int | None = None
+) -> Callable:
+    """Compiles, for all devices, (params, batch) -> `Hypotheses`.
 
     Args:
       run: whose captioner writes.
       rules: of the captions.
-      beam: K.
-      slots: images over all devices that are searched at a time (see `decoding.beam_search`);
-        None: all of a batch.
+      strategy: how they are written; samples want batches as `captioning.build_sampling` does.
+      slots: images over all devices that beam search has in hand at a time (see
+        `decoding.beam_search`); None: all of a batch.
     """
-    if beam == 1:
+    if isinstance(strategy, Sampling):
+        search = captioning.build_sampling(run.model, rules, strategy)
+    elif strategy == GREEDY:
         search = captioning.build_greedy(run.model, rules)
     else:
         of_device = slots and -(-slots // parallel.device_count())
-        search = captioning.build_beam(run.model, rules, beam, of_device)
+        search = captioning.build_beam(run.model, rules, strategy.beam, of_device)
     return parallel.compile_per_image(search)
-
-
-def compile_sampling(run: Run, rules: Rules, seed: int, **options: Any) -> Callable:
-    """Compiles `captioning.build_sampling` for all devices; see there."""
-    return parallel.compile_per_image(captioning.build_sampling(run.model, rules, seed, **options))

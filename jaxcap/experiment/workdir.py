@@ -11,6 +11,7 @@ from jaxcap.errors import UserError
 from jaxcap.experiment import config as configs
 from jaxcap.experiment import contents
 from jaxcap.experiment.contents import Contents
+from jaxcap.experiment.defaults import get_config
 from jaxcap.io.files import write_atomically
 from jaxcap.text import Vocabulary
 from jaxcap.training.history import METRICS as METRICS
@@ -147,11 +148,16 @@ def _config_to_json(config: ConfigDict) -> str:
 
 
 def _config_from_json(text: str) -> ConfigDict | None:
-    """Returns the config, or None where another version wrote it."""
+    """Returns the config, or None where another version wrote it.
+
+    A key that came after the run has its default, which is what the run did.
+    """
     values = json.loads(text)
     if values.pop("layout", None) != LAYOUT:
         return None
-    return configs.from_json(json.dumps(values))
+    config = get_config().unlock()
+    config.update(configs.from_json(json.dumps(values)))
+    return config.lock()
 
 
 def _parse_encoder_info(text: str) -> dict[str, str]:

@@ -7,7 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from jaxcap.figures.series import drop_start, find_lowest, mean_quarters, read_series
+from jaxcap.figures.series import (
+    drop_start,
+    find_lowest,
+    mean_quarters,
+    read_losses,
+    read_series,
+)
 from jaxcap.io.files import write_atomically
 
 _TRAIN = "#c46000"
@@ -31,9 +37,7 @@ def write_curves(metrics: Sequence[Mapping[str, Any]], path: os.PathLike | str) 
     rates = read_series(metrics, "train", "learning_rate")
     heights = [4, 1] if len(rates) else [4]
     panels = figure.subplots(len(heights), sharex=True, squeeze=False, height_ratios=heights)[:, 0]
-    _draw_losses(
-        panels[0], read_series(metrics, "train", "loss"), read_series(metrics, "val", "loss")
-    )
+    _draw_losses(panels[0], read_losses(metrics, "train"), read_losses(metrics, "val"))
     if len(rates):
         panels[1].plot(*rates.T, color=_RATE, linewidth=1.2)
         panels[1].set(ylabel="learning rate", ylim=(0, None))

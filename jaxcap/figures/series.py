@@ -23,6 +23,15 @@ def read_series(metrics: Sequence[Mapping[str, Any]], split: str, name: str) -> 
     return np.array(points, np.float64).reshape(-1, 2)
 
 
+def read_losses(metrics: Sequence[Mapping[str, Any]], split: str) -> np.ndarray:
+    """Returns the curve of the loss in nats per word. [N, 2]
+
+    Of a run whose loss is averaged over positions, this is not the number that it minimizes.
+    """
+    per_word = read_series(metrics, split, "word_loss")
+    return per_word if len(per_word) else read_series(metrics, split, "loss")
+
+
 def mean_points(series: np.ndarray, bins: np.ndarray) -> np.ndarray:
     """Returns the mean point of each bin.
 

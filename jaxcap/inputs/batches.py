@@ -1,16 +1,16 @@
 """Gathering: from a plan's rows to batches of features or photos, with their captions."""
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxcap.data.split import Split
 from jaxcap.inputs import features, images
-from jaxcap.inputs.plan import Plan, count_steps, plan_evaluation, plan_training
+from jaxcap.inputs.plan import Plan, count_steps, plan_evaluation, plan_pairs, plan_training
 from jaxcap.inputs.prefetch import prefetch
 from jaxcap.text import PAD, Vocabulary
 
@@ -36,22 +36,27 @@ class Captions(NamedTuple):
 
 
 def encode_captions(
-    sentences: Sequence[Sequence[Sequence[str]]], vocabulary: Vocabulary, max_length: int
+    sentences: Sequence[Sequence[Sequence[str]]],
+    vocabulary: Vocabulary,
+    section: Mapping[str, Any],
 ) -> Captions:
     """Encodes the captions of a split.
 
     Args:
       sentences: the words of each caption of each photo.
       vocabulary: turns words into tokens.
-      max_length: T.
+      section: the config's section `text`, of which max_length (T) and end_mark count here.
     """
     # A caption without a word would teach the captioner to write none.
     spoken = [[words for words in captions if words] for captions in sentences]
     counts = np.array([len(captions) for captions in spoken])
-    tokens = np.full((len(spoken), counts.max(initial=1), max_length), PAD, np.int32)
+    length = section["max_length"]
+    tokens = np.full((len(spoken), counts.max(initial=1), length), PAD, np.int32)
     truncated = 0
     for row, captions in enumerate(spoken):
-        tokens[row, : len(captions)], cut = vocabulary.encode_all(captions, max_length)
+        tokens[row, : len(captions)], cut = vocabulary.encode_all(
+            captions, length, end_mark=section["end_mark"]
+        )
         truncated += cut
     return Captions(tokens, counts, truncated)
 
@@ -65,7 +70,9 @@ class TrainingBatches:
       captions: of the training split.
       views: how many views of each photo `inputs` can give.
       batch_size: B over all devices.
-      all_captions: every caption of a photo ([B, C, T]), or one at random each epoch ([B, 1, T]).
+      choice: the captions of an epoch: "all" of a photo beside each other ([B, C, T]), one at
+        "random" each epoch ([B, 1, T]), or "pairs": all, each beside a photo of its own
+        ([B, 1, T], B pairs).
       seed: of the order, of the captions and of the views.
     """
 
@@ -73,11 +80,13 @@ class TrainingBatches:
     captions: Captions
     views: int
     batch_size: int
-    all_captions: bool
+    choice: str
     seed: int
 
     def __len__(self) -> int:
-        return count_steps(len(self.captions.tokens), self.batch_size)
+        counts = self.captions.counts
+        entries = counts.sum() if self.choice == "pairs" else len(counts)
+        return count_steps(int(entries), self.batch_size)
 
     def iterate_epoch(self, epoch: int, first: int = 0) -> Iterator[Batch]:
         """Yields the batches of an epoch from step `first` on, each made while the one before runs.
@@ -85,7 +94,8 @@ class TrainingBatches:
         A batch holds what `inputs` gives, "tokens" [B, C, T], and "rows" [B], which photos these
         are. The captions of filling are padding, which counts nowhere.
         """
-        plan = plan_training(self.seed, epoch, self.captions.counts, self.views, self.batch_size)
+        make_plan = plan_pairs if self.choice == "pairs" else plan_training
+        plan = make_plan(self.seed, epoch, self.captions.counts, self.views, self.batch_size)
 
         def gather(step: int) -> Batch:
             rows = plan.rows[step]
@@ -97,7 +107,7 @@ class TrainingBatches:
 
     def _gather_tokens(self, plan: Plan, step: int) -> np.ndarray:
         tokens = self.captions.tokens[plan.rows[step]]
-        if not self.all_captions:
+        if self.choice != "all":
             tokens = tokens[np.arange(len(tokens)), plan.captions[step]][:, None]
         return np.where(plan.real[step][:, None, None], tokens, PAD)
 
@@ -128,6 +138,13 @@ def iterate_split(
         return batch
 
     return prefetch(gather, range(len(plan.rows)))
+
+
+def draw_captions(captions: Captions, seed: Sequence[int]) -> np.ndarray:
+    """Draws one caption of each photo: tokens [N, 1, T] int32."""
+    counts = captions.counts
+    drawn = (np.random.default_rng(seed).random(len(counts)) * counts).astype(np.int32)
+    return captions.tokens[np.arange(len(counts)), drawn][:, None]
 
 
 def read_cached(cache: np.ndarray) -> Inputs:

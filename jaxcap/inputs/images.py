@@ -120,6 +120,7 @@ def train_view(
     resize: int = 256,
     size: int = 224,
     jitter: float = 0.1,
+    hue: float = 0.0,
 ) -> np.ndarray:
     """Makes a random view for training: squashed, cropped, mirrored by chance, colours jittered.
 
@@ -130,8 +131,8 @@ def train_view(
       rng: where the crop, the mirroring and the colours are drawn from.
       resize: pixels a side of the square that the photo is squashed to.
       size: pixels a side of the crop.
-      jitter: brightness, contrast and saturation change by factors in [1 - jitter, 1 + jitter], the
-        hue by a part of the colour circle in [-jitter, jitter].
+      jitter: brightness, contrast and saturation change by factors in [1 - jitter, 1 + jitter].
+      hue: the hue turns by a part of the colour circle in [-hue, hue].
 
     Returns:
       uint8 [size, size, 3].
@@ -144,11 +145,11 @@ def train_view(
     square = square.crop((left, top, left + size, top + size))
     if rng.random() < 0.5:
         square = square.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    if jitter:
+    if jitter or hue:
         brightness, contrast, saturation = rng.uniform(max(0.0, 1 - jitter), 1 + jitter, size=3)
-        hue = rng.uniform(-min(jitter, 0.5), min(jitter, 0.5))
+        turn = rng.uniform(-hue, hue)
         order = rng.permutation(4)
-        square = recolor(square, brightness, contrast, saturation, hue, order=order)
+        square = recolor(square, brightness, contrast, saturation, turn, order=order)
     return np.asarray(square)
 
 

@@ -42,6 +42,29 @@ def plan_training(seed: int, epoch: int, captions: np.ndarray, views: int, batch
     return Plan(rows, drawn_views[rows].astype(np.int32), drawn_captions[rows], real)
 
 
+def plan_pairs(seed: int, epoch: int, captions: np.ndarray, views: int, batch_size: int) -> Plan:
+    """Plans an epoch of training in which every (photo, caption) pair stands once, in a new order.
+
+    Args:
+      seed: of the order and of the views.
+      epoch: its number from 0.
+      captions: [N] int, how many captions each photo has.
+      views: how many views of each photo there are.
+      batch_size: B.
+    """
+    rng = np.random.default_rng((seed, epoch))
+    photos = np.repeat(np.arange(len(captions)), captions)  # of each pair
+    numbers = np.arange(len(photos)) - np.repeat(np.cumsum(captions) - captions, captions)
+    drawn_views = rng.integers(views, size=len(photos))
+    pairs, real = _cut(rng.permutation(len(photos)), batch_size)
+    return Plan(
+        photos[pairs].astype(np.int32),
+        drawn_views[pairs].astype(np.int32),
+        numbers[pairs].astype(np.int32),
+        real,
+    )
+
+
 def plan_evaluation(images: int, batch_size: int) -> Plan:
     """Plans a pass over `images` photos in their order, in the plain view."""
     rows, real = _cut(np.arange(images), batch_size)

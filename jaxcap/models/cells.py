@@ -1,7 +1,7 @@
 """Recurrent cells, in one table: what the decoder repeats for every word.
 
 A cell is a linen module with four methods. The decoder knows no more of it, so a new cell is a
-class here and a line in `CELLS`:
+class here and a line in `CELLS`, which builds it from the section `decoder` of a config:
 
   project(words)                      [..., E] -> [..., P], the words' share, outside the recurrence
   initial(mean, captions)             the first carry, any pytree of [B, C, ...]
@@ -9,6 +9,7 @@ class here and a line in `CELLS`:
   output(carry)                       [B, C, H], which attends to the regions and predicts the word
 """
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -85,5 +86,79 @@ class LSTMCell(nn.Module):
         return carry[0]
 
 
-# Key decoder.cell -> class, which is called with (hidden, init_from_mean, dtype).
-CELLS: dict[str, Any] = {"lstm": LSTMCell}
+class GRUCell(nn.Module):
+    """A GRU whose gates read [word, previous hidden, context] (Cho et al. 2014, eq. 5-8).
+
+    Update gate z, reset gate r, candidate n and h' = z h + (1 - z) n.
+
+    Attributes:
+      hidden: H.
+      init_from_mean: h0 is linear in the mean region; otherwise zeros.
+      reset_after: the reset gate scales the recurrent product with its bias (cuDNN's form, which
+        PyTorch and Keras have); False: it scales the state before the product, as in the paper.
+      dtype: of the matrix products, see `layers.product`.
+    """
+
+    hidden: int
+    init_from_mean: bool = False
+    reset_after: bool = True
+    dtype: str = "float32"
+
+    def setup(self) -> None:
+        self.word = dense(3 * self.hidden, dtype=self.dtype)
+        # Apart from the recurrent product, because the reset gate scales that one alone.
+        self.context = dense(3 * self.hidden, use_bias=False, dtype=self.dtype)
+        if self.reset_after:
+            self.recurrent = dense(3 * self.hidden, dtype=self.dtype)
+        else:
+            self.recurrent = dense(2 * self.hidden, use_bias=False, dtype=self.dtype)
+            self.candidate = dense(self.hidden, use_bias=False, dtype=self.dtype)
+        if self.init_from_mean:
+            self.init_h = dense(self.hidden, dtype=self.dtype)
+
+    def project(self, words: jax.Array) -> jax.Array:
+        """Computes the words' share of update, reset and candidate: [..., E] -> [..., 3H]."""
+        return self.word(words)
+
+    def initial(self, mean: jax.Array, captions: int) -> jax.Array:
+        """Returns the first hidden state [B, C, H] of C captions a photo.
+
+        Args:
+          mean: the mean region of each photo, [B, D].
+          captions: C.
+        """
+        shape = (mean.shape[0], captions, self.hidden)
+        if not self.init_from_mean:
+            return jnp.zeros(shape)
+        return jnp.broadcast_to(self.init_h(mean)[:, None], shape)
+
+    def __call__(self, carry: jax.Array, projected: jax.Array, context: jax.Array) -> jax.Array:
+        """Reads one word.
+
+        Args:
+          carry: the hidden state, [B, C, H].
+          projected: `project(word)`, [B, C, 3H].
+          context: [B, C, D].
+
+        Returns:
+          The new hidden state.
+        """
+        z, r, n = jnp.split(projected + self.context(context), 3, axis=-1)
+        shares = jnp.split(self.recurrent(carry), 3 if self.reset_after else 2, axis=-1)
+        z = nn.sigmoid(z + shares[0])
+        r = nn.sigmoid(r + shares[1])
+        n = jnp.tanh(n + (r * shares[2] if self.reset_after else self.candidate(r * carry)))
+        return z * carry + (1 - z) * n
+
+    def output(self, carry: jax.Array) -> jax.Array:
+        """Returns the hidden state [B, C, H]."""
+        return carry
+
+
+# Key decoder.cell -> (section decoder of a config, dtype of the products) -> module.
+CELLS: dict[str, Callable[[Mapping[str, Any], str], nn.Module]] = {
+    "lstm": lambda section, dtype: LSTMCell(section["hidden"], section["init_from_mean"], dtype),
+    "gru": lambda section, dtype: GRUCell(
+        section["hidden"], section["init_from_mean"], section["reset_after"], dtype
+    ),
+}

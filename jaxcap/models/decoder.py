@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from jaxcap.models.attention import AdditiveAttention, ContextGate
 from jaxcap.models.cells import CELLS
@@ -43,6 +44,8 @@ class Decoder(nn.Module):
       activation: of the attention, "relu" or "tanh".
       context_gate: the context passes a sigmoid gate of the previous hidden state (section 4.2.1,
         one gate a channel).
+      stateless: the cell starts every word from zeros; the state that it returns is read by the
+        attention alone. A fault of published code, kept so that its results can be repeated.
       word_dropout: of the embedded words.
       dtype: of the matrix products, see `layers.product`.
     """
@@ -55,6 +58,7 @@ class Decoder(nn.Module):
     attention: int
     activation: str = "relu"
     context_gate: bool = False
+    stateless: bool = False
     word_dropout: float = 0.0
     dtype: str = "float32"
 
@@ -162,6 +166,8 @@ class Decoder(nn.Module):
         context, attention = self.attend(query, memory.projected, memory.regions)
         if self.context_gate:
             context = self.gate(query, context)
+        if self.stateless:
+            carry = jax.tree.map(jnp.zeros_like, carry)
         carry = self.cell(carry, projected, context)
         # Deep output alone reads the context after the scan: for the others it need not be stacked.
         kept = context if self.head.deep_output else None
@@ -188,16 +194,16 @@ def build_decoder(
     """
     section = config["decoder"]
     embedding = config["embedding"]["dim"]
-    cell = CELLS[section["cell"]](section["hidden"], section["init_from_mean"], dtype)
     return Decoder(
         vocabulary_size=vocabulary_size,
         embedding=embedding,
         regions=Regions(level_channels=level_channels, dtype=dtype, **config["regions"]),
-        cell=cell,
+        cell=CELLS[section["cell"]](section, dtype),
         head=Head(vocabulary_size, embedding, dtype=dtype, **config["head"]),
         attention=section["attention"],
         activation=section["activation"],
         context_gate=section["context_gate"],
+        stateless=section["stateless"],
         word_dropout=section["word_dropout"],
         dtype=dtype,
     )

@@ -13,6 +13,8 @@ class Head(nn.Module):
     Attributes:
       vocabulary_size: V.
       embedding: E.
+      hidden: width of a linear layer before the vocabulary, without an activation; 0: none. The two
+        options below have a layer of their own in its place, of width E.
       deep_output: word, state and context join in E dimensions before the vocabulary (Xu et al.
         2015, equation 7, with a tanh).
       tie_weights: the output layer is the word embedding itself (Press and Wolf 2017).
@@ -22,21 +24,13 @@ class Head(nn.Module):
 
     vocabulary_size: int
     embedding: int
+    hidden: int = 0
     deep_output: bool = False
     tie_weights: bool = False
     dropout: float = 0.0
     dtype: str = "float32"
 
-    def setup(self) -> None:
-        if self.deep_output:
-            self.context = dense(self.embedding, use_bias=False, dtype=self.dtype)
-        if self.deep_output or self.tie_weights:
-            self.hidden = dense(self.embedding, dtype=self.dtype)
-        if self.tie_weights:
-            self.bias = self.param("bias", nn.initializers.zeros, (self.vocabulary_size,))
-        else:
-            self.output = dense(self.vocabulary_size, dtype=self.dtype)
-
+    @nn.compact
     def __call__(
         self,
         hidden: jax.Array,
@@ -58,11 +52,14 @@ class Head(nn.Module):
           [B, C, ..., V].
         """
         x = hidden
-        if self.deep_output or self.tie_weights:
-            x = self.hidden(hidden)
+        width = self.embedding if self.deep_output or self.tie_weights else self.hidden
+        if width:
+            x = dense(width, dtype=self.dtype, name="hidden")(x)
         if self.deep_output:
-            x = jnp.tanh(x + words + self.context(context))
+            joined = dense(self.embedding, use_bias=False, dtype=self.dtype, name="context")
+            x = jnp.tanh(x + words + joined(context))
         x = dropout(keys, x, self.dropout)
         if self.tie_weights:
-            return product(x, embedding, self.dtype, transposed=True) + self.bias
-        return self.output(x)
+            bias = self.param("bias", nn.initializers.zeros, (self.vocabulary_size,))
+            return product(x, embedding, self.dtype, transposed=True) + bias
+        return dense(self.vocabulary_size, dtype=self.dtype, name="output")(x)

@@ -11,7 +11,7 @@ from jaxcap.figures.series import (
     find_lowest,
     mean_points,
     mean_quarters,
-    read_series,
+    read_losses,
 )
 from jaxcap.report.markup import Markup, element, join
 
@@ -32,8 +32,8 @@ def draw_curves(metrics: Sequence[Mapping[str, Any]]) -> Markup | None:
     Returns:
       The figure, or None when there is no loss to draw.
     """
-    train = read_series(metrics, "train", "loss")
-    val = read_series(metrics, "val", "loss")
+    train = read_losses(metrics, "train")
+    val = read_losses(metrics, "val")
     if not len(train) and not len(val):
         return None
     legend = []

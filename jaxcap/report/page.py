@@ -117,11 +117,10 @@ def _draw_header(result: Result) -> Markup:
 
 def _describe(result: Result) -> str:
     """Returns in a sentence what was captioned, and how."""
-    beam = result.search.beam
     parts = [
         f"{result.data.images:,} photos of {result.data.name}",
         f"{result.data.references:,} references",
-        "greedy search" if beam == 1 else f"beam search with {beam} beams",
+        result.search.describe(),
         f"trained for {number(result.run.epoch, '.3g')} epochs",
     ]
     return ", ".join(parts)

@@ -13,6 +13,7 @@ def draw_run(result: Result) -> Markup:
     run = result.run
     parameters = dataclasses.asdict(run.parameters)
     search = dataclasses.asdict(result.search)
+    search |= search.pop("sampling") or {}
     # Not recorded where a run has not validated, or its file of metrics has gone.
     loss = None if run.val_loss is None else f"{number(run.val_loss, '.3f')} nats per word"
     facts = {
@@ -22,7 +23,9 @@ def draw_run(result: Result) -> Markup:
         "Vocabulary": f"{run.vocabulary_size:,} words",
         "Encoder": run.encoder,
         "Parameters": ", ".join(f"{count:,} {name}" for name, count in parameters.items()),
-        "Search": ", ".join(f"{name.replace('_', ' ')} {_format(v)}" for name, v in search.items()),
+        "Search": ", ".join(
+            f"{name.replace('_', ' ')} {_format(v)}" for name, v in search.items() if v is not None
+        ),
         "jaxcap": result.jaxcap,
     }
     rows = []

@@ -25,7 +25,7 @@ def write_signature(
       split: the split's name.
       images: digests that say which images were scored, by name: of their ids, photos and captions.
       references: how many references each image has.
-      beam: how captions were searched, as "5", "greedy" or "sampled".
+      beam: how captions were written, as "5", "greedy" or "sampled,temperature1,seed0".
       length_rule: how finished captions of different length were compared.
       vocabulary: the vocabulary's size and fingerprint.
       version: of the program that scored.

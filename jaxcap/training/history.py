@@ -65,7 +65,8 @@ def validation_loss(path: os.PathLike | str, select: str) -> float | None:
       select: see `selection_value`. Where no such score was recorded, the loss has selected.
 
     Returns:
-      The loss in nats per word; None where no validation was recorded.
+      The loss in nats per word, also where another average of it is minimized; None where no
+      validation was recorded.
     """
     validations = [record for record in read_lines(path) if record.get("split") == "val"]
     if not any(select in record for record in validations):
@@ -77,7 +78,7 @@ def validation_loss(path: os.PathLike | str, select: str) -> float | None:
         return None
     # Of equal epochs the last is the best, as for the checkpoints: min takes the first it meets.
     best = min(reversed(complete), key=lambda record: selection_value(record, select))
-    return best["loss"]
+    return best.get("word_loss", best["loss"])
 
 
 def _parse_record(line: str) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxcap.text import PAD
 
 SumCount = tuple[jax.Array, jax.Array]
+AVERAGES = ("words", "positions")
 
 
 def target_mask(targets: jax.Array) -> jax.Array:
@@ -38,6 +39,19 @@ def cross_entropy(
         uniform = log_normalizer - logits.mean(-1)
         nats = (1 - label_smoothing) * nats + label_smoothing * uniform
     return (nats * mask).sum(), mask.sum()
+
+
+def count_positions(targets: jax.Array) -> jax.Array:
+    """Counts all positions of the padded captions, <start>'s among them: a float32 scalar.
+
+    One of the published systems divides by them, which makes its loss smaller and comparable with
+    no other. A caption without a word only fills a batch up, and has no position.
+
+    Args:
+      targets: [B, C, T] int32.
+    """
+    has_words = target_mask(targets).max(axis=-1)  # [B, C]
+    return has_words.sum() * (targets.shape[-1] + 1)
 
 
 def doubly_stochastic(attention: jax.Array, mask: jax.Array) -> SumCount:

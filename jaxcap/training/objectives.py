@@ -13,7 +13,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcap.training.losses import SumCount, cross_entropy, doubly_stochastic, target_mask
+from jaxcap.training.losses import (
+    SumCount,
+    count_positions,
+    cross_entropy,
+    doubly_stochastic,
+    target_mask,
+)
 
 NEG_INF = -1e9  # a logit without probability; finite, because padding multiplies it by 0
 
@@ -41,25 +47,27 @@ class TeacherForcing:
     """Cross-entropy of the captions that people wrote.
 
     Attributes:
+      average: over "words" (<end> among them) or "positions", see `losses.count_positions`.
       label_smoothing: see `losses.cross_entropy`.
       doubly_stochastic: weight of `losses.doubly_stochastic`.
     """
 
+    average: str = "words"
     label_smoothing: float = 0.0
     doubly_stochastic: float = 0.0
 
     def __call__(
         self, logits: jax.Array, attention: jax.Array, batch: Batch
     ) -> tuple[list[Term], Metrics]:
-        """Measures "loss", the cross-entropy without smoothing in nats per word."""
+        """Measures what `measure_loss` does."""
         targets = batch["tokens"][..., 1:]
         mask = target_mask(targets)
-        nats, words = cross_entropy(logits, targets, mask)
-        smoothed, _ = cross_entropy(logits, targets, mask, self.label_smoothing)
-        terms = [Term(1.0, smoothed, words)]
+        smoothed, words = cross_entropy(logits, targets, mask, self.label_smoothing)
+        count = words if self.average == "words" else count_positions(targets)
+        terms = [Term(1.0, smoothed, count)]
         if self.doubly_stochastic:
             terms.append(Term(self.doubly_stochastic, *doubly_stochastic(attention, mask)))
-        return terms, {"loss": (nats, words)}
+        return terms, measure_loss(logits, targets, self.average)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -89,3 +97,21 @@ class PolicyGradient:
         nats, words = cross_entropy(logits, targets, mask)
         weighted, _ = cross_entropy(logits, targets, mask * batch["advantages"][..., None])
         return [Term(1.0, weighted, words)], {"sample_loss": (nats, words)}
+
+
+def measure_loss(logits: jax.Array, targets: jax.Array, average: str = "words") -> Metrics:
+    """Measures the cross-entropy of teacher forcing, without smoothing.
+
+    Args:
+      logits: [B, C, T, V].
+      targets: [B, C, T] int32.
+      average: see `TeacherForcing`.
+
+    Returns:
+      "loss" in nats per word or per position; for positions also "word_loss", in nats per word,
+      which can be compared with other runs'.
+    """
+    nats, words = cross_entropy(logits, targets, target_mask(targets))
+    if average == "words":
+        return {"loss": (nats, words)}
+    return {"loss": (nats, count_positions(targets)), "word_loss": (nats, words)}

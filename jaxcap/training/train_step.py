@@ -9,8 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxcap.models.captioner import Captioner
-from jaxcap.training.losses import cross_entropy, target_mask
-from jaxcap.training.objectives import Batch, Metrics, Term
+from jaxcap.training.objectives import Batch, Metrics, Term, measure_loss
 from jaxcap.training.partition import combine
 
 Objective = Callable[[jax.Array, jax.Array, Batch], tuple[list[Term], Metrics]]
@@ -112,7 +111,12 @@ def train_step(
 
 
 def eval_step(
-    params: Any, batch: Batch, *, model: Captioner, axis_name: str | None = None
+    params: Any,
+    batch: Batch,
+    *,
+    model: Captioner,
+    average: str = "words",
+    axis_name: str | None = None,
 ) -> Metrics:
     """Measures teacher forcing on a batch, without dropout.
 
@@ -120,14 +124,14 @@ def eval_step(
       params: all of them, from `combine`.
       batch: as of `train_step`.
       model: the captioner.
+      average: of the loss, see `objectives.TeacherForcing`.
       axis_name: the mapped axis of the devices, or None outside of a map.
 
     Returns:
-      The global pair "loss": nats and words.
+      The global pairs of `objectives.measure_loss`.
     """
     logits, _ = model.apply({"params": params}, batch)
-    targets = batch["tokens"][..., 1:]
-    return _psum_over(axis_name)({"loss": cross_entropy(logits, targets, target_mask(targets))})
+    return _psum_over(axis_name)(measure_loss(logits, batch["tokens"][..., 1:], average))
 
 
 def per_image_keys(key: jax.Array, images: int, axis_name: str | None = None) -> jax.Array:

@@ -5,10 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from jaxcap import parallel
 from jaxcap.data.split import Split
 from jaxcap.decoding.captions import write_captions
-from jaxcap.inputs.batches import Inputs, iterate_split
+from jaxcap.inputs.batches import Captions, Inputs, draw_captions, iterate_split
 from jaxcap.models.captioner import Captioner
 from jaxcap.scores import cider, tokenizer
 from jaxcap.text import Vocabulary
@@ -28,7 +30,9 @@ class Validation:
       frozen: parameters that are not trained.
       inputs: of the split, in the plain view.
       split: the photos and their references.
-      tokens: the encoded captions, [N, C, T].
+      captions: those of the split, encoded.
+      choice: "all" of them, or one of each photo at "random", another at every validation.
+      seed: of the choice.
       batch_size: photos a call.
       vocabulary: turns tokens into words.
       select: by what the best epoch is chosen; captions are scored only if it is "CIDEr-D".
@@ -39,26 +43,31 @@ class Validation:
     frozen: Any
     inputs: Inputs
     split: Split
-    tokens: Any
+    captions: Captions
+    choice: str
+    seed: int
     batch_size: int
     vocabulary: Vocabulary
     select: str
 
     def __call__(self, state: TrainState) -> dict[str, float]:
-        """Returns "loss", in nats per word over all captions, and "CIDEr-D" where it selects.
+        """Returns the step's losses over the captions, and "CIDEr-D" where it selects.
 
         Raises:
           FloatingPointError: the loss of a batch is not finite; its photos are named.
         """
         params = combine(state.eval_params, self.frozen)
         when = f"at the validation after step {int(state.step)}"
-        numbers = self._measure_loss(params, when)
+        tokens = self.captions.tokens
+        if self.choice == "random":
+            tokens = draw_captions(self.captions, (self.seed, int(state.step)))
+        numbers = self._measure_loss(params, tokens, when)
         if self.select == "CIDEr-D":
             numbers["CIDEr-D"] = self._score_captions(params)
         return numbers
 
-    def _measure_loss(self, params: Any, when: str) -> dict[str, float]:
-        batches = iterate_split(self.inputs, len(self.split), self.batch_size, self.tokens)
+    def _measure_loss(self, params: Any, tokens: np.ndarray, when: str) -> dict[str, float]:
+        batches = iterate_split(self.inputs, len(self.split), self.batch_size, tokens)
         # All batches are on their way before the first number is read.
         pending = [self.measure(params, batch) for batch in batches]
         sums = [read_metrics(metrics) for metrics in pending]
@@ -80,6 +89,6 @@ class Validation:
         return float(cider.from_statistics(cider.statistics(ours, theirs).sum(0))[0])
 
 
-def compile_eval_step(model: Captioner) -> Callable:
+def compile_eval_step(model: Captioner, average: str = "words") -> Callable:
     """Compiles `eval_step` for all devices."""
-    return parallel.compile_eval_step(functools.partial(eval_step, model=model))
+    return parallel.compile_eval_step(functools.partial(eval_step, model=model, average=average))

@@ -135,6 +135,7 @@ class Console:
         vocabulary: int,
         first_step: int = 0,
         stream: TextIO | None = None,
+        average: str = "words",
     ):
         """Prepares; use it in a `with` block.
 
@@ -145,7 +146,9 @@ class Console:
             compared.
           first_step: after which step this process starts.
           stream: where to print; standard error by default.
+          average: of the loss, "words" or "positions".
         """
+        self._unit = "nats/word" if average == "words" else "nats/position"
         self._images = images_per_step
         self._step = first_step
         self._vocabulary = vocabulary
@@ -163,7 +166,7 @@ class Console:
     def __call__(self, step: int, numbers: Numbers) -> None:
         shown = {name: value for name, value in numbers.items() if name not in ("split", "loss")}
         if "loss" in numbers:  # first, so that a narrow bar does not cut it off
-            shown = {"loss": f"{numbers['loss']:.3f} nats/word, V={self._vocabulary:,}"} | shown
+            shown = {"loss": f"{numbers['loss']:.3f} {self._unit}, V={self._vocabulary:,}"} | shown
         split = numbers.get("split", "train")
         if split == "train":
             self._progress.update((step - self._step) * self._images, **shown)

@@ -42,7 +42,7 @@ def test_no_tensorflow_is_imported_even_where_there_is_one(tmp_path):
 def test_a_misspelt_name_or_option_is_answered_with_the_right_one():
     with pytest.raises(UserError, match="did you mean flickr30k"):
         load("flikr30k")
-    with pytest.raises(UserError, match="published or random"):
+    with pytest.raises(UserError, match="published, random, random_test, pairs"):
         load("flickr30k", splits="karpathy")
     with pytest.raises(UserError, match="2014 or 2017"):
         load("coco", year=2015)

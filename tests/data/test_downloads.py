@@ -107,7 +107,8 @@ def test_a_missing_archive_ends_in_one_line(site, monkeypatch):
 def offer_coco(site, monkeypatch):
     monkeypatch.setattr(coco, "URL", site.url)
     monkeypatch.setattr(coco, "KARPATHY_URL", f"{site.url}/k/caption_datasets.zip")
-    images, sums = [], {}
+    images = []
+    sums = {}
     for year in (2014, 2017):
         annotated = {}
         for part, numbers in (("train", (1, 2, 3, 4)), ("val", (5, 6))):

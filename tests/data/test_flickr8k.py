@@ -26,7 +26,8 @@ def test_flickr8k_is_found_in_every_layout(raw, layout):
 
 
 def test_kaggles_flickr8k_is_told_from_other_captions_txt(tmp_path):
-    other, mount = tmp_path / "kaggle" / "a", tmp_path / "kaggle" / "flickr8k"
+    other = tmp_path / "kaggle" / "a"
+    mount = tmp_path / "kaggle" / "flickr8k"
     other.mkdir(parents=True)
     (other / "captions.txt").write_text("image,caption\ncat.jpg,A cat\n")
     draw(mount / "Images", *NAMES8K)

@@ -65,7 +65,8 @@ def test_pixels_stay_as_they_were():
 
 
 def test_the_size_in_pixels_changes_neither_captions_nor_boxes():
-    small, large = scenes.draw_scene(5, 48, 0), scenes.draw_scene(5, 200, 0)
+    small = scenes.draw_scene(5, 48, 0)
+    large = scenes.draw_scene(5, 200, 0)
     assert replace(small, photo=b"") == replace(large, photo=b"")
     assert Image.open(io.BytesIO(large.photo)).size == (200, 200)
 
@@ -130,10 +131,8 @@ def test_boxes_lie_inside_the_picture_and_apart(examples):
 
 
 def test_the_box_is_where_the_paint_is(examples):
-    size, alone = (
-        160,
-        [index for index in range(150) if len(scenes.draw_scene(index, 32, 3).objects) == 1],
-    )
+    size = 160
+    alone = [index for index in range(150) if len(scenes.draw_scene(index, 32, 3).objects) == 1]
     for index in alone:
         example = scenes.draw_scene(index, size, 3)
         (thing,) = example.objects
@@ -224,7 +223,8 @@ def test_sentences_and_the_order_of_things_vary(examples):
 
 
 def test_how_a_sentence_begins_decides_which_thing_it_names_first(examples):
-    largest_first, openings = {}, ("a picture of", "we see", "there is", "the", "a")
+    largest_first = {}
+    openings = ("a picture of", "we see", "there is", "the", "a")
     for example in examples:
         sizes = {
             thing["shape"]: ("small", "medium", "large").index(thing["size"])

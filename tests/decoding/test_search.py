@@ -546,3 +546,33 @@ def test_searches_that_make_no_sense_are_refused():
     for beam, slots in ((0, None), (2, 0)):
         with pytest.raises(UserError):
             beam_search(table_step, carry, memory, beam, Rules(), slots=slots)
+
+
+@pytest.mark.parametrize("search", ["greedy", "beam", "sample"])
+def test_without_an_end_mark_every_sentence_begins_with_padding_and_runs_on(search):
+    rules = Rules(max_length=T + 1, end_mark=False)
+    carry, tables = table_start(0)
+    tables = tables.at[..., END].add(100.0)  # would end every sentence at once
+    match search:
+        case "greedy":
+            found = greedy(table_step, carry, tables, rules)
+        case "beam":
+            found = beam_search(table_step, carry, tables, 3, rules)
+        case "sample":
+            keys = jax.vmap(jax.random.key)(jnp.arange(B))
+            found = sample(table_step, carry, tables, keys, rules)
+    assert not np.isin(found.tokens, (PAD, START, END, UNK)).any()
+    assert (found.length == T).all()
+    # The attention of `table_step` is the words it has read: the first is <pad> and not <start>.
+    assert (found.attention[:, 0, 0] == PAD).all()
+    if search == "beam":
+        scores = []
+        for image in range(B):
+            log_probs = np.asarray(jax.nn.log_softmax(tables[image]))  # [T, V, V]
+            of_sentences = []
+            for words in itertools.product((4, 5, 6), repeat=T):
+                pairs = zip((PAD, *words[:-1]), words, strict=True)
+                of_sentences.append(sum(log_probs[t][pair] for t, pair in enumerate(pairs)))
+            scores.append(max(of_sentences))
+        wide = beam_search(table_step, carry, tables, 3**T, rules)
+        np.testing.assert_allclose(wide.log_prob, scores, rtol=1e-5)

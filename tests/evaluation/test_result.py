@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from jaxcap.decoding.strategy import Sampling
 from jaxcap.evaluation import result as results
 from jaxcap.scores.intervals import Estimate
 from tests.report.pages import result
@@ -15,6 +16,17 @@ def test_a_result_comes_back_as_it_was():
     whole = dataclasses.replace(result(), scores={"BLEU-4": Estimate(0.1, 0.05, 1 / 3)})
     assert results.from_json(results.to_json(whole)) == whole
     assert results.from_json(results.to_json(whole, ascii_only=True)) == whole
+
+
+def test_samples_come_back_and_a_search_says_nothing_of_them():
+    """As in files from before there were samples, which are read as searches."""
+    searched = json.loads(results.to_json(result()))["search"]
+    assert "sampling" not in searched
+    search = dataclasses.replace(result().search, beam=None, sampling=Sampling(0.7, seed=3))
+    sampled = dataclasses.replace(result(), search=search)
+    again = results.from_json(results.to_json(sampled))
+    assert again.search == search
+    assert again.search.describe() == "sampling (temperature 0.7, seed 3)"
 
 
 def test_a_score_that_does_not_exist_is_null():

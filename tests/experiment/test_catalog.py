@@ -49,7 +49,8 @@ def test_a_folder_is_no_name(tmp_path, monkeypatch):
 
 def test_the_installed_package_comes_first(tmp_path, monkeypatch):
     """An installed jaxcap never takes a folder `experiments` beside it, as in site-packages."""
-    installed, beside = tmp_path / "jaxcap" / "experiments", tmp_path / "experiments"
+    installed = tmp_path / "jaxcap" / "experiments"
+    beside = tmp_path / "experiments"
     for folder in (installed, beside):
         folder.mkdir(parents=True)
         for name in ("base.py", "one.py"):

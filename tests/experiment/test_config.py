@@ -262,3 +262,34 @@ def test_json_round_trip_and_differences():
         "images.views: ('plain', 'mirror') -> ('plain',)",
         f"train.epochs: {config.train.epochs} -> 3",
     ]
+
+
+PUBLISHED = [path for path in EXPERIMENTS if path.stem.startswith(("flickr30k", "coco_"))]
+
+
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.stem)
+def test_a_published_system_has_two_protocols_and_overrides_win(path):
+    sound = configs.flatten(configs.load(path))
+    assert configs.flatten(configs.load(path, ["--config.protocol=sound"])) == sound
+    reported = configs.flatten(configs.load(path, ["--config.protocol=reported"]))
+    assert sound["protocol"] == "sound"
+    assert reported["protocol"] == "reported"
+    assert reported["data.splits"] != sound["data.splits"]
+    assert (sound["text.vocabulary"], reported["text.vocabulary"]) == ("train", "all")
+    # In whatever order they are typed.
+    typed = ["--config.text.vocabulary=train", "--config.protocol=reported"]
+    mixed = configs.flatten(configs.load(path, typed))
+    assert mixed == reported | {"text.vocabulary": "train"}
+
+
+def test_the_last_protocol_counts():
+    typed = ["--config.protocol=reported", "--config.protocol=sound"]
+    found = configs.flatten(configs.load(PUBLISHED[0], typed))
+    assert found == configs.flatten(configs.load(PUBLISHED[0]))
+
+
+def test_a_protocol_that_an_experiment_does_not_know_is_one_line():
+    with pytest.raises(UserError, match="protocol=reported: .*base.py has one protocol"):
+        configs.load(BASE, ["--config.protocol=reported"])
+    with pytest.raises(UserError, match="protocol=other: must be one of sound, reported"):
+        configs.load(PUBLISHED[0], ["--config.protocol=other"])

@@ -67,7 +67,8 @@ def test_a_grid_need_not_be_square_but_must_fit():
 def test_a_gif_has_the_photo_and_a_frame_a_word_and_repeats():
     movie = Image.open(io.BytesIO(attention_gif(photo(), WORDS, on_region(10), GRID, seconds=0.5)))
     assert movie.n_frames == 4 and movie.info["loop"] == 0
-    times, frames = [], []
+    times = []
+    frames = []
     for t in range(4):
         movie.seek(t)
         times.append(movie.info["duration"])

@@ -8,7 +8,7 @@ from PIL import Image
 
 from jaxcap.figures import curves
 from jaxcap.figures.curves import write_curves
-from jaxcap.figures.series import read_series
+from jaxcap.figures.series import read_losses, read_series
 
 
 def records(epochs=6, rate=True):
@@ -66,3 +66,14 @@ def test_drawing_curves_touches_no_state_that_all_of_matplotlib_shares(tmp_path)
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_curves_are_of_nats_per_word_whatever_was_minimized():
+    metrics = [
+        {"split": "val", "epoch": 1, "loss": 0.4, "word_loss": 2.0},
+        {"split": "train", "epoch": 1, "loss": 0.5, "word_loss": 2.5},
+    ]
+    assert read_losses(metrics, "val").tolist() == [[1, 2.0]]
+    assert read_losses(metrics, "train").tolist() == [[1, 2.5]]
+    plain = [{"split": "val", "epoch": 1, "loss": 3.0}]
+    assert read_losses(plain, "val").tolist() == [[1, 3.0]]

@@ -27,8 +27,10 @@ def test_even_attention_gives_even_dim_light():
 
 
 def test_words_share_one_scale():
-    sharp, flat = on_region(24, words=1)[0], np.full(49, 1 / 49)
-    alone, mixed = lights([sharp]), lights([sharp, (sharp + flat) / 2, sharp])
+    sharp = on_region(24, words=1)[0]
+    flat = np.full(49, 1 / 49)
+    alone = lights([sharp])
+    mixed = lights([sharp, (sharp + flat) / 2, sharp])
     np.testing.assert_allclose(mixed[0], alone[0])
     np.testing.assert_allclose(mixed[2], mixed[0])
     assert mixed[1].max() < 0.7 * mixed[0].max()

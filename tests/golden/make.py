@@ -53,7 +53,8 @@ def scores() -> dict[str, object]:
     each = {}
     for name, scorer in (("ROUGE-L", Rouge()), ("CIDEr-D", Cider()), ("METEOR", Meteor())):
         value, values = scorer.compute_score(references, hypotheses)
-        corpus[name], each[name] = float(value), list(map(float, values))
+        corpus[name] = float(value)
+        each[name] = list(map(float, values))
     program = Meteor()
     counts = [program._stat(hypotheses[name][0], references[name]) for name in images]
     return {"corpus": corpus, "images": each, "meteor_counts": counts}

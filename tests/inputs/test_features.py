@@ -301,7 +301,8 @@ def test_a_batch_is_read_back_only_when_the_next_is_on_its_way(tmp_path):
 
     class Coming:
         def __init__(self, number, pixels):
-            self.number, self.pixels = number, pixels
+            self.number = number
+            self.pixels = pixels
 
         def __array__(self, dtype=None, copy=None):
             events.append(("read", self.number))
@@ -320,7 +321,8 @@ def test_a_batch_is_read_back_only_when_the_next_is_on_its_way(tmp_path):
 
 
 def test_photos_are_decoded_ahead_but_not_all_at_once(tmp_path):
-    asked, at_first_call = [], []
+    asked = []
+    at_first_call = []
 
     def counted(index):
         asked.append(index)
@@ -405,10 +407,12 @@ def test_photos_under_other_names_share_a_cache(tmp_path, uncut):
 
 
 def test_gather_equals_indexing_for_any_rows_and_views(uncut):
-    cache, rng = features.open_cache(uncut), np.random.default_rng(0)
+    cache = features.open_cache(uncut)
+    rng = np.random.default_rng(0)
     whole = np.array(cache)
     for size in (1, 5, 40):
-        rows, views = rng.integers(0, COUNT, size), rng.integers(0, len(VIEWS), size)
+        rows = rng.integers(0, COUNT, size)
+        views = rng.integers(0, len(VIEWS), size)
         for made, expected in (
             (
                 features.gather(cache, rows, views),
@@ -452,7 +456,8 @@ def test_real_photos_cut_off_and_resumed_give_what_one_go_gives(tmp_path):
     options |= {"resize": 256, "size": 224, "batch_size": 16, "views": ("plain", "mirror")}
     with pytest.raises(RuntimeError):
         fill(tmp_path / "cut", stops_at(4, RuntimeError())[0], **options)
-    cut, whole = fill(tmp_path / "cut", **options), fill(tmp_path / "whole", **options)
+    cut = fill(tmp_path / "cut", **options)
+    whole = fill(tmp_path / "whole", **options)
     assert content(cut) == content(whole)
     plain, mirror = np.moveaxis(features.open_cache(whole), 1, 0)
     np.testing.assert_allclose(plain[:, [1, 0, 3, 2]], mirror, atol=0.02)

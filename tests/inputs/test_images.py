@@ -163,7 +163,8 @@ def test_cmyk_comes_out_in_its_own_colours():
 
 @pytest.mark.parametrize("form", ["PNG", "WEBP", "TIFF"])
 def test_transparency_is_laid_on_white(form):
-    scene, alpha = scenery(16, 16), scenery(16, 16, seed=1)[..., :1]
+    scene = scenery(16, 16)
+    alpha = scenery(16, 16, seed=1)[..., :1]
     rgba = Image.fromarray(np.concatenate([scene, alpha], -1))
     data = encoded(rgba, form, **({"lossless": True, "exact": True} if form == "WEBP" else {}))
     expected = scene * (alpha / 255) + 255 * (1 - alpha / 255)
@@ -245,7 +246,8 @@ def test_no_outside_program_is_run_for_a_photo(tmp_path, monkeypatch):
 
 
 def test_a_phones_jpeg_with_more_pictures_behind_the_first_is_a_photo():
-    first, second = Image.fromarray(scenery(16, 24)), Image.fromarray(scenery(16, 24, seed=1))
+    first = Image.fromarray(scenery(16, 24))
+    second = Image.fromarray(scenery(16, 24, seed=1))
     data = encoded(first, "MPO", save_all=True, append_images=[second], quality=95)
     assert Image.open(io.BytesIO(data)).format == "MPO"
     np.testing.assert_array_equal(
@@ -329,7 +331,8 @@ def test_the_same_seed_gives_the_same_view_and_another_seed_another():
 
 def test_crops_reach_every_place_and_half_are_mirrored():
     """On a photo that needs no resizing, the corner pixel tells where the crop lies."""
-    photo, rng = coordinates(40), np.random.default_rng(0)
+    photo = coordinates(40)
+    rng = np.random.default_rng(0)
     views = [images.train_view(photo, rng, resize=40, size=32, jitter=0) for _ in range(1500)]
     mirrored = [view[0, 0, 0] > view[0, 1, 0] for view in views]
     assert 0.45 < np.mean(mirrored) < 0.55
@@ -354,7 +357,8 @@ def test_without_jitter_and_margin_a_train_view_is_the_test_view_or_its_mirror()
 
 def test_brightness_is_drawn_evenly_within_the_jitter():
     """On even grey, brightness is the only change that shows."""
-    photo, rng = np.full((8, 8, 3), 100, np.uint8), np.random.default_rng(0)
+    photo = np.full((8, 8, 3), 100, np.uint8)
+    rng = np.random.default_rng(0)
     levels = [
         images.train_view(photo, rng, resize=8, size=8, jitter=0.3)[0, 0, 0] for _ in range(1000)
     ]

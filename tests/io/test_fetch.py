@@ -98,7 +98,8 @@ def test_a_download_begins_anew_when_it_cannot_go_on(hub, tmp_path, change):
     hub.etag = {"no etag": None, "weak etag": 'W/"first"'}.get(change, hub.etag)
     interrupted(hub, tmp_path)
     if change == "content":
-        hub.content, hub.etag = CONTENT[::-1], '"second"'
+        hub.content = CONTENT[::-1]
+        hub.etag = '"second"'
     hub.ranges = change != "ranges"
     assert fetch(hub.url, tmp_path / "file", what="weights").read_bytes() == hub.content
     assert hub.asked == [None if "etag" in change else "bytes=100000-"]
@@ -176,7 +177,8 @@ def test_of_two_processes_one_downloads_and_the_other_waits_and_finds_it(hub, tm
 
 
 def test_whoever_waits_goes_on_where_a_killed_download_ended(hub, tmp_path):
-    hub.content, hub.pause = CONTENT * 4, 60.0  # some pieces of a download before the pause
+    hub.content = CONTENT * 4
+    hub.pause = 60.0  # some pieces of a download before the pause
     sha256 = hashlib.sha256(hub.content).hexdigest()
     killed = downloading(hub.url, tmp_path / "file", sha256)
     for _ in range(200):
@@ -195,7 +197,9 @@ def test_whoever_waits_goes_on_where_a_killed_download_ended(hub, tmp_path):
 
 
 def test_threads_take_turns_as_well(tmp_path):
-    path, inside, most = tmp_path / "made", [], []
+    path = tmp_path / "made"
+    inside = []
+    most = []
 
     def make(_):
         with locks.hold_path(path, "waiting"):

@@ -11,7 +11,7 @@ import pytest
 from jaxcap.decoding import Rules, captioning
 from jaxcap.models import cells, encoder
 from jaxcap.models.captioner import Captioner
-from jaxcap.models.cells import LSTMCell
+from jaxcap.models.cells import GRUCell, LSTMCell
 from jaxcap.models.decoder import build_decoder
 from jaxcap.models.encoder import build_encoder
 from jaxcap.models.layers import dense
@@ -24,8 +24,6 @@ class LeakyCell(nn.Module):
     """A toy cell: its carry is one array and a counter, and its input is as wide as itself."""
 
     hidden: int
-    init_from_mean: bool
-    dtype: str
 
     def setup(self):
         self.word = dense(self.hidden)
@@ -49,7 +47,7 @@ class LeakyCell(nn.Module):
 @pytest.fixture
 def toys(monkeypatch):
     """A captioner of two parts that the tables did not have, from a config that names them."""
-    monkeypatch.setitem(cells.CELLS, "leaky", LeakyCell)
+    monkeypatch.setitem(cells.CELLS, "leaky", lambda section, dtype: LeakyCell(section["hidden"]))
     monkeypatch.setitem(
         encoder.BACKBONES, "patches", encoder.Backbone(lambda section, pool: Patches(5))
     )
@@ -88,17 +86,81 @@ def test_another_backbone_and_cell_are_trained_and_searched_with(toys):
     assert (np.asarray(found.length) > 0).all()
 
 
-def test_the_first_state_is_zero_or_linear_in_the_mean_region():
+@pytest.mark.parametrize("cell", [LSTMCell, GRUCell])
+def test_the_first_state_is_zero_or_linear_in_the_mean_region(cell):
     mean = jax.random.normal(jax.random.key(0), (3, 7))
-    cell = LSTMCell(4, init_from_mean=True)
-    variables = cell.init(jax.random.key(1), mean, 2, method="initial")
-    h, c = cell.apply(variables, mean, 2, method="initial")
-    for state, name in ((h, "init_h"), (c, "init_c")):
+    learning = cell(4, init_from_mean=True)
+    variables = learning.init(jax.random.key(1), mean, 2, method="initial")
+    states = jax.tree.leaves(learning.apply(variables, mean, 2, method="initial"))
+    names = ("init_h", "init_c")[: len(states)]
+    assert variables["params"].keys() == set(names)
+    for state, name in zip(states, names, strict=True):
         layer = variables["params"][name]
         expected = mean @ layer["kernel"] + layer["bias"]
         assert state.shape == (3, 2, 4)
         np.testing.assert_allclose(state, np.repeat(expected[:, None], 2, 1), rtol=1e-5)
-    zeros = LSTMCell(4)
-    h, c = zeros.apply({}, mean, 2, method="initial")
-    assert not h.any()
-    assert not c.any()
+    for state in jax.tree.leaves(cell(4).apply({}, mean, 2, method="initial")):
+        assert state.shape == (3, 2, 4)
+        assert not state.any()
+
+
+def read_words(cell, params, carry, words, context):
+    """The hidden states [T, B, H] of a cell that reads words [T, B, E] under contexts [T, B, D]."""
+    states = []
+    for word, looked in zip(words, context, strict=True):
+        projected = cell.apply({"params": params}, word[:, None], method="project")
+        carry = cell.apply({"params": params}, carry, projected, looked[:, None])
+        states.append(cell.apply({}, carry, method="output")[:, 0])
+    return jnp.stack(states)
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("reset_after", [True, False])
+def test_the_gru_equals_kerass_in_value_and_gradient(reset_after, monkeypatch):
+    """Hidden states over three words, and the gradients of all parameters and inputs."""
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    keras = pytest.importorskip("keras")
+    hidden, embedding, channels = 4, 3, 5
+    random = np.random.default_rng(0)
+    draw = lambda *shape: random.normal(size=shape).astype(np.float32)  # noqa: E731
+    words = draw(3, 2, embedding)
+    context = draw(3, 2, channels)
+    first = draw(2, 1, hidden)
+    weights = draw(3, 2, hidden)
+    theirs = keras.layers.GRUCell(hidden, reset_after=reset_after)
+    theirs.build((None, embedding + channels))
+    arrays = [draw(*variable.shape) for variable in theirs.trainable_variables]
+    others = [variable.value for variable in theirs.non_trainable_variables]
+
+    def ours(arrays):
+        """The parameters of our cell that are Keras's kernel, recurrent kernel and bias."""
+        kernel, recurrent, bias = arrays
+        params = {"context": {"kernel": kernel[embedding:]}}
+        params["word"] = {"kernel": kernel[:embedding], "bias": bias[0] if reset_after else bias}
+        if reset_after:
+            params["recurrent"] = {"kernel": recurrent, "bias": bias[1]}
+        else:
+            params["recurrent"] = {"kernel": recurrent[:, : 2 * hidden]}
+            params["candidate"] = {"kernel": recurrent[:, 2 * hidden :]}
+        return params
+
+    def our_states(arrays, first, words, context):
+        return read_words(GRUCell(hidden, False, reset_after), ours(arrays), first, words, context)
+
+    def their_states(arrays, first, words, context):
+        states = []
+        state = first[:, 0]
+        for word, looked in zip(words, context, strict=True):
+            x = jnp.concatenate([word, looked], -1)
+            (_, (state,)), _ = theirs.stateless_call(arrays, others, x, [state])
+            states.append(state)
+        return jnp.stack(states)
+
+    arguments = (arrays, first, words, context)
+    np.testing.assert_allclose(our_states(*arguments), their_states(*arguments), atol=1e-6)
+    grads = [
+        jax.grad(lambda *each, run=run: (run(*each) * weights).sum(), argnums=(0, 1, 2, 3))
+        for run in (our_states, their_states)
+    ]
+    for one, other in zip(*(jax.tree.leaves(grad(*arguments)) for grad in grads), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)

@@ -27,7 +27,26 @@ FULL = {
     "head__tie_weights": True,
     "level_channels": (4, 6),
 }
-OPTIONS = [PLAIN, *({name: value} for name, value in FULL.items()), FULL]
+GRU = {"decoder__cell": "gru"}
+# As a published captioner had it: a GRU without its state, and two layers before the vocabulary.
+STATELESS = {
+    "decoder__cell": "gru",
+    "decoder__stateless": True,
+    "decoder__activation": "tanh",
+    "head__hidden": 5,
+    "regions__embedding": 6,
+}
+OPTIONS = [
+    PLAIN,
+    *({name: value} for name, value in FULL.items()),
+    FULL,
+    {"head__hidden": 5},
+    {"decoder__stateless": True},
+    GRU,
+    GRU | {"decoder__reset_after": False},
+    FULL | GRU,
+    STATELESS,
+]
 
 
 def make(*, level_channels=(), dtype="float32", **options):
@@ -71,7 +90,7 @@ def test_attention_is_a_distribution():
     np.testing.assert_allclose(attention.sum(-1), 1, rtol=1e-6)
 
 
-@pytest.mark.parametrize("options", [PLAIN, FULL], ids=str)
+@pytest.mark.parametrize("options", [PLAIN, FULL, GRU, STATELESS], ids=str)
 def test_a_later_word_changes_no_earlier_logits(options):
     decoder, variables, features, tokens = make(**options)
     changed = tokens.at[:, :, 3].set((tokens[:, :, 3] + 1) % V)
@@ -90,6 +109,30 @@ def test_captions_of_a_photo_are_independent():
         np.testing.assert_allclose(alone[:, 0], together[:, c], atol=1e-6)
 
 
+def blind_attention(variables):
+    """Parameters whose attention does not read the state: it looks at all words' regions alike."""
+    params = variables["params"]
+    attend = params["attend"] | {"hidden": jax.tree.map(jnp.zeros_like, params["attend"]["hidden"])}
+    return {"params": params | {"attend": attend}}
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_a_stateless_cell_knows_earlier_words_by_its_attention_alone(cell):
+    decoder, variables, features, tokens = make(decoder__cell=cell, decoder__stateless=True)
+    changed = tokens.at[:, :, 1].set((tokens[:, :, 1] + 1) % V)
+    blind = blind_attention(variables)
+    before, _ = decoder.apply(blind, features, tokens)
+    after, _ = decoder.apply(blind, features, changed)
+    np.testing.assert_array_equal(before[:, :, 2:], after[:, :, 2:])
+    seen, _ = decoder.apply(variables, features, tokens)
+    otherwise, _ = decoder.apply(variables, features, changed)
+    assert (np.abs(seen[:, :, 2] - otherwise[:, :, 2]).max(-1) > 0).all()
+    remembering = make(decoder__cell=cell)[0]
+    before, _ = remembering.apply(blind, features, tokens)
+    after, _ = remembering.apply(blind, features, changed)
+    assert (np.abs(before[:, :, 2:] - after[:, :, 2:]).max(-1) > 0).all()
+
+
 def test_options_add_their_parameters_only():
     names = {}
     for options in OPTIONS:
@@ -105,6 +148,9 @@ def test_options_add_their_parameters_only():
 
     assert added("regions__norm") == {"regions/norms_0"}
     assert added("regions__embedding") == {"regions/embed_0"}
+    assert added("decoder__stateless") == set()
+    assert added("decoder__cell") == {"cell/context"}  # beside a word and a recurrent layer
+    assert added("head__hidden") == {"head/hidden"}
     assert added("decoder__init_from_mean") == {"cell/init_h", "cell/init_c"}
     assert added("decoder__context_gate") == {"gate/gate"}
     assert added("head__deep_output") == {"head/hidden", "head/context"}
@@ -202,13 +248,46 @@ def test_bfloat16_changes_logits_by_its_rounding_only():
     assert np.abs(looked - attention).max() < 0.02
 
 
+def torch_lstm(torch, p, word, z, h, s):
+    """A step of an LSTM, gates apart."""
+    hidden = len(h)
+    recurrent = p["recurrent"]["kernel"]
+    gate = {}
+    for k, name in enumerate("ifgo"):
+        part = slice(k * hidden, (k + 1) * hidden)
+        gate[name] = word @ p["word"]["kernel"][:, part] + p["word"]["bias"][part]
+        gate[name] = gate[name] + h @ recurrent[:hidden, part] + z @ recurrent[hidden:, part]
+    s = torch.sigmoid(gate["f"]) * s + torch.sigmoid(gate["i"]) * torch.tanh(gate["g"])
+    return torch.sigmoid(gate["o"]) * torch.tanh(s), s
+
+
+def torch_gru(torch, p, word, z, h, s):
+    """A step of PyTorch's own GRU or, where it has none, of the paper's, gates apart."""
+    kernel = torch.cat([p["word"]["kernel"], p["context"]["kernel"]])
+    x = torch.cat([word, z])
+    if "candidate" not in p:
+
+        def reordered(array):  # as PyTorch has the gates: reset, update, candidate
+            update, reset, candidate = array.chunk(3, -1)
+            return torch.cat([reset, update, candidate], -1)
+
+        weights = (reordered(layer).T for layer in (kernel, p["recurrent"]["kernel"]))
+        biases = (reordered(p[name]["bias"]) for name in ("word", "recurrent"))
+        return torch.gru_cell(x[None], h[None], *weights, *biases)[0], s
+    update, reset, candidate = (x @ kernel + p["word"]["bias"]).chunk(3)
+    of_update, of_reset = (h @ p["recurrent"]["kernel"]).chunk(2)
+    update = torch.sigmoid(update + of_update)
+    reset = torch.sigmoid(reset + of_reset)
+    candidate = torch.tanh(candidate + (reset * h) @ p["candidate"]["kernel"])
+    return update * h + (1 - update) * candidate, s
+
+
 def torch_decoder(torch, p, features, tokens, options):
     """The same equations written anew, a word at a time, gates apart, nothing hoisted."""
     linear = lambda layer, x: x @ layer["kernel"] + layer.get("bias", 0)  # noqa: E731
     activation = torch.tanh if options.get("decoder__activation") == "tanh" else torch.relu
-    hidden = p["cell"]["recurrent"]["kernel"].shape[1] // 4
-    word_kernel, bias = p["cell"]["word"]["kernel"], p["cell"]["word"]["bias"]
-    recurrent = p["cell"]["recurrent"]["kernel"]
+    hidden = p["attend"]["hidden"]["kernel"].shape[0]
+    cell = torch_gru if options.get("decoder__cell") == "gru" else torch_lstm
     all_logits, all_attention = [], []
     if options.get("regions__norm"):
         levels = features.split(options.get("level_channels", features.shape[-1]), -1)
@@ -227,6 +306,7 @@ def torch_decoder(torch, p, features, tokens, options):
         s = torch.zeros(hidden, dtype=a.dtype)
         if "init_h" in p["cell"]:
             h = linear(p["cell"]["init_h"], a.mean(0))
+        if "init_c" in p["cell"]:
             s = linear(p["cell"]["init_c"], a.mean(0))
         for t in range(tokens.shape[2]):
             word = p["embed"]["embedding"][tokens[b, c, t]]
@@ -237,15 +317,10 @@ def torch_decoder(torch, p, features, tokens, options):
             z = (alpha[:, None] * a).sum(0)
             if "gate" in p:
                 z = torch.sigmoid(linear(p["gate"]["gate"], h)) * z
-            gate = {}
-            for k, name in enumerate("ifgo"):
-                part = slice(k * hidden, (k + 1) * hidden)
-                gate[name] = word @ word_kernel[:, part] + bias[part]
-                gate[name] = (
-                    gate[name] + h @ recurrent[:hidden, part] + z @ recurrent[hidden:, part]
-                )
-            s = torch.sigmoid(gate["f"]) * s + torch.sigmoid(gate["i"]) * torch.tanh(gate["g"])
-            h = torch.sigmoid(gate["o"]) * torch.tanh(s)
+            if options.get("decoder__stateless"):
+                h = torch.zeros_like(h)
+                s = torch.zeros_like(s)
+            h, s = cell(torch, p["cell"], word, z, h, s)
             head = p["head"]
             x = linear(head["hidden"], h) if "hidden" in head else h
             if "context" in head:

@@ -162,7 +162,8 @@ class Parsed(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.elements, self.text = [], ""
+        self.elements = []
+        self.text = ""
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):

@@ -20,7 +20,8 @@ pytestmark = pytest.mark.skipif(
     not (browser.CHROMIUM and browser.CHROMEDRIVER), reason="needs chromium and chromedriver"
 )
 GOOD = "#photos .cards .card"
-LIGHT, DARK = "light", "dark"
+LIGHT = "light"
+DARK = "dark"
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +128,10 @@ def test_the_keyboard_does_all_that_the_mouse_does(window):
     """Tab reaches each caption once, arrows go through its words and around its ends, Escape puts
     the light out.
     """
-    tab, left, right, escape = "\ue004", "\ue012", "\ue014", "\ue00c"
+    tab = "\ue004"
+    left = "\ue012"
+    right = "\ue014"
+    escape = "\ue00c"
     plain = picture(window)
     for _ in range(40):
         window.press(tab)

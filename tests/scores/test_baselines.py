@@ -23,10 +23,8 @@ def test_shuffling_gives_every_image_another_ones_caption(images):
 
 def test_the_nearest_photo_is_that_of_the_greatest_cosine():
     rng = np.random.default_rng(0)
-    features, training = (
-        rng.normal(size=(23, 8)),
-        rng.normal(size=(40, 8)) * rng.uniform(0.1, 9, (40, 1)),
-    )
+    features = rng.normal(size=(23, 8))
+    training = rng.normal(size=(40, 8)) * rng.uniform(0.1, 9, (40, 1))
     cosines = [[a @ b / np.sqrt((a @ a) * (b @ b)) for b in training] for a in features]
     for block in (1, 7, 1000):
         np.testing.assert_array_equal(

@@ -11,10 +11,8 @@ def test_captions_scored_one_image_at_a_time_score_the_same():
         [["a", "dog", "sits"]],
     ]
     scorer = cider.Scorer(references)
-    first, second = (
-        [["a", "dog", "runs"], ["a", "man", "sits"], ["dog"]],
-        [["two", "dogs"], [], ["a", "dog"]],
-    )
+    first = [["a", "dog", "runs"], ["a", "man", "sits"], ["dog"]]
+    second = [["two", "dogs"], [], ["a", "dog"]]
     for captions in (first, second):
         wanted = cider.statistics(captions, references)[:, 0]
         assert [scorer(image, [words])[0] for image, words in enumerate(captions)] == list(wanted)

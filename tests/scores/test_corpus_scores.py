@@ -66,7 +66,8 @@ def flickr30k_captions():
     for line in (
         (Path(REAL) / "flickr30k" / "results.csv").read_text(encoding="utf-8").splitlines()[1:]
     ):
-        name, caption = line.split("|")[0], line.split("|")[-1].strip()
+        name = line.split("|")[0]
+        caption = line.split("|")[-1].strip()
         if name in images:
             images[name].append(caption)
     return images

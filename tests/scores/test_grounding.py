@@ -153,8 +153,11 @@ def test_of_two_things_of_one_shape_the_colour_chooses():
 
 
 def test_cells_are_covered_as_a_fine_raster_counts_it():
-    box, grid, fine = (0.13, 0.22, 0.58, 0.97), (5, 8), 400
-    y, x = (np.arange(5 * fine) + 0.5) / (5 * fine), (np.arange(8 * fine) + 0.5) / (8 * fine)
+    box = (0.13, 0.22, 0.58, 0.97)
+    grid = (5, 8)
+    fine = 400
+    y = (np.arange(5 * fine) + 0.5) / (5 * fine)
+    x = (np.arange(8 * fine) + 0.5) / (8 * fine)
     inside = np.outer((y > box[0]) & (y < box[2]), (x > box[1]) & (x < box[3]))
     counted = inside.reshape(5, fine, 8, fine).mean((1, 3))
     np.testing.assert_allclose(cell_coverage(box, grid), counted, atol=0.01)

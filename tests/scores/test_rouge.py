@@ -23,7 +23,8 @@ def test_rouge_finds_the_longest_common_subsequence():
             for kept in itertools.combinations(words, n)
             if _is_subsequence(kept, reference)
         )
-        precision, recall = longest / len(words), longest / len(reference)
+        precision = longest / len(words)
+        recall = longest / len(reference)
         wanted = 2.44 * precision * recall / (recall + 1.44 * precision) if longest else 0
         assert value == pytest.approx(wanted)
 

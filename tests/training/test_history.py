@@ -35,3 +35,12 @@ def test_of_equal_epochs_the_last_is_the_best(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text("".join(json.dumps({"step": 1} | record) + "\n" for record in records))
     assert validation_loss(path, "CIDEr-D") == 2.0
+
+
+def test_the_loss_of_the_best_epoch_is_per_word_whatever_was_minimized(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    with path.open("w") as file:
+        for step, loss, word_loss in ((1, 0.4, 2.0), (2, 0.3, 2.5)):
+            record = {"step": step, "split": "val", "loss": loss, "word_loss": word_loss}
+            file.write(json.dumps(record) + "\n")
+    assert validation_loss(path, "loss") == 2.5

@@ -5,7 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcap.training.losses import cross_entropy, doubly_stochastic, target_mask
+from jaxcap.training.losses import (
+    count_positions,
+    cross_entropy,
+    doubly_stochastic,
+    target_mask,
+)
+from jaxcap.training.objectives import TeacherForcing, measure_loss
 
 B, C, T, V, L = 2, 3, 5, 11, 4
 
@@ -72,6 +78,34 @@ def test_padding_is_invisible(example):
     noisy = jax.value_and_grad(sums)(logits + noise, attention + noise[..., :L])
     np.testing.assert_array_equal(plain[0], noisy[0])
     np.testing.assert_array_equal(plain[1], noisy[1])
+
+
+def test_positions_are_those_of_the_padded_captions_that_are_there(example):
+    _, targets, _ = example
+    assert count_positions(targets) == (B * C - 1) * (T + 1)
+
+
+def test_the_average_over_positions_is_the_original_loop_over_words(example):
+    """Keras's masked loss: the batch's mean at each step, summed, over the padded length."""
+    logits, targets, attention = example
+    present = np.asarray(targets).any(-1)  # the original's batches hold no empty captions
+    log_p = np.asarray(jax.nn.log_softmax(logits))
+    expected = 0.0
+    for step in range(T):
+        of_step = [
+            -log_p[b, c, step, targets[b, c, step]] if targets[b, c, step] else 0.0
+            for b, c in zip(*np.nonzero(present), strict=True)
+        ]
+        expected += np.mean(of_step)
+    expected /= T + 1
+    terms, metrics = TeacherForcing(average="positions")(
+        logits, attention, {"tokens": jnp.pad(targets, ((0, 0), (0, 0), (1, 0)))}
+    )
+    total, count = metrics["loss"]
+    np.testing.assert_allclose(total / count, expected, rtol=1e-5)
+    np.testing.assert_allclose(terms[0].total / terms[0].count, expected, rtol=1e-5)
+    words = measure_loss(logits, targets)["loss"]
+    np.testing.assert_array_equal(metrics["word_loss"], words)
 
 
 def test_huge_logits_stay_finite():

@@ -82,7 +82,7 @@ def critic(request):
     references[IMAGES:, 0, :2] = (9, END)
     config = {
         "seed": 1,
-        "text": {"max_length": LENGTH},
+        "text": {"max_length": LENGTH, "end_mark": True},
         "self_critical": {"captions": SAMPLES, "epochs": 1, "learning_rate": 0.02},
         "train": tiny.TRAIN | {"weight_decay": 0.0, "ema_decay": 0.0},
     }

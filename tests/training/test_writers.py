@@ -69,7 +69,8 @@ def test_what_json_cannot_say_becomes_null(tmp_path):
     "torn", ["", '{"step": 31, "epo', "{", "\x00\x00\x00", '{"step": 32, "loss": 1.0}']
 )
 def test_a_killed_and_resumed_file_equals_an_uncut_one(tmp_path, torn):
-    uncut, resumed = tmp_path / "uncut.jsonl", tmp_path / "resumed.jsonl"
+    uncut = tmp_path / "uncut.jsonl"
+    resumed = tmp_path / "resumed.jsonl"
     train(uncut, 0, 50)
     train(resumed, 0, 27)
     with resumed.open("a") as file:

@@ -36,7 +36,8 @@ def test_of_a_repeated_word_the_first_wins(tmp_path, vectors):
 
 
 def test_words_not_found_are_random_at_the_scale_of_the_found_ones_and_padding_is_zero(tmp_path):
-    known, missing = [f"known{i}" for i in range(2000)], [f"missing{i}" for i in range(4000)]
+    known = [f"known{i}" for i in range(2000)]
+    missing = [f"missing{i}" for i in range(4000)]
     vocabulary = Vocabulary.build(dict.fromkeys(known + missing, 1))
     scale = np.linspace(0.1, 2, DIM)
     vectors = (np.random.default_rng(0).normal(size=(2000, DIM)) * scale + scale).astype(np.float32)

@@ -1,0 +1,121 @@
+"""The five published systems: each trains its first 50 steps, in both protocols, at tiny sizes."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from jaxcap import evaluate, train
+from jaxcap.errors import UserError
+from jaxcap.training import history
+from tests.data.raw_files import draw, write_flickr30k
+from tests.word2vec.vector_files import binary
+
+STEPS = 50
+BATCH = 8
+TINY = {
+    "encoder.weights": "random",
+    "encoder.width": 4,
+    "decoder.hidden": 16,
+    "decoder.attention": 5,
+    "train.learning_rate": 0.02,
+    "train.batch_size": BATCH,
+    "show.captions": 1,
+    "show.tensorboard_every": 1,
+}
+RESNET = {"encoder.stage_sizes": "1,1", "images.size": 32, "images.resize": 36}
+SYSTEMS = {
+    "flickr30k_word2vec": RESNET,
+    "flickr30k_word2vec_es": RESNET,
+    "flickr30k_random": RESNET | {"embedding.dim": 6},
+    "flickr30k_small": RESNET | {"embedding.dim": 6},
+    "coco_inception_gru": {
+        "images.size": 75,
+        "embedding.dim": 6,
+        "regions.embedding": 6,
+        "head.hidden": 7,
+        "text.max_length": 10,
+    },
+}
+PROTOCOLS = ("sound", "reported")
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory):
+    """Flickr30k's layout with 30 photos, COCO's with 20, and vectors of some of their words."""
+    folder = tmp_path_factory.mktemp("raw")
+    write_flickr30k(folder / "flickr30k", [f"{number}.jpg" for number in range(101, 131)])
+    names = [f"COCO_train2014_{number:012d}.jpg" for number in range(20)]
+    draw(folder / "coco" / "train2014", *names)
+    images = [{"id": number, "file_name": name} for number, name in enumerate(names)]
+    annotations = []
+    for number in range(20):
+        for word in ("dog", "cat", "man"):
+            annotations.append({"image_id": number, "caption": f"A {word} no. {number}\n"})
+    (folder / "coco" / "annotations").mkdir()
+    path = folder / "coco" / "annotations" / "captions_train2014.json"
+    path.write_text(json.dumps({"images": images, "annotations": annotations}))
+    vectors = np.random.default_rng(0).normal(size=(2, 6)).astype(np.float32)
+    (folder / "vectors.bin").write_bytes(binary(["dog", "men"], vectors))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def caches(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("JAXCAP_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+def arguments(raw, name, workdir, protocol, **overrides):
+    values = {"data.dir": raw / name.partition("_")[0]} | TINY | SYSTEMS[name]
+    if "word2vec" in name:
+        values |= {"embedding.path": raw / "vectors.bin", "embedding.dim": 6}
+    values |= {key.replace("__", "."): value for key, value in overrides.items()}
+    typed = [f"--config.{key}={value}" for key, value in values.items()]
+    return ["--config", name, "--workdir", str(workdir), f"--config.protocol={protocol}", *typed]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_a_published_system_trains_its_first_steps_and_is_scored(
+    raw, tmp_path, capsys, name, protocol
+):
+    workdir = tmp_path / "run"
+    # Pairs make more steps an epoch than photos; patience may end a run earlier.
+    epochs = math.ceil(STEPS / (6 if name.startswith("coco") else 3))
+    options = {"train__epochs": epochs, "train__patience": 0}
+    assert train.main(arguments(raw, name, workdir, protocol, **options)) == 0
+    records = history.read_lines(workdir / history.METRICS)
+    losses = [record["loss"] for record in records if record["split"] == "train"]
+    assert len(losses) >= STEPS
+    assert np.mean(losses[-5:]) < 0.8 * losses[0]
+    capsys.readouterr()
+    assert evaluate.main(["--workdir", str(workdir), "--split", "test", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["run"]["config"]["protocol"] == protocol
+    is_sampled = name.startswith("coco")
+    assert (result["search"]["sampling"] is not None) is is_sampled
+    is_endless = (name, protocol) == ("flickr30k_random", "reported")
+    assert result["search"]["end_mark"] is not is_endless
+    if is_endless:
+        # Nothing ends its captions before the last of 20 positions.
+        captions = json.loads((workdir / "evaluation/test-beam1/captions.json").read_text())
+        assert {len(entry["caption"].split()) for entry in captions} == {19}
+    trained_on = result["data"]["trained_on"]
+    if name.startswith("coco") and protocol == "reported":
+        assert trained_on > 0, "pairs of a photo lie on both sides"
+    else:
+        assert trained_on == 0
+
+
+def test_a_denoiser_or_a_photo_size_that_does_not_fit_is_one_line(raw, tmp_path):
+    name = "coco_inception_gru"
+    for options, said in (
+        ({"images__size": 64}, "images.size=64: must be at least 75"),
+        ({"encoder__denoiser": tmp_path / "absent"}, "absent"),
+    ):
+        with pytest.raises(UserError, match=said) as mistake:
+            train.main(arguments(raw, name, tmp_path / "run", "sound", **options))
+        assert "\n" not in str(mistake.value)
+        assert not (tmp_path / "run").exists() or not list((tmp_path / "run").iterdir())
