@@ -20,7 +20,7 @@ from jaxcap.experiment.ranges import Range
 from jaxcap.inputs.noise import Noise
 
 _RULES = ("min_length", "length_normalization", "no_repeat_ngram")  # that a flag can change
-_KINDS = {  # flags that belong to one kind of search
+_KIND_OF_FLAG = {  # flags that only one kind of search reads
     "beam": "beam",
     "temperature": "sample",
     "top_k": "sample",
@@ -254,14 +254,14 @@ def read_search(options: argparse.Namespace, config: ConfigDict) -> tuple[Rules,
         make_rules(config), unk=options.allow_unk, **_list_typed(options, _RULES)
     )
     kind = options.search or config.search.kind
-    typed = _list_typed(options, _KINDS)
+    typed = _list_typed(options, _KIND_OF_FLAG)
     for name in typed:
-        if _KINDS[name] != kind:
-            clash = f"this run's search.kind is {kind}: add --search {_KINDS[name]}"
+        if _KIND_OF_FLAG[name] != kind:
+            clash = f"this run's search.kind is {kind}: add --search {_KIND_OF_FLAG[name]}"
             if options.search:
                 clash = f"--search {kind} is there too: choose one"
             flag = name.replace("_", "-")
-            raise UserError(f"--{flag} belongs to --search {_KINDS[name]}, and {clash}")
+            raise UserError(f"--{flag} belongs to --search {_KIND_OF_FLAG[name]}, and {clash}")
     return rules, make_strategy({**config.search, **typed, "kind": kind})
 
 

@@ -32,18 +32,39 @@ def randomised(model, size=32, seed=0):
     return unflatten_dict(flat)
 
 
-def torch_arrays(variables):
+def windows(x, size, stride):
+    """Returns the views [B, m, n, C, height, width] that a filter sees."""
+    sizes = (size, size) if isinstance(size, int) else size
+    return np.lib.stride_tricks.sliding_window_view(x, sizes, axis=(1, 2))[:, ::stride, ::stride]
+
+
+def convolve_plainly(x, params, stride, padded=True):
+    """Applies a convolution of these parameters in float64, as the formula says."""
+    kernel = params["kernel"].astype(np.float64)
+    if padded:
+        margins = [(side // 2, side // 2) for side in kernel.shape[:2]]
+        x = np.pad(x, ((0, 0), *margins, (0, 0)))
+    y = np.einsum("bhwcij,ijcd->bhwd", windows(x, kernel.shape[:2], stride), kernel)
+    return y + params.get("bias", 0.0)
+
+
+def normalize_plainly(x, params, statistics, eps):
+    """Applies a BatchNorm of these parameters and statistics in float64, as the formula says."""
+    deviation = np.sqrt(statistics["var"].astype(np.float64) + eps)
+    return (x - statistics["mean"]) / deviation * params.get("scale", 1.0) + params["bias"]
+
+
+def torch_arrays(variables, name=resnet.torch_name):
     """Writes our variables down as torchvision would: its names, its kernels, a classifier and
     counters.
     """
     arrays = {"fc.weight": np.zeros((10, 32), np.float32), "fc.bias": np.zeros(10, np.float32)}
     for path, leaf in flatten_dict(variables).items():
-        arrays[resnet.torch_name(path)] = leaf.transpose(3, 2, 0, 1) if leaf.ndim == 4 else leaf
+        arrays[name(path)] = leaf.transpose(3, 2, 0, 1) if leaf.ndim == 4 else leaf
         if path[-1] == "mean":
-            arrays[resnet.torch_name(path).replace("running_mean", "num_batches_tracked")] = (
-                np.array(7, np.int64)
-            )
-    return {name: np.array(array, order="C") for name, array in arrays.items()}
+            counter = name(path).replace("running_mean", "num_batches_tracked")
+            arrays[counter] = np.array(7, np.int64)
+    return {key: np.array(array, order="C") for key, array in arrays.items()}
 
 
 def largest_difference(ours, theirs):

@@ -2,8 +2,10 @@
 draws seeded.
 """
 
+import base64
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxcap import caption, decoding
+from jaxcap import caption, decoding, evaluate
 from jaxcap.decoding import captions
 from jaxcap.decoding.strategy import BeamSearch
 from jaxcap.errors import UserError
@@ -24,6 +26,7 @@ from jaxcap.figures import drawings
 from jaxcap.figures.drawings import Drawings
 from jaxcap.inputs import images
 from jaxcap.inputs.photo_files import find_photos
+from tests import small_run
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -131,6 +134,35 @@ def test_attention_is_drawn_and_photos_of_one_name_do_not_overwrite_each_other(
     words = len(capsys.readouterr().out.splitlines()[0].split(": ")[1].split())
     with Image.open(out / "colour.gif") as animation:
         assert animation.n_frames == words + 1
+
+
+def test_a_gru_without_its_state_captions_and_is_drawn_over_8_x_8_regions(photos, tmp_path, capsys):
+    """A published system in small: photos of a size that 8 does not divide, two dense layers behind
+    the cell, and captions that are sampled.
+    """
+    workdir = small_run.make(
+        tmp_path / "run",
+        images__size=59,
+        encoder__levels=1,
+        encoder__rates="*:0",
+        decoder__cell="gru",
+        decoder__stateless=True,
+        decoder__activation="tanh",
+        head__deep_output=False,
+        head__hidden=6,
+        search__kind="sample",
+    )
+    out = tmp_path / "out"
+    good = [photos / name for name in GOOD]
+    assert run_command(workdir, *good, "--json", "--attention", out) == 0
+    for answer in answers(capsys):
+        attention = np.array(answer["attention"]).reshape(len(answer["words"]), 64)
+        np.testing.assert_allclose(attention.sum(1), 1, atol=5e-4)
+    assert len(list(out.iterdir())) == 2 * len(GOOD)
+    assert evaluate.main(["--workdir", str(workdir), "--split", "val"]) == 0
+    page = (workdir / "evaluation" / "val-sample" / "report.html").read_text(encoding="utf-8")
+    lights = re.findall(r'data-light="([^"]+)"', page)
+    assert {len(base64.b64decode(light)) for light in lights} == {64}
 
 
 def test_an_empty_caption_can_be_drawn(tmp_path):

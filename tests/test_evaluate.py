@@ -18,6 +18,7 @@ from jaxcap.decoding.strategy import GREEDY, BeamSearch, Sampling
 from jaxcap.errors import UserError
 from jaxcap.evaluation import result as results
 from jaxcap.evaluation import scoring, splits, tables
+from jaxcap.evaluation.entries import read_entries
 from jaxcap.experiment import config as configs
 from jaxcap.experiment import workdir
 from jaxcap.experiment.restore import restore_best
@@ -269,8 +270,8 @@ def test_a_run_that_samples_is_scored_on_its_samples(made_run, tmp_path, capsys)
     assert evaluate.main([*command, "--seed", "1"]) == 0
     others = read(workdir / "evaluation" / "val-sample-seed1", "captions.json")
     assert others != captions
-    assert len(compare.read_entries(workdir, "val", None)) == 2
-    assert compare.read_entries(workdir, "val", 1)[0].result is None  # no sample is a search
+    assert len(read_entries(workdir, "val", None)) == 2
+    assert read_entries(workdir, "val", 1)[0].result is None  # no sample is a search
 
 
 def test_samples_at_the_lowest_temperature_are_greedy_captions(frozen_run, tmp_path):

@@ -81,7 +81,7 @@ def build_captioner(
     Args:
       config: with the sections encoder, embedding, regions, decoder and head.
       vocabulary_size: V.
-      pool: the encoder's max-pool, "padded" or "ceil", as its weights want it.
+      pool: how the encoder pools, as its weights want it.
       normalization: how its weights want photos normalised.
       dtype: of the decoder's products, for the config may leave it open.
       denoiser: the encoder's first step, as `denoiser.build_denoiser` takes it; None for none.

@@ -103,7 +103,7 @@ TORCH = WeightFormat(
 )
 
 
-def keras_format(names: Iterable[str]) -> WeightFormat:
+def make_keras_format(names: Iterable[str]) -> WeightFormat:
     """Returns the format of a Keras file with arrays of these names."""
     names = tuple(names)
     first_conv = min(_find_numbers("conv2d", names), default=0)
@@ -167,7 +167,7 @@ def _convert(arrays: Arrays, section: Section, path: Path) -> Pretrained:
         folded=False,
         norm_scale=not of_keras or any(name.endswith("/gamma") for name in arrays),
     )
-    weight_format = keras_format(arrays) if of_keras else TORCH
+    weight_format = make_keras_format(arrays) if of_keras else TORCH
     network = f"an InceptionV3 with encoder.width={model.width}"
     variables = to_variables(arrays, model, weight_format, file=str(path), network=network)
     params = fold(variables, model.eps)

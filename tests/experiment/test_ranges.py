@@ -298,6 +298,13 @@ def test_the_search_itself_takes_no_number_outside(number):
         ),
         (["images.resize=200"], "images.resize=200 is smaller than the crop images.size=224"),
         (["encoder.levels=5"], "encoder.levels=5: must be from 1 to 4"),
+        (
+            ["encoder.backbone=inception", "images.size=74"],
+            "images.size=74: must be at least 75 for encoder.backbone=inception",
+        ),
+        (["encoder.backbone=inception", "encoder.levels=2"], "encoder.levels=2: must be 1"),
+        (["encoder.backbone=inception", "encoder.pool=ceil"], "encoder.pool=ceil: no pool"),
+        (["encoder.pool=counted"], "encoder.pool=counted: no pool of encoder.backbone=resnet"),
         (["search.min_length=19"], "min_length is 19"),
         (["self_critical.epochs=1"], "set train.select=CIDEr-D"),
         (["images.augment=views", "encoder.rates=*:1"], "images.augment=views"),

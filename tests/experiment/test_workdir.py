@@ -32,21 +32,6 @@ def test_a_run_of_another_layout_is_refused_by_every_command(made_run, tmp_path,
     assert [path.name for path in folder.iterdir()] == [workdir.CONFIG]
 
 
-def test_a_run_from_before_a_key_has_its_default_and_can_be_resumed(made_run, tmp_path):
-    path = tmp_path / workdir.CONFIG
-    values = json.loads((made_run / workdir.CONFIG).read_text(encoding="utf-8"))
-    for section, key in (("decoder", "stateless"), ("head", "hidden"), ("search", "kind")):
-        del values[section][key]
-    path.write_text(json.dumps(values), encoding="utf-8")
-    config = workdir.load_config(made_run)
-    assert workdir.load_config(tmp_path) == config
-    assert workdir.check_config(tmp_path, config)
-    del values["head"]
-    path.write_text(json.dumps(values), encoding="utf-8")
-    with pytest.raises(UserError, match="the run is damaged"):
-        workdir.load_config(tmp_path)
-
-
 @pytest.mark.parametrize("text", ["{}", "[]", "null", '{"pool": "padded"}'])
 def test_a_damaged_file_of_the_encoder_ends_in_one_line(made_run, tmp_path, text):
     for name in (workdir.CONFIG, workdir.VOCABULARY):

@@ -9,6 +9,8 @@ from PIL import Image
 from jaxcap.figures.attention import Sample, attention_figure, attention_gif, sample_sheet
 from tests.figures.pictures import GRID, WORDS, on_region, photo
 
+GREY = np.full((299, 299, 3), 128, np.uint8)
+
 
 def test_the_figure_has_a_picture_for_the_photo_and_each_word_in_rows():
     flat = np.full((20, 49), 1 / 49)
@@ -62,6 +64,37 @@ def test_a_grid_need_not_be_square_but_must_fit():
     attention_figure(photo(), WORDS, np.full((3, 35), 1 / 35), (5, 7))
     with pytest.raises(ValueError, match="5 x 5 regions"):
         attention_figure(photo(), WORDS, np.full((3, 35), 1 / 35), (5, 5))
+
+
+def draw_figure(attention, grid):
+    return attention_figure(GREY, ["dog"], attention, grid, tile=216)
+
+
+def draw_gif(attention, grid):
+    movie = Image.open(io.BytesIO(attention_gif(GREY, ["dog"], attention, grid, size=299)))
+    movie.seek(1)
+    return movie.convert("RGB")
+
+
+def draw_sheet(attention, grid):
+    return sample_sheet([(GREY, ["dog"], attention, ())], grid)
+
+
+@pytest.mark.parametrize(
+    ("draw", "side"), [(draw_figure, 216), (draw_gif, 299), (draw_sheet, 92)], ids=str
+)
+def test_light_moves_with_its_region_over_a_grid_of_8_x_8(draw, side):
+    """From row 1, column 1 to row 6, column 5: five and four eighths of the photo's side."""
+    before, after = (
+        np.asarray(draw(on_region(8 * row + column, regions=64, words=1), (8, 8)), np.float64)
+        for row, column in ((1, 1), (6, 5))
+    )
+    change = (after - before).sum(-1)
+    places = []
+    for light in (np.maximum(-change, 0), np.maximum(change, 0)):
+        places.append([np.average(axis, weights=light) for axis in np.indices(light.shape)])
+    moved = np.subtract(places[1], places[0])
+    np.testing.assert_allclose(moved, [5 * side / 8, 4 * side / 8], atol=1)
 
 
 def test_a_gif_has_the_photo_and_a_frame_a_word_and_repeats():

@@ -21,6 +21,15 @@ def test_the_light_is_brightest_in_the_region_attended_to(row, column):
     assert (y // 10, x // 20) == (row, column)
 
 
+@pytest.mark.parametrize(("row", "column"), [(0, 7), (3, 4), (7, 2)])
+@pytest.mark.parametrize("size", [(299, 299), (360, 203)])
+def test_a_grid_lies_evenly_on_a_photo_that_it_does_not_divide(row, column, size):
+    (light,) = lights(on_region(8 * row + column, regions=64, words=1), size, grid=(8, 8))
+    y, x, _ = np.unravel_index(light.argmax(), light.shape)
+    assert light.shape == (size[1], size[0], 1)
+    assert (8 * y // size[1], 8 * x // size[0]) == (row, column)
+
+
 def test_even_attention_gives_even_dim_light():
     for light in lights(np.full((3, 49), 1 / 49)):
         np.testing.assert_allclose(light, (1 / 4) ** 0.7, atol=1e-5)

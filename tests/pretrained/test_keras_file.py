@@ -6,12 +6,12 @@ import sys
 import jax
 import numpy as np
 import pytest
-from flax.traverse_util import flatten_dict
 
 from jaxcap.models.convolutions import fold
 from jaxcap.models.resnet import ResNet
 from jaxcap.pretrained import resnet
 from tests.encoders import images, largest_difference, randomised
+from tests.pretrained.keras_files import draw_keras, list_layers, write_keras
 from tests.pretrained.weight_files import SMALL, equal_trees, load, mistake
 
 OLD_LEAVES = {
@@ -33,40 +33,18 @@ def old_name(layer):
     return f"{'res' if kind == 'conv' else 'bn'}{stage}{'abcdef'[int(block) - 1]}_branch{branch}"
 
 
-def write_keras(path, layers, old=False):
-    """Writes {layer: {role: array}} as the published files are written, empty layers and all."""
-    h5py = pytest.importorskip("h5py")
-    with h5py.File(path, "w") as file:
-        names = ["input_1", *(old_name(layer) if old else layer for layer in layers)]
-        file.attrs["layer_names"] = [name.encode() for name in names]
-        file.create_group("input_1").attrs["weight_names"] = []
-        for name, arrays in zip(names[1:], layers.values(), strict=True):
-            leaves = [
-                f"{name}_{OLD_LEAVES[role]}:0" if old else f"{name}/{role}:0" for role in arrays
-            ]
-            group = file.create_group(name)
-            group.attrs["weight_names"] = [leaf.encode() for leaf in leaves]
-            for leaf, array in zip(leaves, arrays.values(), strict=True):
-                group[leaf] = array
+def write(path, layers, old=False):
+    """Writes {layer: {role: array}} under the names of today or of 2016."""
+    if old:
+        layers = {
+            old_name(layer): {OLD_LEAVES[role]: array for role, array in arrays.items()}
+            for layer, arrays in layers.items()
+        }
+    write_keras(path, layers, "{layer}_{role}:0" if old else "{layer}/{role}:0")
 
 
 def keras_layers(variables):
-    """Writes our variables down as Keras would, layers in an order that is not the alphabet's."""
-    roles, layers = (
-        {"kernel": 0, "bias": 1, "gamma": 0, "beta": 1, "moving_mean": 2, "moving_variance": 3},
-        {},
-    )
-    for path, leaf in flatten_dict(variables).items():
-        layer, role = resnet.keras_name(path).split("/")
-        layers.setdefault(layer, {})[role] = leaf
-    layers = {
-        name: dict(sorted(layers[name].items(), key=lambda item: roles[item[0]]))
-        for name in sorted(layers)[::-1]
-    }
-    return {
-        **layers,
-        "predictions": {"kernel": np.zeros((32, 10), np.float32), "bias": np.zeros(10, np.float32)},
-    }
+    return list_layers(variables, resnet.keras_name)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +54,7 @@ def keras_variables():
 
 @pytest.mark.parametrize("old", [False, True])
 def test_keras_files_are_read_under_both_generations_of_names(tmp_path, keras_variables, old):
-    write_keras(tmp_path / "weights.h5", keras_layers(keras_variables), old)
+    write(tmp_path / "weights.h5", keras_layers(keras_variables), old)
     loaded = load(tmp_path / "weights.h5", layout="v1", **SMALL)
     assert equal_trees(loaded.params, fold(keras_variables, 1.001e-5))
     assert (loaded.pool, loaded.normalization) == ("padded", "caffe")
@@ -84,7 +62,7 @@ def test_keras_files_are_read_under_both_generations_of_names(tmp_path, keras_va
 
 def test_keras_files_that_do_not_fit_are_refused(tmp_path, keras_variables, monkeypatch):
     path, layers = tmp_path / "weights.h5", keras_layers(keras_variables)
-    write_keras(path, layers)
+    write(path, layers)
     assert "set encoder.layout=v1" in mistake(path)
     content = path.read_bytes()
     for end in (0, 10, 5000, len(content) // 2):
@@ -92,7 +70,7 @@ def test_keras_files_that_do_not_fit_are_refused(tmp_path, keras_variables, monk
         assert "truncated" in mistake(path, layout="v1")
     del layers["conv2_block1_0_bn"]
     layers["conv9_block1_1_conv"] = layers["conv1_conv"]
-    write_keras(path, layers)
+    write(path, layers)
     line = mistake(path, layout="v1")
     assert (
         "4 missing (conv2_block1_0_bn/" in line
@@ -111,24 +89,7 @@ def test_kerass_resnet50_has_the_same_features(tmp_path, monkeypatch):
     pytest.importorskip("h5py")
     keras = pytest.importorskip("keras")
     net = keras.applications.ResNet50(weights=None, include_top=False, input_shape=(224, 224, 3))
-    rng, layers = np.random.default_rng(0), {}
-    draw = {
-        "kernel": lambda shape: rng.normal(size=shape) * np.sqrt(2 / np.prod(shape[:-1])),
-        "gamma": lambda shape: rng.uniform(0.5, 1.2, shape),
-        "beta": lambda shape: rng.normal(size=shape) * 0.3,
-        "bias": lambda shape: rng.normal(size=shape) * 0.3,
-        "moving_mean": lambda shape: rng.normal(size=shape) * 0.3,
-        "moving_variance": lambda shape: rng.uniform(1e-4, 2.0, shape),
-    }
-    for layer in net.layers:
-        if layer.weights:
-            arrays = {
-                weight.name: draw[weight.name](weight.shape).astype(np.float32)
-                for weight in layer.weights
-            }
-            layer.set_weights(list(arrays.values()))
-            layers[layer.name] = arrays
-    write_keras(tmp_path / "weights.h5", layers)
+    write(tmp_path / "weights.h5", draw_keras(net))
     loaded = load(tmp_path / "weights.h5", layout="v1")
     net.save(tmp_path / "model.h5")
     assert load(tmp_path / "model.h5", layout="v1").fingerprint == loaded.fingerprint

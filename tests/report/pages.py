@@ -35,10 +35,12 @@ def photo(
     size=224,
     seed=None,
     references=(),
+    grid=(7, 7),
 ):
     """A grey photo, or one of noise; each word's attention lies on one region."""
-    attention = np.full((len(words), 49), 0.001, np.float32)
-    attention[range(len(words)), regions[: len(words)]] = 1 - 0.048
+    count = grid[0] * grid[1]
+    attention = np.full((len(words), count), 0.001, np.float32)
+    attention[range(len(words)), regions[: len(words)]] = 1 - 0.001 * (count - 1)
     if seed is None:
         image = np.full((size, size, 3), 128, np.uint8)
     else:
@@ -49,7 +51,7 @@ def photo(
         image=image,
         words=list(words),
         attention=attention,
-        grid=(7, 7),
+        grid=grid,
         probabilities=probabilities,
         references=tuple(references),
         score=score,

@@ -14,7 +14,7 @@ from PIL import Image
 
 from jaxcap import report
 from tests import browser
-from tests.report.pages import EVIL, EVIL_QUOTE, LONG, metrics, photos, result
+from tests.report.pages import EVIL, EVIL_QUOTE, LONG, metrics, photo, photos, result
 
 pytestmark = pytest.mark.skipif(
     not (browser.CHROMIUM and browser.CHROMEDRIVER), reason="needs chromium and chromedriver"
@@ -72,13 +72,14 @@ def same(pixels, wanted):
     return np.abs(pixels - wanted)[radius:-radius, radius:-radius].max() <= 1
 
 
-def brightest(pixels):
+def brightest(pixels, cells=7):
     """The row and column of the brightest of 7 x 7 regions, and how much brighter it is than the
     dimmest.
     """
-    side = len(pixels) // 7
-    means = pixels[: 7 * side, : 7 * side].reshape(7, side, 7, side).mean((1, 3))
-    return divmod(int(means.argmax()), 7), float(means.max() - means.min())
+    side = len(pixels) // cells
+    inside = pixels[: cells * side, : cells * side]
+    means = inside.reshape(cells, side, cells, side).mean((1, 3))
+    return divmod(int(means.argmax()), cells), float(means.max() - means.min())
 
 
 def lit_words(window):
@@ -89,6 +90,17 @@ def lit_words(window):
 
 def word(n):
     return f"{GOOD} .caption button:nth-of-type({n})"
+
+
+def test_a_grid_of_8_x_8_regions_is_lit_where_it_lies(window, tmp_path):
+    path = tmp_path / "report.html"
+    eight = photo(regions=(6, 57, 36), grid=(8, 8), size=299)
+    report.write(path, result(), metrics(), [eight])
+    window.open(path)
+    for n, region in ((1, (0, 6)), (2, (7, 1)), (3, (4, 4))):
+        window.point_at(word(n))
+        found, contrast = brightest(picture(window), cells=8)
+        assert (found, contrast > 50) == (region, True)
 
 
 def test_pointing_at_a_word_lights_its_regions(window):

@@ -64,3 +64,17 @@ def test_words_carry_their_attention_on_one_scale_for_the_sentence():
 def test_the_place_of_the_attention_is_said(region, place):
     drawn = Parsed(gallery.draw_card(photo(words=("dog",), regions=(region,))))
     assert f"dog: 90 % sure, {place}, 46.6× even" in drawn.attributes("aria-label")
+
+
+@pytest.mark.parametrize(
+    ("region", "place"),
+    [(0, "upper left"), (19, "top"), (36, "centre"), (39, "right"), (47, "lower right")],
+)
+def test_a_grid_of_8_x_8_regions_keeps_each_word_on_its_region(region, place):
+    """Also on photos whose size 8 does not divide."""
+    card = photo(words=("dog",), regions=(region,), grid=(8, 8), size=299)
+    drawn = Parsed(gallery.draw_card(card))
+    (text,) = drawn.attributes("data-light")
+    light = np.frombuffer(base64.b64decode(text), np.uint8)
+    assert (len(light), light.argmax()) == (64, region)
+    assert any(f"% sure, {place}" in label for label in drawn.attributes("aria-label"))

@@ -80,7 +80,8 @@ def test_padding_is_invisible():
     longer = {**batch, "tokens": np.pad(batch["tokens"], ((0, 0), (0, 1), (0, 0)))}
     # Dropout masks have the shape of the captions, so the comparison of shapes goes without.
     no_dropout = {"head__dropout": 0.0, "decoder__word_dropout": 0.0}
-    for other, options in ((filled, {}), (longer, no_dropout)):
+    gru = no_dropout | {"decoder__cell": "gru", "decoder__stateless": True, "head__hidden": 6}
+    for other, options in ((filled, {}), (longer, no_dropout), (filled, gru), (longer, gru)):
         state, frozen, step = tiny.training(**options)
         # Plain gradient descent: Adam would blow the rounding of a vanishing gradient up to a
         # whole step.
