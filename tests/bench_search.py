@@ -170,7 +170,8 @@ def jaxcap_search(decoder, params, features, lengths, *, beam, slots):
     """Beam search over the decoder, whose <end> rises from `lengths` [B] on."""
 
     def step(carry, memory, tokens):
-        (carry, position), (memory, lengths) = carry, memory
+        carry, position = carry
+        memory, lengths = memory
         carry, logits, attention = decoder.apply(
             params, carry, memory, tokens, table, method="step"
         )
@@ -268,7 +269,8 @@ def torch_step(weights, state, words, features, projected, beam, copied):
             projected[:, None] + query.unflatten(0, (-1, beam))[:, :, None]
         ).relu_()  # [B, K, L, A]
         attention = torch.softmax(functional.linear(joined, *weights["score"])[..., 0], -1)
-        context, attention = torch.bmm(attention, features).flatten(0, 1), attention.flatten(0, 1)
+        context = torch.bmm(attention, features).flatten(0, 1)
+        attention = attention.flatten(0, 1)
     if weights["gate"]:
         context = torch.sigmoid(functional.linear(h, *weights["gate"])) * context
     words = functional.embedding(words, weights["words"])
@@ -325,7 +327,8 @@ def torch_search(weights, beam, copied, features, lengths):
         visited = (more_probable < beam) & ~done[:, None]
         score, row = torch.where(visited, ends, -torch.inf).max(1)
         better = score > best
-        best, end_row = torch.where(better, score, best), torch.where(better, row, end_row)
+        best = torch.where(better, score, best)
+        end_row = torch.where(better, row, end_row)
         end_step = torch.where(better, t, end_step)
         end_log_prob = torch.where(better, word_log_probs[images, row, END], end_log_prob)
         finished += visited.sum(1)
@@ -335,11 +338,13 @@ def torch_search(weights, beam, copied, features, lengths):
             (parents, words.view(size, beam), most - log_prob.gather(1, parents), attention)
         )
         rows = (images[:, None] * beam + parents).flatten()
-        state, log_prob = tuple(x[rows] for x in state), most
+        state = tuple(x[rows] for x in state)
+        log_prob = most
         if done.all():
             break
     cut = best == -torch.inf
-    end_step, best = torch.where(cut, T, end_step), torch.where(cut, log_prob[:, 0], best)
+    end_step = torch.where(cut, T, end_step)
+    best = torch.where(cut, log_prob[:, 0], best)
     answer = walk_back(history, end_step, end_row, end_log_prob, size, beam)
     return [x.cpu().numpy() for x in (answer[0], best, *answer[1:])]
 

@@ -82,18 +82,12 @@ def torch_resnet(torch, stage_sizes, width, layout, pool):
         def __init__(self, inputs, channels, stride):
             super().__init__()
             first, second = (stride, 1) if layout == "v1" else (1, stride)
-            self.conv1, self.bn1 = (
-                nn.Conv2d(inputs, channels, 1, first, bias=False),
-                nn.BatchNorm2d(channels),
-            )
-            self.conv2, self.bn2 = (
-                nn.Conv2d(channels, channels, 3, second, 1, bias=False),
-                nn.BatchNorm2d(channels),
-            )
-            self.conv3, self.bn3 = (
-                nn.Conv2d(channels, 4 * channels, 1, bias=False),
-                nn.BatchNorm2d(4 * channels),
-            )
+            self.conv1 = nn.Conv2d(inputs, channels, 1, first, bias=False)
+            self.bn1 = nn.BatchNorm2d(channels)
+            self.conv2 = nn.Conv2d(channels, channels, 3, second, 1, bias=False)
+            self.bn2 = nn.BatchNorm2d(channels)
+            self.conv3 = nn.Conv2d(channels, 4 * channels, 1, bias=False)
+            self.bn3 = nn.BatchNorm2d(4 * channels)
             self.downsample = nn.Identity()
             if stride > 1 or inputs != 4 * channels:
                 projection = nn.Conv2d(inputs, 4 * channels, 1, stride, bias=False)
@@ -107,7 +101,8 @@ def torch_resnet(torch, stage_sizes, width, layout, pool):
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
-            self.conv1, self.bn1 = nn.Conv2d(3, width, 7, 2, 3, bias=False), nn.BatchNorm2d(width)
+            self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
+            self.bn1 = nn.BatchNorm2d(width)
             self.pool = (
                 nn.MaxPool2d(3, 2, 1) if pool == "padded" else nn.MaxPool2d(3, 2, ceil_mode=True)
             )

@@ -93,7 +93,8 @@ def test_json_tells_words_probabilities_and_attention(made_run, photos, capsys):
     """
     run_command(made_run, *[photos / name for name in GOOD], "--beam", 1, "--json")
     for answer in answers(capsys):
-        words, ended = len(answer["words"]), len(answer["words"]) < 11
+        words = len(answer["words"])
+        ended = len(answer["words"]) < 11
         assert answer["caption"].split() == answer["words"]
         attention = np.array(answer["attention"]).reshape(words, 16)
         np.testing.assert_allclose(attention.sum(1), 1, atol=2e-4)

@@ -171,7 +171,8 @@ def assert_equal(one, eight, **tolerance):
     """
     if isinstance(one, dict):
         assert one.keys() == eight.keys()
-        one, eight = list(one.values()), list(eight.values())
+        one = list(one.values())
+        eight = list(eight.values())
     if isinstance(one, list):
         for value, other in zip(one, eight, strict=True):
             assert_equal(value, other, **tolerance)

@@ -33,7 +33,8 @@ def test_the_files_agree_with_the_library_and_with_each_other(made_run, scored):
     """Scoring captions.json against the split's captions, and summing images.jsonl, both give
     scores.json.
     """
-    result, written = read(scored), read(scored, "captions.json")
+    result = read(scored)
+    written = read(scored, "captions.json")
     _, split = splits.load_scored(restore_best(made_run).config, "val")
     assert [pair["image_id"] for pair in written] == list(split.ids)
     captions = [pair["caption"] for pair in written]
@@ -77,7 +78,8 @@ def test_json_is_all_there_is_on_stdout_and_batches_change_nothing(made_run, sco
     """Captions and scores are equal; attention is equal but for the rounding of another batch's
     arithmetic.
     """
-    before, captions = read(scored), read(scored, "captions.json")
+    before = read(scored)
+    captions = read(scored, "captions.json")
     assert run_command(made_run, "--split", "val", "--batch-size", "2", "--json") == 0
     after = json.loads(capsys.readouterr().out)
     assert after == read(scored)
@@ -175,7 +177,8 @@ def test_the_gallery_runs_from_the_best_to_the_worst(made_run, scored):
     count = 50
     rows = np.random.default_rng(0).permutation(count).astype(float)
     caption = Caption(["a"], np.ones((1, 16)) / 16, np.ones(1), 0.0)
-    ids, captions = split.ids[:1] * count, split.captions[:1] * count
+    ids = split.ids[:1] * count
+    captions = split.captions[:1] * count
     many = type(split)("val", ids, captions, [split.records[0]] * count)
     statistics = {"CIDEr-D": np.stack([rows, np.ones(count)], 1)}
     evaluation = evaluate.Evaluation(

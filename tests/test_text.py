@@ -103,7 +103,8 @@ def test_a_caption_word_spelled_like_a_special_is_an_unknown_word():
 
 
 def test_decoding_stops_at_the_first_end_and_leaves_specials_out(vocabulary):
-    a, dog = vocabulary.index("a"), vocabulary.index("dog")
+    a = vocabulary.index("a")
+    dog = vocabulary.index("dog")
     assert vocabulary.decode(np.array([START, a, UNK, PAD, dog, END, a, END])) == ["a", "dog"]
     assert vocabulary.decode([a, dog]) == ["a", "dog"]
     assert vocabulary.decode([]) == []

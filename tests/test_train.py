@@ -288,7 +288,8 @@ def test_what_is_not_finite_stops_the_run_and_is_not_saved(
     """The line names the step and its photos; `good` is the last checkpoint, `last` the step of the
     last record.
     """
-    folder, seen = tmp_path / "run", []
+    folder = tmp_path / "run"
+    seen = []
     with monkeypatch.context() as patch:
         poison = functools.partial(poisoned, at=at, params=params, metric=metric, seen=seen)
         patch.setattr(phases, "compile_step", poison)
@@ -460,7 +461,8 @@ def test_one_validation_photo_is_too_few_for_self_critical_training(tmp_path, mo
 @pytest.mark.parametrize("where", ["checkpoint", "metrics", "picture", "tensorboard"])
 def test_a_full_disk_ends_in_one_line_and_loses_nothing(whole, tmp_path, monkeypatch, where):
     """The disk is full from some write of the second epoch on."""
-    folder, calls = tmp_path / "run", []
+    folder = tmp_path / "run"
+    calls = []
     owner, name, first = {
         "checkpoint": (ocp.CheckpointManager, "save", 3),
         "metrics": (writers.JsonLines, "__call__", 6),

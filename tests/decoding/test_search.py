@@ -18,7 +18,9 @@ from jaxcap.models.decoder import build_decoder
 from jaxcap.text import END, PAD, START, UNK
 from tests import tiny
 
-B, V, T = 3, 7, 5  # words 4, 5, 6 and <unk>
+B = 3
+V = 7
+T = 5  # words 4, 5, 6 and <unk>
 RULES = {
     "plain": Rules(max_length=T + 1),
     "normalised": Rules(max_length=T + 1, length_normalization=0.8),
@@ -80,7 +82,8 @@ def rescore(step, carry, memory, tokens):
     """
     carry = jax.tree.map(lambda x: jnp.repeat(x, tokens.shape[1], axis=1), carry)
     previous = np.concatenate([np.full_like(tokens[..., :1], START), tokens[..., :-1]], axis=-1)
-    log_probs, attention = [], []
+    log_probs = []
+    attention = []
     for t in range(tokens.shape[-1]):
         carry, logits, weights = jax.jit(step)(carry, memory, previous[..., t])
         log_probs.append(log_softmax(logits))
@@ -102,7 +105,8 @@ def is_legal(words, ended, rules):
 @functools.cache
 def every_sentence(rules):
     """All legal sentences as padded rows [N, T], and which of them have ended."""
-    rows, ended = [], []
+    rows = []
+    ended = []
     for length in range(T + 1):
         for words in itertools.product(range(UNK, V), repeat=length):
             if is_legal(words, length < T, rules):
@@ -137,7 +141,8 @@ def plain_beam(table, beam, rules):
     Returns:
       The tokens without padding, and the score.
     """
-    live, finished = [(0.0, ())], []
+    live = [(0.0, ())]
+    finished = []
     for _ in range(rules.max_length - 1):
         continuations = []
         for log_prob, words in live:
@@ -216,7 +221,8 @@ def test_greedy_takes_the_most_probable_legal_word_each_time():
     carry, memory = table_start(3)
     found = search_greedily(table_step, carry, memory, RULES["plain"])
     for image in range(B):
-        word, words = START, []
+        word = START
+        words = []
         while word != END and len(words) < T:
             row = np.array(memory[image, len(words), word])
             row[[PAD, START, UNK]] = -np.inf

@@ -12,7 +12,8 @@ from jaxcap.inputs.batches import (
 )
 from jaxcap.text import END, PAD, START, Vocabulary, count_words, split_captions, split_words
 
-ROWS, BATCH = 10, 4
+ROWS = 10
+BATCH = 4
 
 
 @pytest.fixture

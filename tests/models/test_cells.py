@@ -120,7 +120,9 @@ def test_the_gru_equals_kerass_in_value_and_gradient(reset_after, monkeypatch):
     """Hidden states over three words, and the gradients of all parameters and inputs."""
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     keras = pytest.importorskip("keras")
-    hidden, embedding, channels = 4, 3, 5
+    hidden = 4
+    embedding = 3
+    channels = 5
     random = np.random.default_rng(0)
     draw = lambda *shape: random.normal(size=shape).astype(np.float32)  # noqa: E731
     words = draw(3, 2, embedding)

@@ -14,7 +14,12 @@ from jaxcap.models.decoder import build_decoder
 from jaxcap.models.layers import dropout, product
 from tests import tiny
 
-B, C, T, V, L, D = 3, 2, 6, 17, 9, 10
+B = 3
+C = 2
+T = 6
+V = 17
+L = 9
+D = 10
 PLAIN: dict = {}
 FULL = {
     "regions__norm": True,
@@ -226,10 +231,8 @@ def test_a_bfloat16_product_rounds_its_factors_and_nothing_else(shape, transpose
 
 def test_a_bfloat16_product_with_a_transposed_kernel_is_differentiated_when_compiled():
     """As tied weights have it."""
-    x, kernel = (
-        jax.random.normal(jax.random.key(0), (4, 3, 5, 40)),
-        jax.random.normal(jax.random.key(1), (70, 40)),
-    )
+    x = jax.random.normal(jax.random.key(0), (4, 3, 5, 40))
+    kernel = jax.random.normal(jax.random.key(1), (70, 40))
     total = lambda dtype, kernel, x: jnp.square(product(x, kernel, dtype, transposed=True)).sum()  # noqa: E731
     ours, exact = (
         jax.jit(jax.grad(functools.partial(total, dtype)))(kernel, x)
@@ -288,7 +291,8 @@ def torch_decoder(torch, p, features, tokens, options):
     activation = torch.tanh if options.get("decoder__activation") == "tanh" else torch.relu
     hidden = p["attend"]["hidden"]["kernel"].shape[0]
     cell = torch_gru if options.get("decoder__cell") == "gru" else torch_lstm
-    all_logits, all_attention = [], []
+    all_logits = []
+    all_attention = []
     if options.get("regions__norm"):
         levels = features.split(options.get("level_channels", features.shape[-1]), -1)
         norms = [p["regions"][f"norms_{number}"] for number in range(len(levels))]
@@ -355,7 +359,8 @@ def test_equals_pytorch_in_value_and_gradient(options):
     our_grads = jax.grad(value, argnums=(0, 1))(variables["params"], features)
 
     leaf = lambda x: torch.tensor(np.asarray(x), requires_grad=True)  # noqa: E731
-    params, grid = jax.tree.map(leaf, variables["params"]), leaf(features)
+    params = jax.tree.map(leaf, variables["params"])
+    grid = leaf(features)
     logits, attention = torch_decoder(
         torch, params, grid, torch.tensor(np.asarray(tokens)).long(), options
     )

@@ -84,7 +84,8 @@ def test_an_average_counts_the_zeros_around_the_grid_or_not(size):
 @pytest.mark.parametrize(("norm_scale", "pool"), [(True, "counted"), (False, "uncounted")])
 def test_the_folded_network_has_the_same_features(norm_scale, pool):
     model = InceptionV3(NARROW, pool, folded=False, norm_scale=norm_scale)
-    variables, x = randomised(model, 107), images(2, 107)
+    variables = randomised(model, 107)
+    x = images(2, 107)
     expected = jax.jit(model.apply)(variables, x)
     params = fold(variables, model.eps)
     features = jax.jit(InceptionV3(NARROW, pool).apply)({"params": params}, x)

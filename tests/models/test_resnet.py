@@ -56,7 +56,8 @@ def plain_resnet(model, variables, x):
     x = plain_pool(np.maximum(conv_norm(x.astype(np.float64), None, "conv1", 2), 0), model.pool)
     for stage, blocks in enumerate(model.stage_sizes):
         for block in range(blocks):
-            name, stride = f"layer{stage + 1}_{block}", 2 if stage and not block else 1
+            name = f"layer{stage + 1}_{block}"
+            stride = 2 if stage and not block else 1
             first, second = (stride, 1) if model.layout == "v1" else (1, stride)
             y = np.maximum(conv_norm(x, name, "conv1", first), 0)
             y = conv_norm(np.maximum(conv_norm(y, name, "conv2", second), 0), name, "conv3", 1)
@@ -77,7 +78,8 @@ def test_the_grid_has_the_promised_size(layout, pool, size):
 
 
 def test_levels_are_the_stages_averaged_over_the_last_ones_cells():
-    x, whole = images(), ResNet((1, 1, 2), 4, levels=3)
+    x = images()
+    whole = ResNet((1, 1, 2), 4, levels=3)
     grid, variables = jax.jit(whole.init_with_output)(jax.random.key(0), x)
     assert whole.level_channels == (16, 32, 64)
     for stages in (1, 2, 3):
@@ -121,7 +123,8 @@ def test_the_pool_takes_the_maximum_of_each_window(pool, size):
 @pytest.mark.parametrize(("layout", "pool"), VARIANTS)
 def test_features_follow_the_formulas_folded_and_not(layout, pool, conv_bias):
     model = ResNet(**SMALL, layout=layout, pool=pool, folded=False, eps=1e-3, conv_bias=conv_bias)
-    variables, x = randomised(model), images()
+    variables = randomised(model)
+    x = images()
     expected = plain_resnet(model, variables, x)
     assert largest_difference(model.apply(variables, x), expected) < 1e-5
     folded = ResNet(**SMALL, layout=layout, pool=pool)
@@ -148,7 +151,8 @@ def test_a_new_network_learns_in_every_parameter():
     """Two steps of gradient descent reach every leaf, those behind the zero-initialised
     convolutions too.
     """
-    model, x = ResNet((1, 2), 4), images(8)
+    model = ResNet((1, 2), 4)
+    x = images(8)
     params = jax.jit(model.init)(jax.random.key(0), x)["params"]
     target = jnp.asarray(images(8, 4, seed=1)[..., :1])
 
@@ -159,7 +163,8 @@ def test_a_new_network_learns_in_every_parameter():
         )(params)
         return loss, jax.tree.map(lambda leaf, slope: leaf - 0.05 * slope, params, gradient)
 
-    start, after = params, params
+    start = params
+    after = params
     losses = []
     for _ in range(3):
         loss, after = step(after)
@@ -171,7 +176,8 @@ def test_a_new_network_learns_in_every_parameter():
 
 def test_bfloat16_computes_in_half_precision_near_the_same_features():
     model = ResNet(**SMALL, folded=False)
-    params, x = fold(randomised(model)), images()
+    params = fold(randomised(model))
+    x = images()
     half = ResNet(**SMALL, dtype=jnp.bfloat16).apply({"params": params}, x)
     assert half.dtype == jnp.bfloat16
     assert (
@@ -194,7 +200,8 @@ def test_features_equal_pytorchs_at_any_size(layout, pool, size):
     torch = pytest.importorskip("torch")
     net = torch_resnet(torch, (2, 2, 2), 8, layout, pool)
     model = ResNet((2, 2, 2), 8, layout, pool, folded=False)
-    variables, x = variables_of(net, model), images(2, size)
+    variables = variables_of(net, model)
+    x = images(2, size)
     with torch.inference_mode():
         expected = net(torch.from_numpy(x)).numpy()
     assert largest_difference(model.apply(variables, x), expected) < 1e-5
@@ -209,7 +216,8 @@ def test_resnet50s_features_equal_pytorchs(layout, pool):
     torch = pytest.importorskip("torch")
     net = torch_resnet(torch, (3, 4, 6, 3), 64, layout, pool)
     model = ResNet(layout=layout, pool=pool, folded=False)
-    variables, x = variables_of(net, model), images(1, 224)
+    variables = variables_of(net, model)
+    x = images(1, 224)
     with torch.inference_mode():
         expected = net(torch.from_numpy(x)).numpy()
     assert largest_difference(jax.jit(model.apply)(variables, x), expected) < 1e-4

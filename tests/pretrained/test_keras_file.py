@@ -61,7 +61,8 @@ def test_keras_files_are_read_under_both_generations_of_names(tmp_path, keras_va
 
 
 def test_keras_files_that_do_not_fit_are_refused(tmp_path, keras_variables, monkeypatch):
-    path, layers = tmp_path / "weights.h5", keras_layers(keras_variables)
+    path = tmp_path / "weights.h5"
+    layers = keras_layers(keras_variables)
     write(path, layers)
     assert "set encoder.layout=v1" in mistake(path)
     content = path.read_bytes()

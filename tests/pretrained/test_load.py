@@ -85,7 +85,8 @@ def hub(tmp_path, monkeypatch):
     """Serves a ResNet50 of small constants as if it were the pinned one, to a machine with empty
     caches.
     """
-    model, arrays = ResNet(folded=False), {}
+    model = ResNet(folded=False)
+    arrays = {}
     for path, shape in weight_names._model_shapes(model).items():
         shape = tuple(shape[axis] for axis in (3, 2, 0, 1)) if len(shape) == 4 else shape
         arrays[resnet.torch_name(path)] = np.full(shape, 0.01, np.float32)

@@ -35,7 +35,9 @@ def test_checkpoints_and_data_parallel_are_unwrapped(tmp_path, arrays, wrap, var
 def test_a_damaged_torch_file_never_ends_in_a_traceback(tmp_path, arrays, form):
     content = np.frombuffer(Path(written(tmp_path, arrays, form)).read_bytes(), np.uint8)
     pickled = len(torch_files.whole(torch_files.state_dict(arrays)))
-    rng, path, refused = np.random.default_rng(0), tmp_path / "damaged.pth", 0
+    rng = np.random.default_rng(0)
+    path = tmp_path / "damaged.pth"
+    refused = 0
     for _ in range(200):
         damaged = content.copy()
         damaged[rng.integers(0, pickled, 3)] = rng.integers(0, 256, 3)
@@ -199,7 +201,8 @@ def test_a_tensor_beyond_its_data_is_refused(tmp_path, view):
 
 
 def test_torch_files_of_other_makes_are_named(tmp_path, arrays):
-    path, state = tmp_path / "weights.pth", torch_files.state_dict(arrays)
+    path = tmp_path / "weights.pth"
+    state = torch_files.state_dict(arrays)
     path.write_bytes(torch_files.zip_file(state, arrays, compression=zipfile.ZIP_DEFLATED))
     assert "a zip archive that PyTorch did not write" in mistake(path)
     path.write_bytes(torch_files.zip_file(state, arrays, byteorder=b"big"))

@@ -39,7 +39,8 @@ def mistake(weights, **options):
 
 
 def equal_trees(ours, theirs):
-    ours, theirs = flatten_dict(ours), flatten_dict(theirs)
+    ours = flatten_dict(ours)
+    theirs = flatten_dict(theirs)
     return ours.keys() == theirs.keys() and all(
         np.array_equal(ours[path], theirs[path]) for path in ours
     )

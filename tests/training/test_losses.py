@@ -13,7 +13,11 @@ from jaxcap.training.losses import (
 )
 from jaxcap.training.objectives import TeacherForcing, measure_loss
 
-B, C, T, V, L = 2, 3, 5, 11, 4
+B = 2
+C = 3
+T = 5
+V = 11
+L = 4
 
 
 @pytest.fixture
@@ -50,7 +54,8 @@ def test_label_smoothing_by_its_definition(example):
 
 def test_doubly_stochastic_by_its_definition(example):
     _, targets, attention = example
-    expected, regions = 0.0, 0
+    expected = 0.0
+    regions = 0
     for b in range(B):
         for c in range(C):
             real = np.asarray(targets[b, c]) > 0

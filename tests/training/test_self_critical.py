@@ -22,7 +22,9 @@ from jaxcap.training.partition import assign_rates, combine, partition
 from jaxcap.training.train_step import create_state, train_step
 from tests import small_run, tiny
 
-LENGTH, SAMPLES, IMAGES = 7, 16, 8
+LENGTH = 7
+SAMPLES = 16
+IMAGES = 8
 VOCABULARY = Vocabulary((*SPECIALS, *(f"word{n}" for n in range(len(SPECIALS), tiny.VOCABULARY))))
 NO_DROPOUT = {"head__dropout": 0.0, "decoder__word_dropout": 0.0, "regions__dropout": 0.0}
 ALL_WORDS = np.ones(tiny.VOCABULARY, bool)
@@ -195,7 +197,8 @@ def arguments(folder, **options):
 @pytest.mark.slow
 def test_a_run_of_two_phases_resumes_as_if_never_stopped(tmp_path, monkeypatch):
     """Killed before the second phase, at its start and in it, a run leaves the same numbers."""
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    whole = tmp_path / "whole"
+    cut = tmp_path / "cut"
     assert train.main(arguments(whole)) == 0
     records = history.read_lines(whole / "metrics.jsonl")
     val = [record for record in records if record["split"] == "val"]
