@@ -208,7 +208,7 @@ def noise(text: str) -> Noise:
     for part in text.split(","):
         kind, _, level = part.partition("=")
         allowed = DENOISER.keys.get(f"noise.{kind}")
-        if allowed is None or kind in levels:
+        if allowed is None or kind in levels or not level:
             raise argparse.ArgumentTypeError(
                 f"{ranges.shorten(text)}: must be gaussian=LEVEL, salt_and_pepper=LEVEL, or both "
                 "with a comma between them"

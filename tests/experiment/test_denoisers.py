@@ -202,7 +202,7 @@ def test_a_denoiser_that_cannot_serve_is_one_line(made_denoiser, tmp_path, make,
     ("options", "said"),
     [
         (["--noise", "rain=1"], "rain=1: must be gaussian=LEVEL, salt_and_pepper=LEVEL, or both"),
-        (["--noise", "gaussian"], "argument --noise: : must be a number of at least 0"),
+        (["--noise", "gaussian"], "gaussian: must be gaussian=LEVEL"),
         (["--noise", "gaussian=2"], "argument --noise: 2: must be a number of at least 0"),
         (["--noise", "gaussian=0.1,gaussian=0.2"], "or both with a comma"),
         (["--noise", "gaussian=0"], "gaussian=0: must be above 0 for some kind"),
