@@ -75,9 +75,12 @@ def arguments(raw, name, workdir, protocol, **overrides):
     return ["--config", name, "--workdir", str(workdir), f"--config.protocol={protocol}", *typed]
 
 
+RUNS = [(name, protocol) for name in SYSTEMS for protocol in PROTOCOLS]
+RUNS.remove(("flickr30k_word2vec_es", "reported"))  # a sister run differs by its seed alone
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-@pytest.mark.parametrize("name", SYSTEMS)
+@pytest.mark.parametrize(("name", "protocol"), RUNS)
 def test_a_published_system_trains_its_first_steps_and_is_scored(
     raw, tmp_path, capsys, name, protocol
 ):
