@@ -4,12 +4,17 @@
 systems that had them.
 """
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 
 from jaxcap.data.split import Split, select_images
-from jaxcap.data.splits import TEST_SHARE, describe_random, random_splits, split_off
+from jaxcap.data.splits import (
+    TEST_SHARE,
+    NamesBySplit,
+    describe_random,
+    random_splits,
+    split_off,
+)
 from jaxcap.errors import UserError
 
 
@@ -35,12 +40,7 @@ def resplit(whole: Split, how: str, seed: int) -> dict[str, Split]:
 
 
 def _split_randomly(whole: Split, seed: int) -> dict[str, Split]:
-    row_of = {image: row for row, image in enumerate(whole.ids)}
-    splits = {}
-    for name, images in random_splits(whole.ids, seed).items():
-        captions = {row_of[image]: whole.captions[row_of[image]] for image in images}
-        splits[name] = select_images(whole, name, captions, describe_random(seed))
-    return splits
+    return _select(whole, random_splits(whole.ids, seed), describe_random(seed))
 
 
 def _split_off_test(whole: Split, seed: int) -> dict[str, Split]:
@@ -48,12 +48,8 @@ def _split_off_test(whole: Split, seed: int) -> dict[str, Split]:
         f"splits: random by image with seed {seed}: test {TEST_SHARE:.0%} of all, which is the "
         "validation as well and chooses the best epoch"
     )
-    row_of = {image: row for row, image in enumerate(whole.ids)}
-    parts = split_off(whole.ids, round(TEST_SHARE * len(whole)) or 1, f"test/{seed}")
-    splits = {}
-    for name, images in zip(("train", "test"), parts, strict=True):
-        captions = {row_of[image]: whole.captions[row_of[image]] for image in images}
-        splits[name] = select_images(whole, name, captions, note)
+    train, test = split_off(whole.ids, _count_test(len(whole)), f"test/{seed}")
+    splits = _select(whole, {"train": train, "test": test}, note)
     return {**splits, "val": replace(splits["test"], name="val")}
 
 
@@ -62,28 +58,33 @@ def _split_pairs(whole: Split, seed: int) -> dict[str, Split]:
         f"splits: random by (photo, caption) pair with seed {seed}: test {TEST_SHARE:.0%} of all, "
         "most of its photos in train as well; validation on the training part"
     )
-    pairs = []
+    pairs = {}
     for row, captions in enumerate(whole.captions):
-        for number in range(len(captions)):
-            pairs.append((row, number))
+        for number, caption in enumerate(captions):
+            pairs[f"{whole.ids[row]}/{number}"] = (row, caption)
+    parts = split_off(tuple(pairs), _count_test(len(pairs)), f"pairs/{seed}")
+    splits = {}
+    for name, part in zip(("train", "test"), parts, strict=True):
+        kept: dict[int, list[str]] = {}
+        for pair in part:
+            row, caption = pairs[pair]
+            kept.setdefault(row, []).append(caption)
+        splits[name] = select_images(whole, name, kept, note)
+    return {**splits, "val": replace(splits["train"], name="val")}
 
-    def salted_hash(pair: tuple[int, int]) -> bytes:
-        row, number = pair
-        text = f"pairs/{seed}/{whole.ids[row]}/{number}"
-        return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
-    in_test = set(sorted(pairs, key=salted_hash)[: round(TEST_SHARE * len(pairs)) or 1])
-    train: dict[int, list[str]] = {}
-    test: dict[int, list[str]] = {}
-    for row, number in pairs:
-        part = test if (row, number) in in_test else train
-        part.setdefault(row, []).append(whole.captions[row][number])
-    training = select_images(whole, "train", train, note)
-    return {
-        "train": training,
-        "test": select_images(whole, "test", test, note),
-        "val": replace(training, name="val"),
-    }
+def _select(whole: Split, images_by_split: NamesBySplit, note: str) -> dict[str, Split]:
+    """Returns the splits of these images, with all of their captions."""
+    row_of = {image: row for row, image in enumerate(whole.ids)}
+    splits = {}
+    for name, images in images_by_split.items():
+        captions = {row_of[image]: whole.captions[row_of[image]] for image in images}
+        splits[name] = select_images(whole, name, captions, note)
+    return splits
+
+
+def _count_test(entries: int) -> int:
+    return max(1, round(TEST_SHARE * entries))
 
 
 _RESPLIT: dict[str, Callable[[Split, int], dict[str, Split]]] = {
