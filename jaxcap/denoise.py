@@ -140,7 +140,8 @@ def train(
         return starting.report_stop(state, signal)
     best, _ = checkpoints.restore_best(state)
     checkpoints.close()
-    held_out = NoisyPhotos(experiment.splits.get("test", val.split), size, noise, pool)
+    test = experiment.splits.get("test")
+    held_out = val if test is None else NoisyPhotos(test, size, noise, pool)
     quality = score(denoise, best.eval_params, held_out, batch_size)
     # Written last: with it, the denoiser is finished.
     files.write_atomically(

@@ -1,5 +1,6 @@
 """The batches of a denoiser: clean photos with a seed of their noise, or with the noise on them."""
 
+import functools
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -91,14 +92,18 @@ class NoisyPhotos:
     noise: Noise
     pool: ThreadPoolExecutor
 
+    @functools.cached_property
+    def _inputs(self) -> Inputs:
+        """Reads the clean photos; kept, because a small split is decoded once for all epochs."""
+        return read_photos(self.split, size=self.size, augment=None, pool=self.pool)
+
     def iterate(self, batch_size: int, photos: int | None = None) -> Iterator[Batch]:
         """Yields "images" and "noisy" [B, S, S, 3] and "real" [B] of the first `photos`, or all."""
-        inputs = read_photos(self.split, size=self.size, augment=None, pool=self.pool)
         plan = plan_evaluation(len(self.split) if photos is None else photos, batch_size)
 
         def gather(step: int) -> Batch:
             rows = plan.rows[step]
-            batch = inputs(rows, plan.views[step], [(0, 0, 0)] * len(rows))
+            batch = self._inputs(rows, plan.views[step], [(0, 0, 0)] * len(rows))
             files = map(self.split.photo, rows.tolist())
             noisy = np.stack(list(self.pool.map(self.noise.add, batch["images"], files)))
             return {**batch, "noisy": noisy, "real": plan.real[step]}
