@@ -16,7 +16,6 @@ from jaxcap.evaluation.evaluate import Evaluation, evaluate, join_words
 from jaxcap.evaluation.result import Result
 from jaxcap.experiment import ranges, restore
 from jaxcap.figures.samples import view_photo
-from jaxcap.inputs.noise import Noise
 from jaxcap.io import plain
 from jaxcap.io.digests import digest_json
 from jaxcap.io.files import check_writable, write_atomically
@@ -201,15 +200,13 @@ def choose_photos(evaluation: Evaluation) -> list[report.CaptionedPhoto]:
         middle = np.linspace(GALLERY, len(order) - GALLERY - 1, GALLERY).round().astype(int)
         order = np.concatenate([order[:GALLERY], order[middle], order[-GALLERY:]])
     size = evaluation.result.run.config["images"]["size"]
-    levels = evaluation.result.data.noise
-    noise = Noise(**levels) if levels else None
     photos = []
     for row in order.tolist():
         caption = evaluation.captions[row]
         photos.append(
             report.CaptionedPhoto(
                 id=evaluation.split.ids[row],
-                image=view_photo(evaluation.split, row, size, noise),
+                image=view_photo(evaluation.split, row, size, evaluation.noise),
                 words=caption.words,
                 attention=caption.attention,
                 grid=evaluation.grid,

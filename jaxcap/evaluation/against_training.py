@@ -9,7 +9,6 @@ from jaxcap.evaluation.evaluate import Evaluation, join_words
 from jaxcap.evaluation.measures import summarize_captions
 from jaxcap.evaluation.result import Baseline
 from jaxcap.experiment.restore import TrainedRun
-from jaxcap.inputs.noise import Noise
 
 
 def compare_with_training(
@@ -29,10 +28,8 @@ def compare_with_training(
     train, notes = _load_training(run)
     captions = join_words(evaluation.captions)
     made = []
-    levels = evaluation.result.data.noise
-    noise = Noise(**levels) if levels else None
     for name, make in baselines.list_baselines(
-        run, evaluation.split, captions, train, wanted, noise
+        run, evaluation.split, captions, train, wanted, evaluation.noise
     ):
         try:
             made.append(make())

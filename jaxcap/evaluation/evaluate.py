@@ -49,6 +49,12 @@ class Evaluation(NamedTuple):
     rows: dict[str, np.ndarray]
     grid: tuple[int, int]
 
+    @property
+    def noise(self) -> Noise | None:
+        """What was put on the photos; None: none."""
+        levels = self.result.data.noise
+        return Noise(**levels) if levels else None
+
 
 def evaluate(
     run: TrainedRun,
