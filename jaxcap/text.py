@@ -100,7 +100,12 @@ def count_words(captions: Iterable[Sequence[str]]) -> Counter[str]:
 
 def fits(words: Sequence[str], max_length: int, *, end_mark: bool = True) -> bool:
     """Tells whether a caption's words fit `max_length` positions with <start> and <end>."""
-    return len(words) + 1 + end_mark <= max_length
+    return len(words) <= count_places(max_length, end_mark=end_mark)
+
+
+def count_places(max_length: int, *, end_mark: bool = True) -> int:
+    """Counts the words for which `max_length` positions have a place beside <start> and <end>."""
+    return max_length - 1 - end_mark
 
 
 @dataclasses.dataclass(frozen=True)
@@ -225,9 +230,9 @@ class Vocabulary:
         tokens = np.full((len(captions), max_length), PAD, np.int32)  # [N, T]
         tokens[:, 0] = START if end_mark else PAD
         ending = [END] if end_mark else []
+        places = count_places(max_length, end_mark=end_mark)
         for row, words in zip(tokens, captions, strict=True):
-            numbers = [self.index(word) for word in words[: max_length - 1 - len(ending)]]
-            numbers += ending
+            numbers = [self.index(word) for word in words[:places]] + ending
             row[1 : len(numbers) + 1] = numbers
         cut = sum(not fits(words, max_length, end_mark=end_mark) for words in captions)
         return tokens, cut

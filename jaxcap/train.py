@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from jaxcap import errors, flags
 from jaxcap.decoding.captions import Caption, write_captions
-from jaxcap.decoding.rules import Rules
+from jaxcap.decoding.rules import make_plain_rules
 from jaxcap.decoding.strategy import GREEDY
 from jaxcap.evaluation.scenes import check_scenes
 from jaxcap.experiment import build, workdir
@@ -94,8 +94,7 @@ def train(experiment: Experiment, folder: Path, resuming: bool) -> int:
     )
     metrics = folder / METRICS
     starting.drop_later_records(metrics, int(state.step))
-    rules = Rules(config.text.max_length, end_mark=config.text.end_mark)
-    search = compile_search(experiment, rules, GREEDY)
+    search = compile_search(experiment, make_plain_rules(config.text), GREEDY)
     first_step = int(state.step)
     total = len(batches) * count_epochs(phases)
     with (

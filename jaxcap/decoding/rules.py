@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -142,6 +142,11 @@ class Rules:
         return allowed
 
 
+def make_plain_rules(section: Mapping[str, Any]) -> Rules:
+    """Returns the rules of captions as a config's section `text` has them, and no others."""
+    return Rules(section["max_length"], end_mark=section["end_mark"])
+
+
 def make_rules(config: ConfigDict) -> Rules:
     """Returns the rules that the config's section `search` asks for.
 
@@ -149,12 +154,11 @@ def make_rules(config: ConfigDict) -> Rules:
       UserError: a value that no sentence can satisfy.
     """
     section = config.search
-    return Rules(
-        max_length=config.text.max_length,
+    return dataclasses.replace(
+        make_plain_rules(config.text),
         min_length=section.min_length,
         length_normalization=section.length_normalization,
         no_repeat_ngram=section.no_repeat_ngram,
-        end_mark=config.text.end_mark,
     )
 
 

@@ -11,7 +11,7 @@ from jaxcap.evaluation.scenes import check_scenes
 from jaxcap.evaluation.scoring import LEVEL
 from jaxcap.scores import attention, grounding, health
 from jaxcap.scores.intervals import Estimate, estimate_scores
-from jaxcap.text import split_captions
+from jaxcap.text import count_places, split_captions
 
 
 def measure_health(config: ConfigDict, split: Split, captions: Sequence[Caption]) -> Health:
@@ -38,7 +38,7 @@ def summarize_captions(
     known = None
     if train:
         # Cut as a caption is, or a long training caption could never be repeated.
-        longest = config.text.max_length - (2 if config.text.end_mark else 1)
+        longest = count_places(config.text.max_length, end_mark=config.text.end_mark)
         known = {tuple(words[:longest]) for words in _split_captions(config, train)}
     return health.summarize([caption.words for caption in captions], known)
 

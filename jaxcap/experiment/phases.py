@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from jaxcap import parallel
-from jaxcap.decoding.rules import Rules
+from jaxcap.decoding.rules import make_plain_rules
 from jaxcap.experiment.build import Experiment, choose_selection
 from jaxcap.training import self_critical
 from jaxcap.training.objectives import PolicyGradient, TeacherForcing
@@ -62,7 +62,7 @@ def _build_self_critical(experiment: Experiment, steps_per_epoch: int, select: s
     }
     schedule = build_schedule(train, steps_per_epoch)
     optimizer = build_optimizer(train, schedule, experiment.rates)
-    rules = Rules(config.text.max_length, end_mark=config.text.end_mark)
+    rules = make_plain_rules(config.text)
     objective = PolicyGradient(rules.token_mask(len(experiment.vocabulary)))
     model = self_critical.without_word_dropout(experiment.model)
     step = SelfCriticalStep(
