@@ -21,7 +21,7 @@ from jaxcap.experiment.build import Experiment
 from jaxcap.experiment.check import check
 from jaxcap.experiment.inputs import open_plain_inputs, open_training_inputs
 from jaxcap.experiment.kinds import CAPTIONER
-from jaxcap.experiment.phases import build_phases, count_epochs
+from jaxcap.experiment.phases import build_phases, count_averaged_positions, count_epochs
 from jaxcap.experiment.restore import compile_search
 from jaxcap.figures.curves import write_curves
 from jaxcap.figures.samples import draw_samples
@@ -113,7 +113,7 @@ def train(experiment: Experiment, folder: Path, resuming: bool) -> int:
             batches=batches,
             photos=experiment.splits["train"].ids,
             validate=Validation(
-                measure=compile_eval_step(experiment.model, config.loss.average),
+                measure=compile_eval_step(experiment.model, count_averaged_positions(config)),
                 search=search,
                 frozen=frozen,
                 inputs=val_inputs,

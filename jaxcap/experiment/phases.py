@@ -4,6 +4,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from ml_collections import ConfigDict
+
 from jaxcap import parallel
 from jaxcap.decoding.rules import make_plain_rules
 from jaxcap.experiment.build import Experiment, choose_selection
@@ -36,11 +38,20 @@ def count_epochs(phases: list[Phase]) -> int:
     return sum(phase.epochs for phase in phases)
 
 
+def count_averaged_positions(config: ConfigDict) -> int:
+    """Returns the positions of a caption that the loss is averaged over; 0 for its words."""
+    return config.text.max_length if config.loss.average == "positions" else 0
+
+
 def _build_teacher_forcing(experiment: Experiment, steps_per_epoch: int, select: str) -> Phase:
     config = experiment.config
     schedule = build_schedule(config.train, steps_per_epoch)
     optimizer = build_optimizer(config.train, schedule, experiment.rates)
-    objective = TeacherForcing(**config.loss)
+    objective = TeacherForcing(
+        positions=count_averaged_positions(config),
+        label_smoothing=config.loss.label_smoothing,
+        doubly_stochastic=config.loss.doubly_stochastic,
+    )
     return Phase(
         step=compile_step(experiment, objective, optimizer),
         create_state=_state_creator(experiment, optimizer),

@@ -92,8 +92,9 @@ class TrainingBatches:
     def iterate_epoch(self, epoch: int, first: int = 0) -> Iterator[Batch]:
         """Yields the batches of an epoch from step `first` on, each made while the one before runs.
 
-        A batch holds what `inputs` gives, "tokens" [B, C, T], and "rows" [B], which photos these
-        are. The captions of filling are padding, which counts nowhere.
+        A batch holds what `inputs` gives, "tokens" [B, C, T] of as few positions as `shorten`
+        leaves, and "rows" [B], which photos these are. The captions of filling are padding, which
+        counts nowhere.
         """
         make_plan = plan_pairs if self.choice == "pairs" else plan_training
         plan = make_plan(self.seed, epoch, self.captions.counts, self.views, self.batch_size)
@@ -110,7 +111,7 @@ class TrainingBatches:
         tokens = self.captions.tokens[plan.rows[step]]
         if self.choice != "all":
             tokens = tokens[np.arange(len(tokens)), plan.captions[step]][:, None]
-        return np.where(plan.real[step][:, None, None], tokens, PAD)
+        return shorten(np.where(plan.real[step][:, None, None], tokens, PAD))
 
 
 def iterate_split(
@@ -125,8 +126,8 @@ def iterate_split(
       tokens: [N, C, T], or None for batches without captions.
 
     Yields:
-      What `inputs` gives and, where tokens are given, "tokens" [B, C, T], padding where a photo
-      only fills the last batch up.
+      What `inputs` gives and, where tokens are given, "tokens" [B, C, T] of as few positions as
+      `shorten` leaves, padding where a photo only fills the last batch up.
     """
     plan = plan_evaluation(images, batch_size)
 
@@ -135,10 +136,28 @@ def iterate_split(
         batch = inputs(rows, plan.views[step], [(0, 0, 0)] * len(rows))
         if tokens is not None:
             real = plan.real[step][:, None, None]
-            batch["tokens"] = np.where(real, tokens[rows], PAD)
+            batch["tokens"] = shorten(np.where(real, tokens[rows], PAD))
         return batch
 
     return prefetch(gather, range(len(plan.rows)))
+
+
+def shorten(tokens: np.ndarray) -> np.ndarray:
+    """Cuts off what is padding in every caption: halves T for as long as all captions fit.
+
+    Padding changes no loss, but costs time. Halves, because each length is compiled by itself.
+
+    Args:
+      tokens: [B, C, T].
+
+    Returns:
+      tokens: [B, C, T], T at least 2.
+    """
+    length = tokens.shape[-1]
+    while length > 2 and not (tokens[..., -(-length // 2) :] != PAD).any():
+        length = -(-length // 2)
+        tokens = tokens[..., :length]
+    return tokens
 
 
 def draw_captions(captions: Captions, seed: Sequence[int]) -> np.ndarray:

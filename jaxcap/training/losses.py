@@ -41,7 +41,7 @@ def cross_entropy(
     return (nats * mask).sum(), mask.sum()
 
 
-def count_positions(targets: jax.Array) -> jax.Array:
+def count_positions(targets: jax.Array, positions: int) -> jax.Array:
     """Counts all positions of the padded captions, <start>'s among them: a float32 scalar.
 
     One of the published systems divides by them, which makes its loss smaller and comparable with
@@ -49,9 +49,10 @@ def count_positions(targets: jax.Array) -> jax.Array:
 
     Args:
       targets: [B, C, T] int32.
+      positions: that a padded caption has; more than T + 1 where the batch was shortened.
     """
     has_words = target_mask(targets).max(axis=-1)  # [B, C]
-    return has_words.sum() * (targets.shape[-1] + 1)
+    return has_words.sum() * positions
 
 
 def doubly_stochastic(attention: jax.Array, mask: jax.Array) -> SumCount:

@@ -48,12 +48,13 @@ class TeacherForcing:
     """Cross-entropy of the captions that people wrote.
 
     Attributes:
-      average: over "words" (<end> among them) or "positions", see `losses.count_positions`.
+      positions: of a padded caption, over which the loss is averaged, see
+        `losses.count_positions`; 0: over the words, <end> among them.
       label_smoothing: see `losses.cross_entropy`.
       doubly_stochastic: weight of `losses.doubly_stochastic`.
     """
 
-    average: str = "words"
+    positions: int = 0
     label_smoothing: float = 0.0
     doubly_stochastic: float = 0.0
 
@@ -64,11 +65,11 @@ class TeacherForcing:
         targets = batch["tokens"][..., 1:]
         mask = target_mask(targets)
         smoothed, words = cross_entropy(logits, targets, mask, self.label_smoothing)
-        count = words if self.average == "words" else count_positions(targets)
+        count = count_positions(targets, self.positions) if self.positions else words
         terms = [Term(1.0, smoothed, count)]
         if self.doubly_stochastic:
             terms.append(Term(self.doubly_stochastic, *doubly_stochastic(attention, mask)))
-        return terms, measure_loss(logits, targets, self.average)
+        return terms, measure_loss(logits, targets, self.positions)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -100,19 +101,19 @@ class PolicyGradient:
         return [Term(1.0, weighted, words)], {"sample_loss": (nats, words)}
 
 
-def measure_loss(logits: jax.Array, targets: jax.Array, average: str = "words") -> Metrics:
+def measure_loss(logits: jax.Array, targets: jax.Array, positions: int = 0) -> Metrics:
     """Measures the cross-entropy of teacher forcing, without smoothing.
 
     Args:
       logits: [B, C, T, V].
       targets: [B, C, T] int32.
-      average: see `TeacherForcing`.
+      positions: see `TeacherForcing`.
 
     Returns:
       "loss" in nats per word or per position; for positions also "word_loss", in nats per word,
       which can be compared with other runs'.
     """
     nats, words = cross_entropy(logits, targets, target_mask(targets))
-    if average == "words":
+    if not positions:
         return {"loss": (nats, words)}
-    return {"loss": (nats, count_positions(targets)), "word_loss": (nats, words)}
+    return {"loss": (nats, count_positions(targets, positions)), "word_loss": (nats, words)}

@@ -117,7 +117,7 @@ def eval_step(
     batch: Batch,
     *,
     model: Captioner,
-    average: str = "words",
+    positions: int = 0,
     axis_name: str | None = None,
 ) -> Metrics:
     """Measures teacher forcing on a batch, without dropout.
@@ -126,14 +126,14 @@ def eval_step(
       params: all of them, from `combine`.
       batch: as of `train_step`.
       model: the captioner.
-      average: of the loss, see `objectives.TeacherForcing`.
+      positions: see `objectives.TeacherForcing`.
       axis_name: the mapped axis of the devices, or None outside of a map.
 
     Returns:
       The global pairs of `objectives.measure_loss`.
     """
     logits, _ = model.apply({"params": params}, batch)
-    return _psum_over(axis_name)(measure_loss(logits, batch["tokens"][..., 1:], average))
+    return _psum_over(axis_name)(measure_loss(logits, batch["tokens"][..., 1:], positions))
 
 
 def measure_step(

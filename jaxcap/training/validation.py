@@ -114,6 +114,8 @@ def measure_batches(
     return compute_means(add_metrics(sums))
 
 
-def compile_eval_step(model: Captioner, average: str = "words") -> Callable:
+def compile_eval_step(model: Captioner, positions: int = 0) -> Callable:
     """Compiles `eval_step` for all devices."""
-    return parallel.compile_eval_step(functools.partial(eval_step, model=model, average=average))
+    return parallel.compile_eval_step(
+        functools.partial(eval_step, model=model, positions=positions)
+    )

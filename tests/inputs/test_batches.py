@@ -9,6 +9,7 @@ from jaxcap.inputs.batches import (
     draw_captions,
     encode_captions,
     iterate_split,
+    shorten,
 )
 from jaxcap.text import END, PAD, START, Vocabulary, count_words, split_captions, split_words
 
@@ -96,6 +97,16 @@ def test_any_batch_can_be_made_again(captions):
         for a, b in zip(whole[first:], rest, strict=True):
             for name in a:
                 np.testing.assert_array_equal(a[name], b[name])
+
+
+@pytest.mark.parametrize(
+    ("words", "positions"), [(0, 2), (1, 2), (2, 2), (3, 3), (4, 5), (5, 5), (6, 9), (9, 9)]
+)
+def test_a_batch_is_halved_for_as_long_as_its_captions_fit(words, positions):
+    tokens = np.full((2, 3, 9), PAD)
+    tokens[1, 2, :words] = START
+    assert shorten(tokens).shape == (2, 3, positions)
+    assert (shorten(tokens) != PAD).sum() == words
 
 
 def test_one_random_caption_is_one_of_the_photos(captions):

@@ -87,7 +87,7 @@ def test_padding_is_invisible(example):
 
 def test_positions_are_those_of_the_padded_captions_that_are_there(example):
     _, targets, _ = example
-    assert count_positions(targets) == (B * C - 1) * (T + 1)
+    assert count_positions(targets, T + 1) == (B * C - 1) * (T + 1)
 
 
 def test_the_average_over_positions_is_the_original_loop_over_words(example):
@@ -103,7 +103,7 @@ def test_the_average_over_positions_is_the_original_loop_over_words(example):
         ]
         expected += np.mean(of_step)
     expected /= T + 1
-    terms, metrics = TeacherForcing(average="positions")(
+    terms, metrics = TeacherForcing(positions=T + 1)(
         logits, attention, {"tokens": jnp.pad(targets, ((0, 0), (0, 0), (1, 0)))}
     )
     total, count = metrics["loss"]
