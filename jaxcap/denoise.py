@@ -35,6 +35,7 @@ from jaxcap.training import partition, starting, writers
 from jaxcap.training.checkpoint import Checkpoints
 from jaxcap.training.history import METRICS, read_lines
 from jaxcap.training.loop import Loop
+from jaxcap.training.replicas import Replica
 from jaxcap.training.train_step import TrainState
 
 DESCRIPTION = """Train a denoiser of photos: a convolutional autoencoder that takes out Gaussian and
@@ -108,11 +109,9 @@ def train(
     phase = build.build_phase(experiment, len(batches))
     _write_workdir(experiment, folder, resuming)
     checkpoints = Checkpoints(folder / "checkpoints")
-    state, frozen, progress = starting.begin(
-        experiment.params, experiment.rates, phase, checkpoints
-    )
+    beginning = starting.begin(experiment.params, experiment.rates, phase, checkpoints)
     metrics = folder / METRICS
-    first_step = int(state.step)
+    first_step = int(beginning.state.step)
     starting.drop_later_records(metrics, first_step)
     denoise = compile_denoising(experiment.model)
     total = len(batches) * phase.epochs
@@ -120,25 +119,33 @@ def train(
         writers.TensorBoard(folder / "tensorboard", first_step) as board,
         writers.Console(total, batch_size, None, first_step) as console,
     ):
-        loop = Loop(
-            phases=[phase],
-            frozen=frozen,
+        denoiser = Replica(
+            name="",
+            seed=config.seed,
+            state=beginning.state,
+            step=first_step,
+            frozen=parallel.replicate(beginning.frozen),
             batches=batches,
-            photos=split.ids,
             validate=Validation(compile_measure_step(experiment.model), val, batch_size),
             checkpoints=checkpoints,
             write=writers.all_of(writers.JsonLines(metrics), board, console),
             after_epoch=EpochSamples(folder, denoise, val, batch_size, config.show.photos, board),
+            progress=beginning.progress,
+        )
+        loop = Loop(
+            phases=[phase],
+            replicas=[denoiser],
+            photos=split.ids,
             checkpoint_every=config.train.checkpoint_every,
             write_every=config.show.tensorboard_every,
             advice=starting.advise(config.train),
         )
-        state, signal = loop.run(state, progress)
+        signal = loop.run()
     unit = "mean squared error, white is 1"
     write_curves(read_lines(metrics), folder / "curves.png", unit=unit, decimals=5)
     if signal:
-        return starting.report_stop(state, signal)
-    best, _ = checkpoints.restore_best(state)
+        return starting.report_stop(denoiser.step, signal)
+    best, _ = checkpoints.restore_best(denoiser.state)
     checkpoints.close()
     test = experiment.splits.get("test")
     held_out = val if test is None else NoisyPhotos(test, size, noise, pool)
@@ -148,8 +155,9 @@ def train(
         folder / SCORES, plain.to_json(records.to_values(quality), indent=2) + "\n"
     )
     print("\n".join(format_quality(quality)))
+    best_value = denoiser.progress.best_value
     print(
-        f"best validation loss: {progress.best_value:.5f} after epoch {progress.best_epoch}; "
+        f"best validation loss: {best_value:.5f} after epoch {denoiser.progress.best_epoch}; "
         f"everything is in {folder}",
         flush=True,
     )

@@ -1,6 +1,6 @@
 """Devices, which no other file names: everything else passes arrays in and gets arrays out."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from jaxcap.models.layers import multiplies_bfloat16
 
 AXIS = "devices"
 CPU_INFO = Path("/proc/cpuinfo")  # Linux
+MEMORY_INFO = Path("/proc/meminfo")
 
 
 def device_count() -> int:
@@ -42,6 +43,36 @@ def fastest_dtype() -> str:
     """
     has_units = _has_bfloat16_units(jax.local_devices()[0])
     return "bfloat16" if has_units and multiplies_bfloat16() else "float32"
+
+
+def shares_memory() -> bool:
+    """Tells whether all devices use the memory of the machine, as processors do."""
+    return jax.local_devices()[0].platform == "cpu"
+
+
+def free_memory() -> int | None:
+    """Returns how many bytes are free on each device, or on the machine where devices share its.
+
+    None where the system does not tell.
+    """
+    if shares_memory():
+        return _free_machine_memory()
+    stats = jax.local_devices()[0].memory_stats() or {}
+    if "bytes_limit" not in stats:
+        return None
+    return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
+
+
+def _free_machine_memory() -> int | None:
+    try:
+        text = MEMORY_INFO.read_text(encoding="utf-8")
+    except OSError:
+        return None
+    for line in text.splitlines():
+        name, _, value = line.partition(":")
+        if name == "MemAvailable":
+            return 1024 * int(value.split()[0])  # given in KiB
+    return None
 
 
 def _has_bfloat16_units(device: jax.Device) -> bool:
@@ -96,6 +127,56 @@ def compile_train_step(step: Callable) -> Callable:
         donate_argnums=0,
     )
     return lambda state, frozen, batch: mapped(state, frozen, shard(batch))
+
+
+def compile_replica_step(
+    step: Callable, frozen_axes: Any, stacked: Collection[str] | None
+) -> Callable:
+    """Compiles `step(state, frozen, batch, seed=..., axis_name=...)` of several replicas.
+
+    Args:
+      step: of one replica; it is mapped over the first axis of states and seeds.
+      frozen_axes: a tree as the frozen parameters, 0 where they are stacked and None where the
+        replicas share them.
+      stacked: the names of the batch's arrays that are stacked, [N, B, ...]; the replicas share
+        the others, [B, ...]. None: all are stacked.
+
+    Returns:
+      Compiled (states, frozen, batch, seeds=[N]) -> (states, metrics of [N] each); as of
+      `compile_train_step`, the states that went in must not be used again.
+    """
+
+    def is_stacked(name: str) -> bool:
+        return stacked is None or name in stacked
+
+    def step_all(states: Any, frozen: Any, batch: Any, seeds: jax.Array) -> Any:
+        batch_axes = {name: 0 if is_stacked(name) else None for name in batch}
+
+        def step_one(state: Any, frozen: Any, batch: Any, seed: jax.Array) -> Any:
+            return step(state, frozen, batch, seed=seed, axis_name=AXIS)
+
+        step_each = jax.vmap(step_one, in_axes=(0, frozen_axes, batch_axes, 0))
+        return step_each(states, frozen, batch, seeds)
+
+    mapped = jax.pmap(
+        step_all,
+        AXIS,
+        in_axes=(None, None, 0, None),
+        out_axes=(None, None),
+        donate_argnums=0,
+    )
+
+    def call(states: Any, frozen: Any, batch: Mapping[str, Any], seeds: np.ndarray) -> Any:
+        sharded = {}
+        for name, array in batch.items():
+            if is_stacked(name):
+                by_image = shard(array.swapaxes(0, 1))  # [devices, B / devices, N, ...]
+                sharded[name] = by_image.swapaxes(1, 2)
+            else:
+                sharded[name] = shard(array)
+        return mapped(states, frozen, sharded, seeds)
+
+    return call
 
 
 def replicate(tree: Any) -> Any:

@@ -3,37 +3,37 @@
 Running the same command again resumes where it stopped.
 """
 
-import dataclasses
-import math
+import contextlib
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
 from jaxcap import errors, flags
-from jaxcap.decoding.captions import Caption, write_captions
 from jaxcap.decoding.rules import make_plain_rules
 from jaxcap.decoding.strategy import GREEDY
-from jaxcap.evaluation.scenes import check_scenes
+from jaxcap.evaluation.samples import EpochSamples, report_scenes
 from jaxcap.experiment import build, workdir
 from jaxcap.experiment.build import Experiment
 from jaxcap.experiment.check import check
 from jaxcap.experiment.inputs import open_plain_inputs, open_training_inputs
 from jaxcap.experiment.kinds import CAPTIONER
 from jaxcap.experiment.phases import build_phases, count_averaged_positions, count_epochs
+from jaxcap.experiment.replicas import build_replicas, check_memory, choose_order_seed
 from jaxcap.experiment.restore import compile_search
 from jaxcap.figures.curves import write_curves
-from jaxcap.figures.samples import draw_samples
 from jaxcap.inputs.batches import Inputs, TrainingBatches
 from jaxcap.io import files, locks
-from jaxcap.text import one_line
 from jaxcap.training import starting, writers
 from jaxcap.training.checkpoint import Checkpoints
 from jaxcap.training.history import METRICS, read_lines
-from jaxcap.training.loop import Loop, TrainingProgress
+from jaxcap.training.loop import Loop
 from jaxcap.training.partition import combine
-from jaxcap.training.train_step import TrainState
+from jaxcap.training.phases import Phase
+from jaxcap.training.replicas import Replica
+from jaxcap.training.stacking import share_frozen
 from jaxcap.training.validation import Validation, compile_eval_step
 
 DESCRIPTION = "Train an image captioner. The same command again resumes where it stopped."
@@ -64,11 +64,22 @@ def parse(argv: Sequence[str] | None) -> tuple[ConfigDict, Path]:
     return flags.read_experiment(CAPTIONER, DESCRIPTION, EXAMPLE, argv)
 
 
+class _Shared(NamedTuple):
+    """What the replicas of a run have in common."""
+
+    make_batches: Callable[..., TrainingBatches]
+    val_inputs: Inputs
+    select: str  # by what the best epoch is chosen
+    search: Callable
+    measure: Callable
+    console: writers.Console
+
+
 def train(experiment: Experiment, folder: Path, resuming: bool) -> int:
     """Trains, or trains on, and shows what came of it.
 
     Args:
-      experiment: the run.
+      experiment: the run, of one model or of several replicas.
       folder: its workdir.
       resuming: the workdir holds the run already.
 
@@ -78,172 +89,178 @@ def train(experiment: Experiment, folder: Path, resuming: bool) -> int:
     config = experiment.config
     inputs, views = open_training_inputs(experiment)
     val_inputs = open_plain_inputs(experiment, experiment.splits["val"])
-    batches = TrainingBatches(
+    make_batches = functools.partial(
+        TrainingBatches,
         inputs=inputs,
         captions=experiment.captions["train"],
         views=views,
         batch_size=config.train.batch_size,
         choice=config.train.captions,
-        seed=config.seed,
     )
-    phases = build_phases(experiment, len(batches))
-    _write_workdir(experiment, folder, resuming)
-    checkpoints = Checkpoints(folder / "checkpoints")
-    state, frozen, progress = starting.begin(
-        experiment.params, experiment.rates, phases[0], checkpoints
-    )
-    metrics = folder / METRICS
-    starting.drop_later_records(metrics, int(state.step))
+    steps_per_epoch = len(make_batches(seed=config.seed))
+    phases = build_phases(experiment, steps_per_epoch)
+    check_memory(experiment, phases[0])
+    experiments = build_replicas(experiment, folder)
+    _write_workdirs(experiment, experiments, resuming)
+    beginnings = _begin(experiments, phases[0])
+    first_step = min(int(beginning.state.step) for beginning in beginnings)
     search = compile_search(experiment, make_plain_rules(config.text), GREEDY)
-    first_step = int(state.step)
-    total = len(batches) * count_epochs(phases)
-    with (
-        writers.TensorBoard(folder / "tensorboard", first_step) as board,
-        writers.Console(
-            total,
-            config.train.batch_size,
-            len(experiment.vocabulary),
-            first_step,
-            average=config.loss.average,
-        ) as console,
-    ):
+    with contextlib.ExitStack() as stack:
+        console = stack.enter_context(
+            writers.Console(
+                steps_per_epoch * count_epochs(phases),
+                config.train.batch_size,
+                len(experiment.vocabulary),
+                first_step,
+                average=config.loss.average,
+            )
+        )
+        shared = _Shared(
+            make_batches,
+            val_inputs,
+            phases[0].select,
+            search,
+            compile_eval_step(experiment.model, count_averaged_positions(config)),
+            console,
+        )
+        replicas = _make_replicas(experiments, beginnings, shared, stack)
         loop = Loop(
             phases=phases,
-            frozen=frozen,
-            batches=batches,
+            replicas=replicas,
             photos=experiment.splits["train"].ids,
-            validate=Validation(
-                measure=compile_eval_step(experiment.model, count_averaged_positions(config)),
-                search=search,
-                frozen=frozen,
-                inputs=val_inputs,
-                split=experiment.splits["val"],
-                captions=experiment.captions["val"],
-                choice=config.train.val_captions,
-                seed=config.seed,
-                batch_size=config.train.batch_size,
-                vocabulary=experiment.vocabulary,
-                select=phases[0].select,
-            ),
-            checkpoints=checkpoints,
-            write=writers.all_of(writers.JsonLines(metrics), board, console),
-            after_epoch=EpochSamples(
-                experiment, folder, search, frozen, val_inputs, board, console
-            ),
             checkpoint_every=config.train.checkpoint_every,
             write_every=config.show.tensorboard_every,
             advice=starting.advise(config.train),
         )
-        state, signal = loop.run(state, progress)
-    write_curves(read_lines(metrics), folder / "curves.png")
+        signal = loop.run()
+    for one in experiments:
+        assert one.folder is not None
+        write_curves(read_lines(one.folder / METRICS), one.folder / "curves.png")
     if signal:
-        return starting.report_stop(state, signal)
-    _print_best(experiment, folder, phases[0].select, progress)
-    _check_scenes(experiment, folder, checkpoints, state, frozen, search)
-    checkpoints.close()
+        return starting.report_stop(min(replica.step for replica in replicas), signal)
+    for one, replica in zip(experiments, replicas, strict=True):
+        _print_best(one, phases[0].select, replica)
+        best, _ = replica.checkpoints.restore_best(replica.state)
+        report_scenes(one, search, combine(best.eval_params, replica.frozen))
+        replica.checkpoints.close()
     return 0
 
 
-@dataclasses.dataclass(frozen=True)
-class EpochSamples:
-    """After each epoch: captions of a few validation photos, printed and drawn."""
-
-    experiment: Experiment
-    folder: Path
-    search: Callable
-    frozen: Any
-    inputs: Inputs
-    board: writers.TensorBoard
-    console: writers.Console
-
-    def __call__(self, epoch: int, state: TrainState) -> None:
-        """Writes samples/epoch_NNN.png, the same picture to TensorBoard, and a line a photo."""
-        config = self.experiment.config
-        split = self.experiment.splits["val"]
-        images = min(config.show.captions, len(split))
-        if not images:
-            return
-        params = combine(state.eval_params, self.frozen)
-        captions = _caption(self.experiment, self.search, params, self.inputs, images)
-        picture = draw_samples(split, captions, config.images.size, self.experiment.grid)
-        files.write_picture(self.folder / "samples" / f"epoch_{epoch:03}.png", picture)
-        self.board.image(int(state.step), "samples", picture)
-        for row, caption in enumerate(captions):
-            reference = next(iter(split.captions[row]), "")
-            line = f"{split.ids[row]}: {' '.join(caption.words)} [{reference}]"
-            self.console.say(f"  {one_line(line)}")
-
-
-def _write_workdir(experiment: Experiment, folder: Path, resuming: bool) -> None:
-    """Makes the workdir, or brings that of a resumed run up to date."""
-    files.remove_unfinished(folder)
-    files.remove_unfinished(folder / "samples")
-    if not resuming:
-        workdir.create(
-            folder,
-            experiment.config,
-            experiment.vocabulary,
-            experiment.encoder_info,
-            experiment.contents,
+def _begin(experiments: Sequence[Experiment], phase: Phase) -> list[starting.Beginning]:
+    """Returns what each replica goes on from, with what all share of the frozen parameters once."""
+    beginnings = []
+    for one in experiments:
+        assert one.folder is not None
+        beginning = starting.begin(
+            one.params, one.rates, phase, Checkpoints(one.folder / "checkpoints"), _name(one)
         )
-        return
-    for change in workdir.update_config(folder, experiment.config):
-        print(f"resuming with {change}", flush=True)
+        starting.drop_later_records(one.folder / METRICS, int(beginning.state.step))
+        beginnings.append(beginning)
+    frozen = share_frozen([beginning.frozen for beginning in beginnings])
+    return [
+        beginning._replace(frozen=of_one)
+        for beginning, of_one in zip(beginnings, frozen, strict=True)
+    ]
 
 
-def _caption(
-    experiment: Experiment, search: Callable, params: Any, inputs: Inputs, images: int
-) -> list[Caption]:
-    batch_size = experiment.config.train.batch_size
-    written = write_captions(search, params, inputs, images, batch_size, experiment.vocabulary)
-    return list(written)
+def _make_replicas(
+    experiments: Sequence[Experiment],
+    beginnings: Sequence[starting.Beginning],
+    shared: _Shared,
+    stack: contextlib.ExitStack,
+) -> list[Replica]:
+    """Returns what the loop trains; `stack` closes their files."""
+    orders: dict[int, TrainingBatches] = {}
+    replicas = []
+    for one, beginning in zip(experiments, beginnings, strict=True):
+        config = one.config
+        order = choose_order_seed(config)
+        if order not in orders:
+            orders[order] = shared.make_batches(seed=order)
+        assert one.folder is not None
+        step = int(beginning.state.step)
+        board = stack.enter_context(writers.TensorBoard(one.folder / "tensorboard", step))
+        name = _name(one)
+        validate = Validation(
+            measure=shared.measure,
+            search=shared.search,
+            frozen=beginning.frozen,
+            inputs=shared.val_inputs,
+            split=one.splits["val"],
+            captions=one.captions["val"],
+            choice=config.train.val_captions,
+            seed=config.seed,
+            batch_size=config.train.batch_size,
+            vocabulary=one.vocabulary,
+            select=shared.select,
+        )
+        replicas.append(
+            Replica(
+                name=name,
+                seed=config.seed,
+                state=beginning.state,
+                step=step,
+                frozen=beginning.frozen,
+                batches=orders[order],
+                validate=validate,
+                checkpoints=beginning.checkpoints,
+                write=writers.all_of(
+                    writers.JsonLines(one.folder / METRICS), board, shared.console.name(name)
+                ),
+                after_epoch=EpochSamples(
+                    one,
+                    shared.search,
+                    beginning.frozen,
+                    shared.val_inputs,
+                    board,
+                    shared.console,
+                    name,
+                ),
+                progress=beginning.progress,
+            )
+        )
+    return replicas
 
 
-def _print_best(
-    experiment: Experiment, folder: Path, select: str, progress: TrainingProgress
+def _name(experiment: Experiment) -> str:
+    """Names a replica by its seed; nothing for a run of one model."""
+    return f"seed {experiment.config.seed}" if experiment.is_replica else ""
+
+
+def _write_workdirs(
+    experiment: Experiment, experiments: Sequence[Experiment], resuming: bool
 ) -> None:
+    """Makes the workdirs of a run and its replicas, or brings those of a resumed run up to date.
+
+    The run's own comes last: where it exists, all of them do.
+    """
+    replicas = [one for one in experiments if one is not experiment]
+    for one in (*replicas, experiment):
+        folder = one.folder
+        assert folder is not None
+        files.remove_unfinished(folder)
+        files.remove_unfinished(folder / "samples")
+        if not resuming:
+            workdir.create(folder, one.config, one.vocabulary, one.encoder_info, one.contents)
+            continue
+        changes = workdir.update_config(folder, one.config)
+        if one is experiment:
+            for change in changes:
+                print(f"resuming with {change}", flush=True)
+
+
+def _print_best(experiment: Experiment, select: str, replica: Replica) -> None:
+    progress = replica.progress
     assert progress.best_value is not None
     if select == "loss":
         unit = "word" if experiment.config.loss.average == "words" else "position"
         best = f"loss: {progress.best_value:.4f} nats/{unit}"
     else:
         best = f"{select}: {-100 * progress.best_value:.1f}"
+    before = f"{replica.name}: " if replica.name else ""
     print(
-        f"best validation {best} after epoch {progress.best_epoch} "
-        f"(vocabulary {len(experiment.vocabulary):,}); everything is in {folder}",
-        flush=True,
-    )
-
-
-def _check_scenes(
-    experiment: Experiment,
-    folder: Path,
-    checkpoints: Checkpoints,
-    state: TrainState,
-    frozen: Any,
-    search: Callable,
-) -> None:
-    """On scenes, whose objects are known: prints how right the best captions of the test are."""
-    split = experiment.splits.get("test")
-    if split is None or not len(split) or not split.objects(0):
-        return
-    best, _ = checkpoints.restore_best(state)
-    params = combine(best.eval_params, frozen)
-    inputs = open_plain_inputs(experiment, split)
-    captions = _caption(experiment, search, params, inputs, len(split))
-    shown = captions[:8]
-    for row, caption in enumerate(shown):
-        print(f"  {split.ids[row]}: {' '.join(caption.words)}")
-    picture = draw_samples(split, shown, experiment.config.images.size, experiment.grid)
-    files.write_picture(folder / "scenes.png", picture)
-    result = check_scenes(split, captions, experiment.grid)
-    attended = ""
-    if not math.isnan(result.gain):
-        attended = f", attention on the named object {result.gain:.1f} times chance"
-    print(
-        f"{len(split)} held-out scenes: {result.right} of {result.total} objects named with the "
-        f"right shape and colour ({result.right / result.total:.1%}){attended} (drawn in "
-        f"{folder / 'scenes.png'})",
+        f"{before}best validation {best} after epoch {progress.best_epoch} "
+        f"(vocabulary {len(experiment.vocabulary):,}); everything is in {experiment.folder}",
         flush=True,
     )
 

@@ -34,9 +34,10 @@ def pytest_configure(config):
 @pytest.fixture(scope="session", autouse=True)
 def compiled_once(tmp_path_factory):
     """Compiles what is slow to compile once a session: many tests train the same small captioner
-    from the start.
+    from the start. With $JAX_COMPILATION_CACHE_DIR it is kept for the next session.
     """
-    options = {"jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled"))}
+    folder = os.environ.get("JAX_COMPILATION_CACHE_DIR") or tmp_path_factory.mktemp("compiled")
+    options = {"jax_compilation_cache_dir": str(folder)}
     options["jax_persistent_cache_min_compile_time_secs"] = 0.2
     with pytest.MonkeyPatch.context() as patch:
         for name, value in options.items():

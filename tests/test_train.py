@@ -26,8 +26,9 @@ from jaxcap.figures import samples
 from jaxcap.io import files, locks
 from jaxcap.training import history, writers
 from jaxcap.training.checkpoint import Checkpoints
-from jaxcap.training.loop import Loop, TrainingProgress
+from jaxcap.training.loop import Loop
 from jaxcap.training.phases import Phase
+from jaxcap.training.progress import TrainingProgress
 from tests import small_run
 
 ROOT = Path(__file__).parents[1]
@@ -121,10 +122,10 @@ def test_a_run_cut_off_in_an_epoch_resumes_bit_for_bit(whole, tmp_path, monkeypa
     folder = tmp_path / "run"
     record = Loop._record_step
 
-    def dies(self, waiting, progress):
-        if waiting is not None and waiting[0] == 5:
+    def dies(self, group, pending):
+        if pending is not None and pending.step == 5:
             raise KeyboardInterrupt
-        record(self, waiting, progress)
+        record(self, group, pending)
 
     with monkeypatch.context() as patch:
         patch.setattr(Loop, "_record_step", dies)

@@ -122,7 +122,7 @@ def build_phase(experiment: DenoisingExperiment, steps_per_epoch: int) -> Phase:
         ema_decay=train.ema_decay,
     )
     return Phase(
-        step=parallel.compile_train_step(step),
+        build_step=lambda _: parallel.compile_train_step(step),  # of one model, always
         create_state=partial(create_state, optimizer=optimizer, ema=train.ema_decay > 0),
         schedule=schedule,
         epochs=train.epochs,

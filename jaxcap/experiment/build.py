@@ -1,7 +1,7 @@
 """From a config to the things it names: data, vocabulary, captioner and first parameters."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +33,16 @@ class Experiment(Run):
       captions: the encoded captions of each split.
       unknown: each split's rate of out-of-vocabulary words.
       contents: what the run is made of.
-      vectors: a line on imported word vectors; empty where there are none.
+      vectors: imported word vectors; None for random ones.
+      is_replica: it trains beside others, which differ in their seeds alone.
     """
 
     splits: Mapping[str, Split]
     captions: Mapping[str, Captions]
     unknown: Mapping[str, float]
     contents: Contents
-    vectors: str
+    vectors: word2vec.WordVectors | None
+    is_replica: bool = False
 
 
 def build_experiment(
@@ -89,9 +91,41 @@ def build_experiment(
         },
         unknown=unknown,
         contents=_list_contents(config, splits, vocabulary, encoder_info, vectors),
-        vectors=""
-        if vectors is None
-        else word2vec.describe(vectors, vocabulary, count_words(training)),
+        vectors=vectors,
+    )
+
+
+def build_replica(experiment: Experiment, config: ConfigDict, folder: Path) -> Experiment:
+    """Builds a run that differs from another in its seed alone; data and imports are shared.
+
+    Args:
+      experiment: the other run.
+      config: the same with another `seed`.
+      folder: the workdir.
+    """
+    vectors = experiment.vectors
+    if vectors is not None and config.embedding.kind == "word2vec":
+        vectors = vectors.redraw(config.seed)
+    elif vectors is not None:
+        vectors = load_vectors(config, experiment.vocabulary, _list_training(experiment))
+    params = draw_params(config, experiment.model, vectors=vectors)
+    encoder_info = dict(experiment.encoder_info)
+    if config.encoder.weights == "random":
+        encoder_info = encoder_info | describe_encoder(config, None)
+        params["encoder"] = experiment.params["encoder"] | {
+            "backbone": params["encoder"]["backbone"]
+        }
+    else:
+        params["encoder"] = experiment.params["encoder"]
+    return replace(
+        experiment,
+        folder=folder,
+        config=config,
+        params=params,
+        encoder_info=encoder_info,
+        vectors=vectors,
+        contents=replace(experiment.contents, encoder=encoder_info["fingerprint"]),
+        is_replica=True,
     )
 
 
@@ -107,8 +141,9 @@ def describe(experiment: Experiment) -> list[str]:
             f"{experiment.unknown[name]:.2%} of words out of vocabulary"
         )
     lines.append(f"vocabulary: {len(experiment.vocabulary):,} words with the four specials")
-    if experiment.vectors:
-        lines.append(experiment.vectors)
+    if experiment.vectors is not None:
+        words = count_words(_list_training(experiment))
+        lines.append(word2vec.describe(experiment.vectors, experiment.vocabulary, words))
     val = experiment.splits["val"]
     if choose_selection(config, val) != config.train.select:
         line = (
@@ -229,6 +264,13 @@ def assign_rates(config: ConfigDict, params: Any) -> Any:
         return partition.assign_rates(params, partition.read_rules(config))
     except ValueError as error:
         raise UserError(f"encoder.rates={config.encoder.rates}: {error}") from error
+
+
+def _list_training(experiment: Experiment) -> list[list[str]]:
+    """Returns the words of each training caption."""
+    split = experiment.splits["train"]
+    sentences = split_captions(split.captions, experiment.config.text)
+    return [words for captions in sentences for words in captions]
 
 
 def _list_contents(

@@ -7,6 +7,7 @@ from jaxcap.data.source import check_section
 from jaxcap.decoding.rules import make_rules
 from jaxcap.errors import UserError
 from jaxcap.experiment import config as configs
+from jaxcap.experiment.ranges import MOST_SEED
 from jaxcap.models.encoder import build_encoder, choose_pool
 from jaxcap.text import SPECIALS
 from jaxcap.training.partition import read_rule
@@ -28,6 +29,7 @@ def check(config: ConfigDict) -> None:
     _check_layers(config)
     _check_head(config)
     _check_self_critical(config)
+    _check_replicas(config)
     make_rules(config)
 
 
@@ -112,6 +114,26 @@ def _check_head(config: ConfigDict) -> None:
                 f"head.hidden={section.hidden} and head.{key}=True: {key} has a layer of the word "
                 "embedding's width in its place, so set head.hidden to 0"
             )
+
+
+def _check_replicas(config: ConfigDict) -> None:
+    train = config.train
+    if train.replicas == 1:
+        return
+    if not train.shared_order and train.order_seed >= 0:
+        raise UserError(
+            f"train.order_seed={train.order_seed} and train.shared_order=False: replicas with an "
+            "order each take it from their own seeds, so set order_seed to -1"
+        )
+    last = config.seed + train.replicas - 1
+    if last > MOST_SEED:
+        raise UserError(f"seed={config.seed}: the last replica's would be {last}: take a lower one")
+    if config.encoder.weights == "random" and not learns_encoder(config):
+        raise UserError(
+            f"train.replicas={train.replicas} share the features of one encoder, and "
+            "encoder.weights=random gives each another: import weights, or let it learn with "
+            "encoder.rates"
+        )
 
 
 def _check_self_critical(config: ConfigDict) -> None:

@@ -218,6 +218,13 @@ def train() -> dict:
         "select": "loss",
         "patience": 5,  # epochs without a better validation, by `select`, before it stops; 0: never
         "checkpoint_every": 500,  # steps between saves inside an epoch
+        # of the order of photos, captions and views; -1: as `seed`
+        "order_seed": -1,
+        # models of the seeds `seed`, `seed` + 1, ... that train side by side as one program, each
+        # with a workdir of its own, seed_K in the run's
+        "replicas": 1,
+        # replicas read the same batches, those of the first one's seed; False: each its own
+        "shared_order": True,
     }
 
 

@@ -1,9 +1,10 @@
 """The phases that a config asks for: teacher forcing, then self-critical training."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from jaxcap import parallel
@@ -14,6 +15,7 @@ from jaxcap.training.objectives import PolicyGradient, TeacherForcing
 from jaxcap.training.optim import build_optimizer, build_schedule
 from jaxcap.training.phases import Phase
 from jaxcap.training.self_critical import SelfCriticalStep
+from jaxcap.training.stacking import Stacking
 from jaxcap.training.train_step import Objective, create_state, train_step
 
 
@@ -53,7 +55,7 @@ def _build_teacher_forcing(experiment: Experiment, steps_per_epoch: int, select:
         doubly_stochastic=config.loss.doubly_stochastic,
     )
     return Phase(
-        step=compile_step(experiment, objective, optimizer),
+        build_step=functools.partial(compile_step, experiment, objective, optimizer),
         create_state=_state_creator(experiment, optimizer),
         schedule=schedule,
         epochs=config.train.epochs,
@@ -76,15 +78,22 @@ def _build_self_critical(experiment: Experiment, steps_per_epoch: int, select: s
     rules = make_plain_rules(config.text)
     objective = PolicyGradient(rules.token_mask(len(experiment.vocabulary)))
     model = self_critical.without_word_dropout(experiment.model)
-    step = SelfCriticalStep(
-        sample=self_critical.compile_sampling(model, rules, section.captions),
-        update=compile_step(experiment, objective, optimizer, model),
-        references=experiment.captions["train"].tokens,
-        vocabulary=experiment.vocabulary,
-        seed=config.seed,
-    )
+    sample = self_critical.compile_sampling(model, rules, section.captions)
+
+    def build_step(stacking: Stacking | None) -> SelfCriticalStep:
+        return SelfCriticalStep(
+            sample=sample,
+            update=compile_step(
+                experiment, objective, optimizer, stacking, model, own=("tokens", "advantages")
+            ),
+            references=experiment.captions["train"].tokens,
+            vocabulary=experiment.vocabulary,
+            seed=config.seed,
+            stacking=stacking,
+        )
+
     return Phase(
-        step=step,
+        build_step=build_step,
         create_state=_state_creator(experiment, optimizer),
         schedule=schedule,
         epochs=section.epochs,
@@ -94,7 +103,12 @@ def _build_self_critical(experiment: Experiment, steps_per_epoch: int, select: s
 
 
 def compile_step(
-    experiment: Experiment, objective: Objective, optimizer: Any, model: Any = None
+    experiment: Experiment,
+    objective: Objective,
+    optimizer: Any,
+    stacking: Stacking | None = None,
+    model: Any = None,
+    own: Collection[str] = (),
 ) -> Callable:
     """Compiles `train_step` for all devices.
 
@@ -102,17 +116,23 @@ def compile_step(
       experiment: the run.
       objective: what the step minimises.
       optimizer: from `build_optimizer`.
+      stacking: of several replicas; None for a single model.
       model: another than the experiment's.
+      own: arrays of the batch that replicas do not share even where they share their photos.
     """
     step = functools.partial(
         train_step,
         model=model or experiment.model,
         optimizer=optimizer,
         objective=objective,
-        seed=experiment.config.seed,
         ema_decay=experiment.config.train.ema_decay,
     )
-    return parallel.compile_train_step(step)
+    if stacking is None:
+        return parallel.compile_train_step(functools.partial(step, seed=experiment.config.seed))
+    compiled = parallel.compile_replica_step(
+        step, stacking.frozen, own if stacking.shares_batch else None
+    )
+    return functools.partial(compiled, seeds=np.array(stacking.seeds, np.int32))
 
 
 def _state_creator(experiment: Experiment, optimizer: Any) -> Callable:

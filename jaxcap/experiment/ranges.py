@@ -214,7 +214,8 @@ def shorten(text: str) -> str:
     return line if len(line) <= 80 else f"{line[:77]}..."
 
 
-SEED = Whole(at_least=0, at_most=2**31 - 1)  # numpy, jax and gensim all take these
+MOST_SEED = 2**31 - 1  # numpy, jax and gensim all take it
+SEED = Whole(at_least=0, at_most=MOST_SEED)
 BATCH = Whole(at_least=1, at_most=65_536)
 # A ResNet of four stages halves a picture five times.
 SIDE = Whole(at_least=32, at_most=4096)
@@ -307,6 +308,9 @@ KEYS: dict[str, Range] = {
     "train.select": OneOf(("loss", "CIDEr-D")),
     "train.patience": Whole(at_least=0, note="0: never stops early"),
     "train.checkpoint_every": Whole(at_least=1),
+    "train.order_seed": Whole(at_least=-1, at_most=MOST_SEED, note="-1: as seed"),
+    "train.replicas": Whole(at_least=1, at_most=1000),
+    "train.shared_order": Flag(),
     "self_critical.epochs": Whole(at_least=0, at_most=EPOCHS, note="0: none"),
     "self_critical.learning_rate": Real(above=0),
     "self_critical.captions": Whole(at_least=2, at_most=1000, note="each is compared with others"),

@@ -1,85 +1,22 @@
 """The training loop: phases of epochs of steps, validation after each epoch, checkpoints."""
 
 import dataclasses
-import math
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, Self
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Self
 
+import jax
 import numpy as np
 
 from jaxcap.errors import UserError
-from jaxcap.inputs.batches import Batch
-from jaxcap.io.plain import list_some
-from jaxcap.training.checkpoint import Checkpoints
 from jaxcap.training.history import selection_value
-from jaxcap.training.metrics import Sums, add_metrics, compute_means, read_metrics
+from jaxcap.training.metrics import add_metrics, compute_means, read_metrics
 from jaxcap.training.objectives import Metrics
-from jaxcap.training.phases import Phase
+from jaxcap.training.phases import Phase, Step
+from jaxcap.training.progress import check_finite
+from jaxcap.training.replicas import Replica, iterate_epoch, shares_batches
+from jaxcap.training.stacking import Stacking, stack, stack_frozen, take, unstack
 from jaxcap.training.train_step import TrainState
-from jaxcap.training.writers import Writer
-
-
-class Batches(Protocol):
-    """The batches of training: the same in every epoch's every step, however a run was cut off."""
-
-    def __len__(self) -> int:
-        """Returns the steps of an epoch."""
-
-    def iterate_epoch(self, epoch: int, first: int = 0) -> Iterator[Batch]:
-        """Yields an epoch's batches from step `first` on; "rows" tells the photos of each."""
-
-
-@dataclasses.dataclass
-class TrainingProgress:
-    """What the loop remembers beside the state; it is saved in every checkpoint.
-
-    Attributes:
-      sums: metrics of the epoch so far.
-      best_value: the least `selection_value` of any validation so far.
-      best_epoch: after which epoch that was; epochs count from 1 over all phases.
-      stale: epochs since the best one.
-      phase: number of the phase that the run is in, from 0.
-      phase_start: epochs before this phase.
-      finished: the phase is over.
-    """
-
-    sums: Sums = dataclasses.field(default_factory=dict)
-    best_value: float | None = None
-    best_epoch: int = 0
-    stale: int = 0
-    phase: int = 0
-    phase_start: int = 0
-    finished: bool = False
-
-    def record_validation(self, value: float, epoch: int, phase: Phase) -> None:
-        """Notes a validation: is it the best so far, and is the phase over?"""
-        is_better = self.best_value is None or value < self.best_value
-        self.stale = 0 if is_better else self.stale + 1
-        # Of equals the last is the best, as orbax chooses.
-        if is_better or value == self.best_value:
-            self.best_value = value
-            self.best_epoch = epoch
-        is_last = epoch - self.phase_start >= phase.epochs
-        self.finished = is_last or 0 < phase.patience <= self.stale
-        self.sums = {}
-
-
-def check_finite(numbers: Mapping[str, float], when: str, photos: Sequence[str] = ()) -> None:
-    """Makes sure that all numbers are finite.
-
-    Args:
-      numbers: by name.
-      when: where they come from, for the message.
-      photos: ids of the photos that they were computed on.
-
-    Raises:
-      FloatingPointError: one is not; it is named, with the photos.
-    """
-    for name, value in numbers.items():
-        if not math.isfinite(value):
-            seen = f" (photos {list_some(photos)})" if photos else ""
-            raise FloatingPointError(f"{when}{seen}: {name} is {value}")
 
 
 class Stop:
@@ -106,46 +43,44 @@ class Stop:
         signal.signal(number, self._handlers[number])
 
 
-@dataclasses.dataclass(frozen=True)
+class _Pending(NamedTuple):
+    """A step whose numbers have not been read yet."""
+
+    step: int
+    rows: np.ndarray  # [B], or [N, B] where replicas read batches of their own
+    metrics: Metrics
+
+
+@dataclasses.dataclass
 class Loop:
-    """One training run, ready to go.
+    """One training run, ready to go, of one model or of several replicas.
+
+    Replicas in the same phase at the same step are stacked and take their steps together. One
+    whose training is over leaves the stack, for whose new size the step is compiled again; one
+    that a kill left behind first makes up for its steps alone.
 
     Attributes:
       phases: one after another.
-      frozen: parameters that are not trained, on the devices.
-      batches: of training.
+      replicas: what is trained; their states are changed in place.
       photos: the ids of the training photos, by row.
-      validate: from a state to the numbers of the validation split, those of `Phase.select` among
-        them.
-      checkpoints: where the state is saved.
-      write: takes (step, numbers).
-      after_epoch: called with (epoch, state) once an epoch is validated, before it is saved.
       checkpoint_every: steps between saves inside an epoch.
       write_every: steps between two records.
       advice: what the user can do about numbers that are not finite.
     """
 
     phases: Sequence[Phase]
-    frozen: Any
-    batches: Batches
+    replicas: Sequence[Replica]
     photos: Sequence[str]
-    validate: Callable[[TrainState], Mapping[str, float]]
-    checkpoints: Checkpoints
-    write: Writer
-    after_epoch: Callable[[int, TrainState], None]
     checkpoint_every: int
     write_every: int
     advice: str
+    _compiled: dict[tuple, Step] = dataclasses.field(default_factory=dict, init=False)
 
-    def run(self, state: TrainState, progress: TrainingProgress) -> tuple[TrainState, int]:
-        """Trains until the last phase is over or a signal stops it; the latest state is then saved.
-
-        Args:
-          state: to go on from.
-          progress: that belongs to it; changed in place.
+    def run(self) -> int:
+        """Trains until the last phase is over or a signal stops it; the latest states are saved.
 
         Returns:
-          The last state, and the number of the signal that stopped it (0 when none did).
+          The number of the signal that stopped it; 0 when none did.
 
         Raises:
           UserError: a number was not finite; what came of it is neither saved nor written.
@@ -153,77 +88,124 @@ class Loop:
         with Stop() as stop:
             try:
                 while not stop.signal:
-                    if progress.finished:
-                        if progress.phase + 1 == len(self.phases):
-                            break
-                        state = self._enter_next_phase(state, progress)
-                    state = self._run_epoch(state, progress, stop)
+                    group = self._choose_group()
+                    if not group:
+                        break
+                    self._run_epoch(group, stop)
             except FloatingPointError as error:
                 raise UserError(f"training stopped {error}; {self._explain_resuming()}") from error
             finally:
-                self.checkpoints.wait()
-        return state, stop.signal
+                for replica in self.replicas:
+                    replica.checkpoints.wait()
+        return stop.signal
 
-    def _enter_next_phase(self, state: TrainState, progress: TrainingProgress) -> TrainState:
-        """Returns the state that the next phase begins with, made of the best epoch so far."""
-        self.checkpoints.wait()  # the latest epoch may be the best, and still be on its way to disk
-        best, _ = self.checkpoints.restore_best(state)
+    @property
+    def _steps_per_epoch(self) -> int:
+        return len(self.replicas[0].batches)
+
+    def _is_over(self, replica: Replica) -> bool:
+        progress = replica.progress
+        return progress.finished and progress.phase + 1 == len(self.phases)
+
+    def _choose_group(self) -> list[Replica]:
+        """Returns the replicas that go on together: those furthest behind, in one phase.
+
+        None are left when the training of all is over.
+        """
+        groups: dict[tuple[int, int], list[Replica]] = {}
+        for replica in self.replicas:
+            if self._is_over(replica):
+                continue
+            if replica.progress.finished:
+                self._enter_next_phase(replica)
+            groups.setdefault((replica.step, replica.progress.phase), []).append(replica)
+        return groups[min(groups)] if groups else []
+
+    def _enter_next_phase(self, replica: Replica) -> None:
+        """Begins the next phase with the replica's best epoch so far."""
+        # The latest epoch may be the best, and still be on its way to disk.
+        replica.checkpoints.wait()
+        best, _ = replica.checkpoints.restore_best(replica.state)
+        progress = replica.progress
         progress.phase += 1
-        progress.phase_start = int(state.step) // len(self.batches)
+        progress.phase_start = replica.step // self._steps_per_epoch
         progress.finished = False
         begin = self.phases[progress.phase].create_state(best.eval_params)
-        return begin.replace(step=state.step)
+        replica.state = begin.replace(step=replica.state.step)
 
-    def _run_epoch(self, state: TrainState, progress: TrainingProgress, stop: Stop) -> TrainState:
-        """Trains to the end of the state's epoch and validates, or to the step of a stop."""
-        step = int(state.step)
-        epoch = step // len(self.batches)
-        end = (epoch + 1) * len(self.batches)
-        phase = self.phases[progress.phase]
-        waiting = None
-        for batch in self.batches.iterate_epoch(epoch, step - epoch * len(self.batches)):
-            state, metrics = phase.step(state, self.frozen, batch)
+    def _run_epoch(self, group: Sequence[Replica], stop: Stop) -> None:
+        """Trains to the end of the group's epoch and validates, or to the step of a stop."""
+        step = group[0].step
+        epoch = step // self._steps_per_epoch
+        end = (epoch + 1) * self._steps_per_epoch
+        stacking, frozen = _stack_frozen(group)
+        take_step = self._build_step(group[0].progress.phase, stacking)
+        state = stack([replica.state for replica in group])
+        for replica in group:
+            replica.state = None  # held in the stack alone, which the step donates
+        pending = None
+        for batch in iterate_epoch(group, epoch, step - epoch * self._steps_per_epoch):
+            state, metrics = take_step(state, frozen, batch)
             step += 1
             # Numbers are read one step late, so that the device never waits for the host.
-            self._record_step(waiting, progress)
-            waiting = (step, batch["rows"], metrics)
+            self._record_step(group, pending)
+            pending = _Pending(step, batch["rows"], metrics)
             if stop.signal:
                 break
             if step % self.checkpoint_every == 0 and step < end:
-                self._record_step(waiting, progress)
-                waiting = None
-                self._save(state, progress)
-        self._record_step(waiting, progress)
-        if step == end:
-            self._end_epoch(state, progress, epoch + 1)
-        else:
-            self._save(state, progress)
-        return state
+                self._record_step(group, pending)
+                pending = None
+                for replica, of_replica in zip(group, unstack(state, len(group)), strict=True):
+                    self._save(replica, of_replica)
+        self._record_step(group, pending)
+        for replica, of_replica in zip(group, unstack(state, len(group)), strict=True):
+            replica.state = of_replica
+            replica.step = step
+            if step == end:
+                self._end_epoch(replica, of_replica, epoch + 1)
+            else:
+                self._save(replica, of_replica)
+            if self._is_over(replica):
+                # It is on disk; its shapes are all that is still asked for.
+                replica.state = jax.eval_shape(lambda state: state, of_replica)
 
-    def _record_step(
-        self, waiting: tuple[int, np.ndarray, Metrics] | None, progress: TrainingProgress
-    ) -> None:
+    def _build_step(self, phase: int, stacking: Stacking | None) -> Step:
+        """Returns the step of a phase; each is built once."""
+        key = (phase, stacking and stacking.seeds)
+        if key not in self._compiled:
+            self._compiled[key] = self.phases[phase].build_step(stacking)
+        return self._compiled[key]
+
+    def _record_step(self, group: Sequence[Replica], pending: _Pending | None) -> None:
         """Checks a step's numbers, adds them to the epoch's, and writes them if a record is due."""
-        if waiting is None:
+        if pending is None:
             return
-        step, rows, metrics = waiting
-        sums = read_metrics(metrics)
-        # A last batch is filled up with a photo that is in it already.
-        photos = [self.photos[row] for row in dict.fromkeys(rows.tolist())]
-        means = compute_means(sums)
-        check_finite(means, f"at step {step}", photos)
-        progress.sums = add_metrics([progress.sums, sums])
-        if step % self.write_every == 0 or step % len(self.batches) == 0:
-            schedule = self.phases[progress.phase].schedule
-            first = progress.phase_start * len(self.batches)
-            numbers = {"epoch": step / len(self.batches), "split": "train", **means}
-            numbers["learning_rate"] = float(schedule(step - 1 - first))
-            self.write(step, numbers)
+        step = pending.step
+        # Read at once: a call for each replica would wait for the device each time.
+        metrics = jax.device_get(pending.metrics)
+        for number, replica in enumerate(group):
+            alone = len(group) == 1
+            sums = read_metrics(metrics if alone else take(metrics, number))
+            rows = pending.rows if pending.rows.ndim == 1 else pending.rows[number]
+            # A last batch is filled up with a photo that is in it already.
+            photos = [self.photos[row] for row in dict.fromkeys(rows.tolist())]
+            means = compute_means(sums)
+            check_finite(means, _say_when(replica, f"at step {step}"), photos)
+            progress = replica.progress
+            progress.sums = add_metrics([progress.sums, sums])
+            if step % self.write_every == 0 or step % self._steps_per_epoch == 0:
+                schedule = self.phases[progress.phase].schedule
+                first = progress.phase_start * self._steps_per_epoch
+                numbers = {"epoch": step / self._steps_per_epoch, "split": "train", **means}
+                numbers["learning_rate"] = float(schedule(step - 1 - first))
+                replica.write(step, numbers)
 
-    def _end_epoch(self, state: TrainState, progress: TrainingProgress, epoch: int) -> None:
+    def _end_epoch(self, replica: Replica, state: TrainState, epoch: int) -> None:
         """Validates, decides whether the phase is over, shows and saves."""
-        numbers = dict(self.validate(state))
-        check_finite(numbers, f"at the validation after step {int(state.step)}")
+        numbers = dict(replica.validate(state))
+        when = f"at the validation after step {replica.step}"
+        check_finite(numbers, _say_when(replica, when))
+        progress = replica.progress
         phase = self.phases[progress.phase]
         for name, mean in compute_means(progress.sums).items():
             numbers[f"train_{name}"] = mean
@@ -231,20 +213,33 @@ class Loop:
         progress.record_validation(value, epoch, phase)
         # Written and drawn before it is saved: a kill in between repeats record and pictures
         # instead of losing them.
-        self.write(int(state.step), {"epoch": epoch, "split": "val", **numbers})
-        self.after_epoch(epoch, state)
-        self._save(state, progress, value)
+        replica.write(replica.step, {"epoch": epoch, "split": "val", **numbers})
+        replica.after_epoch(epoch, state)
+        self._save(replica, state, value)
 
-    def _save(
-        self, state: TrainState, progress: TrainingProgress, value: float | None = None
-    ) -> None:
-        self.checkpoints.save(state, dataclasses.asdict(progress), value)
+    def _save(self, replica: Replica, state: TrainState, value: float | None = None) -> None:
+        replica.checkpoints.save(state, dataclasses.asdict(replica.progress), value)
 
     def _explain_resuming(self) -> str:
         """Says from where training can go on, and what may keep its numbers finite."""
-        self.checkpoints.wait()
-        steps = self.checkpoints.steps()
+        saved = []
+        for replica in self.replicas:
+            replica.checkpoints.wait()
+            saved += replica.checkpoints.steps()[:1]
         resuming = "nothing is saved"
-        if steps:
-            resuming = f"the same command goes on from step {steps[0]}, the last that was saved"
+        if saved:
+            resuming = f"the same command goes on from step {min(saved)}, the last that was saved"
         return f"{resuming}; {self.advice}"
+
+
+def _stack_frozen(group: Sequence[Replica]) -> tuple[Stacking | None, Any]:
+    """Returns how a group is stacked, None for a single model, and its frozen parameters."""
+    if len(group) == 1:
+        return None, group[0].frozen
+    frozen, axes = stack_frozen([replica.frozen for replica in group])
+    seeds = tuple(replica.seed for replica in group)
+    return Stacking(seeds, axes, shares_batches(group)), frozen
+
+
+def _say_when(replica: Replica, when: str) -> str:
+    return f"{when} of {replica.name}" if replica.name else when

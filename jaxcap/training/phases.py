@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from jaxcap.training.objectives import Batch, Metrics
+from jaxcap.training.stacking import Stacking
 from jaxcap.training.train_step import TrainState
 
 # Compiled: (state, frozen, batch) -> (state, metrics); see `train_step.train_step`.
@@ -16,7 +17,7 @@ class Phase:
     """A part of a run, of whole epochs. It ends after `epochs`, or earlier by `patience`.
 
     Attributes:
-      step: makes one update.
+      build_step: compiles the step of one model, for None, or of several replicas at once.
       create_state: from trainable parameters to the state that the phase begins with. A phase
         after the first begins with those of the best epoch before it.
       schedule: the learning rate by the phase's own step.
@@ -26,7 +27,7 @@ class Phase:
         a run, whose epochs are compared.
     """
 
-    step: Step
+    build_step: Callable[[Stacking | None], Step]
     create_state: Callable[[Any], TrainState]
     schedule: Callable[[int], Any]
     epochs: int

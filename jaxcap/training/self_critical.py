@@ -22,6 +22,7 @@ from jaxcap.scores.cider import Scorer
 from jaxcap.text import PAD, START, Vocabulary
 from jaxcap.training.objectives import Batch, Metrics
 from jaxcap.training.partition import combine
+from jaxcap.training.stacking import Stacking, stack_batches, take, take_frozen
 from jaxcap.training.train_step import TrainState, per_image_keys
 
 
@@ -50,7 +51,8 @@ class SelfCriticalStep:
       update: compiled `train_step.train_step` of the objective `PolicyGradient`.
       references: the captions of the training split, [N, C, T].
       vocabulary: turns tokens into the words that are scored.
-      seed: of the samples and of dropout, as in `update`.
+      seed: of the samples and of dropout, as in `update`; of a single model.
+      stacking: of several replicas, each of which samples by itself; None for a single model.
     """
 
     sample: Callable
@@ -58,6 +60,7 @@ class SelfCriticalStep:
     references: np.ndarray
     vocabulary: Vocabulary
     seed: int
+    stacking: Stacking | None = None
 
     @functools.cached_property
     def scorer(self) -> Scorer:
@@ -78,23 +81,49 @@ class SelfCriticalStep:
           The new state, and the update's metrics with "reward": the sum over the photos of their
           samples' mean CIDEr-D, and the number of photos.
         """
-        photos = {name: batch[name] for name in ("features", "images") if name in batch}
+        stacking = self.stacking
+        if stacking is None:
+            params = combine(state.params, frozen)
+            scored, reward = self._sample(params, int(state.step), self.seed, batch)
+            state, metrics = self.update(state, frozen, _take_photos(batch) | scored)
+            return state, metrics | {"reward": reward}
+        step = int(state.step[0])
+        scored_batches = []
+        rewards = []
+        for number, seed in enumerate(stacking.seeds):
+            own = take_frozen(frozen, stacking, number)
+            params = combine(take(state.params, number), own)
+            of_replica = batch if stacking.shares_batch else take(batch, number)
+            scored, reward = self._sample(params, step, seed, of_replica)
+            scored_batches.append(scored)
+            rewards.append(reward)
+        scored = _take_photos(batch) | stack_batches(scored_batches)
+        state, metrics = self.update(state, frozen, scored)
+        totals, counts = zip(*rewards, strict=True)
+        return state, metrics | {"reward": (np.array(totals), np.array(counts))}
+
+    def _sample(
+        self, params: Any, step: int, seed: int, batch: Batch
+    ) -> tuple[dict[str, Any], tuple[float, int]]:
+        """Samples captions with one model's parameters.
+
+        Returns:
+          "tokens" and "advantages" of the update's batch, and the reward as a sum and a count.
+        """
+        photos = _take_photos(batch)
         size = len(batch["rows"])
         # The key that the update makes for this step too.
-        key = jax.random.fold_in(jax.random.key(self.seed), int(state.step))
+        key = jax.random.fold_in(jax.random.key(seed), step)
         seeds = jax.random.randint(key, (size,), 0, np.iinfo(np.int32).max)
         keys = jax.random.key_data(per_image_keys(key, size))
         random = {"draw": np.asarray(seeds), "keys": np.asarray(keys)}
-        params = combine(state.params, frozen)
         sampled = np.asarray(self.sample(params, photos | random).tokens)  # [B, K, T]
         is_real = (np.asarray(batch["tokens"]) != PAD).any((1, 2))  # [B]
         sampled = np.where(is_real[:, None, None], sampled, PAD)
         rewards = self._score(np.asarray(batch["rows"]), sampled)  # [B, K]
         tokens = np.pad(sampled, ((0, 0), (0, 0), (1, 0)), constant_values=START)  # [B, K, T + 1]
-        scored = photos | {"tokens": tokens, "advantages": compute_advantages(rewards)}
-        state, metrics = self.update(state, frozen, scored)
-        reward = rewards[is_real].mean(axis=1).sum()
-        return state, metrics | {"reward": (reward, is_real.sum())}
+        scored = {"tokens": tokens, "advantages": compute_advantages(rewards)}
+        return scored, (rewards[is_real].mean(axis=1).sum(), is_real.sum())
 
     def _score(self, rows: Iterable[int], captions: np.ndarray) -> np.ndarray:
         """Returns the CIDEr-D [B, K] of captions [B, K, T] of photos."""
@@ -103,6 +132,11 @@ class SelfCriticalStep:
             words = [read_words(self.vocabulary, tokens) for tokens in of_photo]
             rewards.append(self.scorer(int(row), words))
         return np.array(rewards)
+
+
+def _take_photos(batch: Batch) -> dict[str, Any]:
+    """Returns what a batch holds of its photos: features or pixels."""
+    return {name: batch[name] for name in ("features", "images") if name in batch}
 
 
 def compute_advantages(rewards: np.ndarray) -> np.ndarray:

@@ -2,27 +2,43 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from jaxcap import parallel
 from jaxcap.training import writers
 from jaxcap.training.checkpoint import Checkpoints
-from jaxcap.training.loop import TrainingProgress
 from jaxcap.training.partition import partition
 from jaxcap.training.phases import Phase
+from jaxcap.training.progress import TrainingProgress
 from jaxcap.training.train_step import TrainState
 
 
+class Beginning(NamedTuple):
+    """What a run goes on from.
+
+    Attributes:
+      state: the latest, or the first.
+      frozen: the parameters that are not trained.
+      progress: beside the state.
+      checkpoints: of the run.
+    """
+
+    state: TrainState
+    frozen: Any
+    progress: TrainingProgress
+    checkpoints: Checkpoints
+
+
 def begin(
-    params: Any, rates: Any, phase: Phase, checkpoints: Checkpoints
-) -> tuple[TrainState, Any, TrainingProgress]:
-    """Returns the state and progress to go on from, and the frozen parameters on the devices.
+    params: Any, rates: Any, phase: Phase, checkpoints: Checkpoints, name: str = ""
+) -> Beginning:
+    """Returns the state to go on from: the latest that was saved, or else the first.
 
     Args:
       params: all of them, as they are before the first step.
       rates: from `partition.assign_rates`.
       phase: the first one.
       checkpoints: of the run.
+      name: of a replica, for the line that says where it goes on.
     """
     trainable, frozen = partition(params, rates)
     state = phase.create_state(trainable)
@@ -37,8 +53,9 @@ def begin(
     if restored is not None:
         state, saved = restored
         progress = TrainingProgress(**saved)
-        print(f"resuming after step {int(state.step):,}", flush=True)
-    return state, parallel.replicate(frozen), progress
+        of_replica = f"{name} " if name else ""
+        print(f"{of_replica}resuming after step {int(state.step):,}", flush=True)
+    return Beginning(state, frozen, progress, checkpoints)
 
 
 def drop_later_records(metrics: Path, step: int) -> None:
@@ -59,9 +76,7 @@ def advise(train: Mapping[str, Any]) -> str:
     )
 
 
-def report_stop(state: TrainState, signal: int) -> int:
-    """Says that a signal has stopped a run, and returns the exit code."""
-    print(
-        f"stopped after step {int(state.step):,}: the same command goes on from there", flush=True
-    )
+def report_stop(step: int, signal: int) -> int:
+    """Says that a signal has stopped a run after a step, and returns the exit code."""
+    print(f"stopped after step {step:,}: the same command goes on from there", flush=True)
     return 128 + signal

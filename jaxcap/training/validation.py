@@ -14,9 +14,9 @@ from jaxcap.inputs.batches import Batch, Captions, Inputs, draw_captions, iterat
 from jaxcap.models.captioner import Captioner
 from jaxcap.scores import cider, tokenizer
 from jaxcap.text import Vocabulary
-from jaxcap.training.loop import check_finite
 from jaxcap.training.metrics import add_metrics, compute_means, read_metrics
 from jaxcap.training.partition import combine
+from jaxcap.training.progress import check_finite
 from jaxcap.training.train_step import TrainState, eval_step
 
 

@@ -163,7 +163,26 @@ class Console:
     def __exit__(self, *error: Any) -> None:
         self._progress.__exit__(*error)
 
+    def name(self, name: str) -> Writer:
+        """Returns the writer of one of several replicas, whose name its lines begin with.
+
+        The bar shows the numbers of the first one at each step.
+        """
+        if not name:
+            return self
+
+        def write(step: int, numbers: Numbers) -> None:
+            if numbers.get("split") != "train":
+                self._write(step, numbers, f"{name}, ")
+            elif step > self._step:
+                self._write(step, {"of": name, **numbers})
+
+        return write
+
     def __call__(self, step: int, numbers: Numbers) -> None:
+        self._write(step, numbers)
+
+    def _write(self, step: int, numbers: Numbers, before: str = "") -> None:
         shown = {name: value for name, value in numbers.items() if name not in ("split", "loss")}
         if "loss" in numbers:  # first, so that a narrow bar does not cut it off
             shown = {"loss": self._format_loss(numbers["loss"])} | shown
@@ -172,7 +191,7 @@ class Console:
             self._progress.update((step - self._step) * self._images, **shown)
             self._step = step
         else:
-            self.say(f"{split}: {', '.join(format_values(shown))}")
+            self.say(f"{before}{split}: {', '.join(format_values(shown))}")
 
     def say(self, line: str) -> None:
         """Prints a line of its own without tearing the bar."""

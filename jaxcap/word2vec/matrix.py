@@ -31,6 +31,11 @@ class WordVectors:
         """The digest of what the source gave: which words have a vector, and these vectors."""
         return digest_bytes(np.packbits(self.found).tobytes() + self.matrix[self.found].tobytes())
 
+    def redraw(self, seed: int) -> "WordVectors":
+        """Returns what `load` gives with another seed: other vectors where none was found."""
+        matrix = _fill_missing(self.matrix.copy(), self.found, seed)
+        return dataclasses.replace(self, matrix=matrix)
+
 
 def load(path: str, vocabulary: Vocabulary, *, dim: int, seed: int) -> WordVectors:
     """Reads the vectors of a vocabulary's words from a file of any known format (see `formats`).

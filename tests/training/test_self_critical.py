@@ -206,8 +206,8 @@ def test_a_run_of_two_phases_resumes_as_if_never_stopped(tmp_path, monkeypatch):
     assert ["train_reward" in record for record in val] == [False, False, True, True]
     for number in (4, 6, 8):  # of three steps an epoch: the second phase begins after the 6th
 
-        def dies(self, state, progress, *rest, number=number, saved=Loop._save):
-            saved(self, state, progress, *rest)
+        def dies(self, replica, state, *rest, number=number, saved=Loop._save):
+            saved(self, replica, state, *rest)
             if int(state.step) >= number:
                 raise KeyboardInterrupt
 
