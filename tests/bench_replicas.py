@@ -1,0 +1,136 @@
+"""Times the training step of N replicas beside N steps of one model; run it by hand.
+
+    python tests/bench_replicas.py --replicas 1 3 10 --experiment flickr8k
+
+The steps are the compiled ones of `jaxcap.train`, with random features in memory: the decoder of
+the experiment, its batch, captions and optimizer. Single step and replicas run in turn, several
+rounds in one process; printed are medians, and how many single steps the step of N replicas costs.
+Below N, replicas are cheaper than runs one after another.
+"""
+
+import argparse
+import functools
+import json
+import statistics
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcap import parallel
+from jaxcap.experiment import config as configs
+from jaxcap.experiment.build import choose_dtype
+from jaxcap.experiment.catalog import find_experiment
+from jaxcap.models.captioner import build_captioner
+from jaxcap.text import END, SPECIALS, START
+from jaxcap.training.objectives import TeacherForcing
+from jaxcap.training.optim import build_optimizer, build_schedule
+from jaxcap.training.partition import assign_rates, partition, read_rules
+from jaxcap.training.stacking import share_frozen, stack, stack_frozen
+from jaxcap.training.train_step import create_state, train_step
+
+
+def main() -> None:
+    options = parse()
+    overrides = [f"--config.{override}" for override in options.override]
+    config = configs.load(find_experiment(options.experiment), overrides)
+    params, frozen, step, create = build(config, options.vocabulary)
+    batch = draw_batch(config, options)
+    single = parallel.compile_train_step(functools.partial(step, seed=0))
+    runs = {0: functools.partial(single, frozen=share_frozen([frozen])[0], batch=batch)}
+    states = {0: create(params)}
+    for count in options.replicas:
+        shared = share_frozen([frozen] * count)
+        stacked, axes = stack_frozen(shared)
+        if count == 1:
+            axes = jax.tree.map(lambda _: None, frozen)
+            states[count] = jax.tree.map(lambda leaf: leaf[None], create(params))
+        else:
+            states[count] = stack([create(params) for _ in range(count)])
+        compiled = parallel.compile_replica_step(step, axes, ())
+        seeds = np.arange(count, dtype=np.int32)
+        runs[count] = functools.partial(compiled, frozen=stacked, batch=batch, seeds=seeds)
+    seconds: dict[int, list[float]] = {count: [] for count in runs}
+    for number in range(options.rounds + 1):
+        for count, run in runs.items():
+            start = time.perf_counter()
+            states[count], metrics = run(states[count])
+            jax.block_until_ready(metrics)
+            if number:  # the first round compiles
+                seconds[count].append(time.perf_counter() - start)
+    base = statistics.median(seconds[0])
+    dtype = config.decoder.dtype
+    print(f"{parallel.describe()}, jax {jax.__version__}, {options.experiment}, {dtype}")
+    print("| replicas | seconds a step | in single steps |\n|---|---|---|")
+    rows = []
+    for count, of_count in seconds.items():
+        median = statistics.median(of_count)
+        ratios = sorted(time / one for time, one in zip(of_count, seconds[0], strict=True))
+        rows.append({"replicas": count, "seconds": median, "single_steps": median / base})
+        name = count or "one model"
+        print(
+            f"| {name} | {median:.3f} | {median / base:.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}) |"
+        )
+    print(json.dumps(rows))
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--experiment", default="flickr8k")
+    parser.add_argument("--replicas", type=int, nargs="+", default=[1, 3, 10])
+    parser.add_argument("--vocabulary", type=int, default=2542)
+    parser.add_argument("--words", type=float, default=11.0, help="mean length of a caption")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--override", nargs="*", default=[], metavar="KEY=VALUE")
+    return parser.parse_args()
+
+
+def build(config, vocabulary):
+    """Returns parameters, trained and frozen, the step and the function that creates its state."""
+    dtype = choose_dtype(config)
+    model = build_captioner(
+        config, vocabulary, pool="padded", normalization="imagenet", dtype=dtype
+    )
+    size = config.images.size
+    batch = {
+        "images": jnp.zeros((1, size, size, 3), jnp.uint8),
+        "tokens": jnp.ones((1, 1, 2), jnp.int32),
+    }
+    params = jax.jit(model.init)(jax.random.key(0), batch)["params"]
+    rates = assign_rates(params, read_rules(config))
+    trainable, frozen = partition(params, rates)
+    optimizer = build_optimizer(config.train, build_schedule(config.train, 100), rates)
+    objective = TeacherForcing(doubly_stochastic=config.loss.doubly_stochastic)
+    step = functools.partial(
+        train_step,
+        model=model,
+        optimizer=optimizer,
+        objective=objective,
+        ema_decay=config.train.ema_decay,
+    )
+    ema = config.train.ema_decay > 0
+    return trainable, frozen, step, functools.partial(create_state, optimizer=optimizer, ema=ema)
+
+
+def draw_batch(config, options):
+    """Returns a batch of random features and captions whose lengths are those of real ones."""
+    rng = np.random.default_rng(0)
+    images = config.train.batch_size
+    captions = 5 if config.train.captions == "all" else 1
+    length = config.text.max_length
+    shape = (images, captions, length)
+    tokens = rng.integers(len(SPECIALS), options.vocabulary, shape).astype(np.int32)
+    tokens[..., 0] = START
+    ends = np.clip(rng.poisson(options.words, (images, captions, 1)), 2, length - 1)
+    place = np.arange(length)
+    tokens = np.where(place == ends, END, np.where(place > ends, 0, tokens)).astype(np.int32)
+    channels = 2048 + (1024 if config.encoder.levels == 2 else 0)
+    features = rng.standard_normal((images, 49, channels)).astype(np.float16)
+    return {"features": features, "tokens": tokens}
+
+
+if __name__ == "__main__":
+    main()
