@@ -97,7 +97,7 @@ def critic(request):
     )
     phase = _build_self_critical(experiment, 1, "CIDEr-D")
     trainable, frozen = partition(params, experiment.rates)
-    return phase.step, phase.create_state(trainable), frozen, batch
+    return phase.build_step(None), phase.create_state(trainable), frozen, batch
 
 
 def test_the_reward_grows(critic):
