@@ -80,7 +80,7 @@ def _build_self_critical(experiment: Experiment, steps_per_epoch: int, select: s
     model = self_critical.without_word_dropout(experiment.model)
     sample = self_critical.compile_sampling(model, rules, section.captions)
 
-    def build_step(stacking: Stacking | None) -> SelfCriticalStep:
+    def build_step(stacking: Stacking) -> SelfCriticalStep:
         return SelfCriticalStep(
             sample=sample,
             update=compile_step(
@@ -88,7 +88,6 @@ def _build_self_critical(experiment: Experiment, steps_per_epoch: int, select: s
             ),
             references=experiment.captions["train"].tokens,
             vocabulary=experiment.vocabulary,
-            seed=config.seed,
             stacking=stacking,
         )
 
@@ -106,7 +105,7 @@ def compile_step(
     experiment: Experiment,
     objective: Objective,
     optimizer: Any,
-    stacking: Stacking | None = None,
+    stacking: Stacking,
     model: Any = None,
     own: Collection[str] = (),
 ) -> Callable:
@@ -116,7 +115,7 @@ def compile_step(
       experiment: the run.
       objective: what the step minimises.
       optimizer: from `build_optimizer`.
-      stacking: of several replicas; None for a single model.
+      stacking: of the replicas, or of the one model.
       model: another than the experiment's.
       own: arrays of the batch that replicas do not share even where they share their photos.
     """
@@ -127,8 +126,8 @@ def compile_step(
         objective=objective,
         ema_decay=experiment.config.train.ema_decay,
     )
-    if stacking is None:
-        return parallel.compile_train_step(functools.partial(step, seed=experiment.config.seed))
+    if stacking.is_single:
+        return parallel.compile_train_step(functools.partial(step, seed=stacking.seeds[0]))
     compiled = parallel.compile_replica_step(
         step, stacking.frozen, own if stacking.shares_batch else None
     )

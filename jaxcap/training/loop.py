@@ -169,9 +169,9 @@ class Loop:
                 # It is on disk; its shapes are all that is still asked for.
                 replica.state = jax.eval_shape(lambda state: state, of_replica)
 
-    def _build_step(self, phase: int, stacking: Stacking | None) -> Step:
+    def _build_step(self, phase: int, stacking: Stacking) -> Step:
         """Returns the step of a phase; each is built once."""
-        key = (phase, stacking and stacking.seeds)
+        key = (phase, stacking.seeds)
         if key not in self._compiled:
             self._compiled[key] = self.phases[phase].build_step(stacking)
         return self._compiled[key]
@@ -232,10 +232,8 @@ class Loop:
         return f"{resuming}; {self.advice}"
 
 
-def _stack_frozen(group: Sequence[Replica]) -> tuple[Stacking | None, Any]:
-    """Returns how a group is stacked, None for a single model, and its frozen parameters."""
-    if len(group) == 1:
-        return None, group[0].frozen
+def _stack_frozen(group: Sequence[Replica]) -> tuple[Stacking, Any]:
+    """Returns how a group is stacked, and its frozen parameters."""
     frozen, axes = stack_frozen([replica.frozen for replica in group])
     seeds = tuple(replica.seed for replica in group)
     return Stacking(seeds, axes, shares_batches(group)), frozen

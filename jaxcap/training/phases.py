@@ -17,7 +17,7 @@ class Phase:
     """A part of a run, of whole epochs. It ends after `epochs`, or earlier by `patience`.
 
     Attributes:
-      build_step: compiles the step of one model, for None, or of several replicas at once.
+      build_step: compiles the step of one model, or of several replicas at once.
       create_state: from trainable parameters to the state that the phase begins with. A phase
         after the first begins with those of the best epoch before it.
       schedule: the learning rate by the phase's own step.
@@ -27,7 +27,7 @@ class Phase:
         a run, whose epochs are compared.
     """
 
-    build_step: Callable[[Stacking | None], Step]
+    build_step: Callable[[Stacking], Step]
     create_state: Callable[[Any], TrainState]
     schedule: Callable[[int], Any]
     epochs: int

@@ -51,16 +51,15 @@ class SelfCriticalStep:
       update: compiled `train_step.train_step` of the objective `PolicyGradient`.
       references: the captions of the training split, [N, C, T].
       vocabulary: turns tokens into the words that are scored.
-      seed: of the samples and of dropout, as in `update`; of a single model.
-      stacking: of several replicas, each of which samples by itself; None for a single model.
+      stacking: of the replicas, each of which samples by itself; its seeds are those of samples and
+        dropout, as in `update`.
     """
 
     sample: Callable
     update: Callable
     references: np.ndarray
     vocabulary: Vocabulary
-    seed: int
-    stacking: Stacking | None = None
+    stacking: Stacking
 
     @functools.cached_property
     def scorer(self) -> Scorer:
@@ -82,9 +81,9 @@ class SelfCriticalStep:
           samples' mean CIDEr-D, and the number of photos.
         """
         stacking = self.stacking
-        if stacking is None:
+        if stacking.is_single:
             params = combine(state.params, frozen)
-            scored, reward = self._sample(params, int(state.step), self.seed, batch)
+            scored, reward = self._sample(params, int(state.step), stacking.seeds[0], batch)
             state, metrics = self.update(state, frozen, _take_photos(batch) | scored)
             return state, metrics | {"reward": reward}
         step = int(state.step[0])

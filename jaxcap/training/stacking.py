@@ -18,10 +18,10 @@ from jaxcap.text import PAD
 
 @dataclasses.dataclass(frozen=True)
 class Stacking:
-    """How the inputs of a step of several replicas are stacked.
+    """How the inputs of a step are stacked.
 
     Attributes:
-      seeds: of the replicas.
+      seeds: of the replicas; one alone is not stacked.
       frozen: a tree of the frozen parameters: 0 where each replica has its own, None where all
         share one.
       shares_batch: all read the same batches; False: each its own, stacked along a first axis.
@@ -30,6 +30,11 @@ class Stacking:
     seeds: tuple[int, ...]
     frozen: Any
     shares_batch: bool
+
+    @property
+    def is_single(self) -> bool:
+        """Tells whether there is one model, whose arrays are as they are."""
+        return len(self.seeds) == 1
 
 
 def stack(trees: Sequence[Any]) -> Any:
@@ -53,6 +58,8 @@ def take(tree: Any, number: int) -> Any:
 
 def take_frozen(frozen: Any, stacking: Stacking, number: int) -> Any:
     """Takes one replica's frozen parameters, of which some may be shared by all."""
+    if stacking.is_single:
+        return frozen
     return jax.tree.map(
         lambda axis, leaf: leaf if axis is None else leaf[number],
         stacking.frozen,

@@ -19,6 +19,7 @@ from jaxcap.training import history, self_critical
 from jaxcap.training.loop import Loop
 from jaxcap.training.objectives import PolicyGradient
 from jaxcap.training.partition import assign_rates, combine, partition
+from jaxcap.training.stacking import Stacking
 from jaxcap.training.train_step import create_state, train_step
 from tests import small_run, tiny
 
@@ -97,7 +98,8 @@ def critic(request):
     )
     phase = _build_self_critical(experiment, 1, "CIDEr-D")
     trainable, frozen = partition(params, experiment.rates)
-    return phase.build_step(None), phase.create_state(trainable), frozen, batch
+    stacking = Stacking((1,), None, shares_batch=True)
+    return phase.build_step(stacking), phase.create_state(trainable), frozen, batch
 
 
 def test_the_reward_grows(critic):
