@@ -2,12 +2,9 @@
 
 import collections
 import difflib
-import importlib.util
 import inspect
 import json
 import os
-import sys
-import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -17,7 +14,8 @@ from ml_collections import ConfigDict
 
 from jaxcap.errors import UserError
 from jaxcap.experiment.kinds import CAPTIONER, KINDS, Kind
-from jaxcap.experiment.ranges import shorten
+from jaxcap.experiment.python_file import use_file
+from jaxcap.experiment.ranges import Real, shorten
 
 PREFIX = "--config."
 PROTOCOL = "protocol"  # the key that an experiment file itself must know
@@ -67,12 +65,47 @@ def load(
       UserError: the file is no experiment or fails, or an override has an unknown key (the nearest
         one is named) or a value outside of its key's range.
     """
-    chosen = [override for override in overrides if _is_protocol(override)]
-    protocol = _parse_override(chosen[-1], kind)[1] if chosen else ""
-    config = _run(Path(path), protocol, kind)
+    return load_with(path, read_overrides(overrides, kind), kind)
+
+
+def read_overrides(overrides: Iterable[str], kind: Kind = CAPTIONER) -> dict[str, Any]:
+    """Reads `--config.KEY=VALUE` overrides into {KEY: value}, the last of a key.
+
+    Raises:
+      UserError: a key is unknown, or a value outside of its key's range.
+    """
+    values: dict[str, Any] = {}
     for override in overrides:
-        if not _is_protocol(override):
-            _override(config, override, kind)
+        key, value = _parse_override(override, kind)
+        values.pop(key, None)  # so that the order is that of the last ones
+        values[key] = value
+    return values
+
+
+def load_with(
+    path: str | os.PathLike, values: Mapping[str, Any], kind: Kind = CAPTIONER
+) -> ConfigDict:
+    """Runs the experiment file at `path` and sets some keys, as `load` does.
+
+    Args:
+      path: of the experiment.
+      values: by key, as {"train.epochs": 3}; a list stands for a tuple.
+      kind: what the experiment must be.
+
+    Returns:
+      The config, locked.
+
+    Raises:
+      UserError: the file is no experiment or fails, a key is unknown (the nearest one is named) or
+        a value lies outside of its key's range.
+    """
+    checked = {key: _check_value(key, value, kind) for key, value in values.items()}
+    config = _run(Path(path), checked.pop(PROTOCOL, ""), kind)
+    for key, value in checked.items():
+        section, _, name = key.rpartition(".")
+        part = _section(config, section)
+        with part.ignore_type():  # the range knows the type, whatever the file put there
+            part[name] = value
     return config.lock()
 
 
@@ -129,24 +162,21 @@ def differences(old: ConfigDict, new: ConfigDict) -> list[str]:
     ]
 
 
-def _is_protocol(override: str) -> bool:
-    return override.removeprefix(PREFIX).partition("=")[0] == PROTOCOL
-
-
 def _run(path: Path, protocol: str, kind: Kind) -> ConfigDict:
-    """Runs an experiment file with its own folder on the path, and restores path and modules.
+    """Runs an experiment file.
 
     Args:
       path: the file.
       protocol: the one that was asked for; empty for the file's own.
       kind: what the experiment must be.
     """
-    folder = path.parent.resolve()
-    modules_before = set(sys.modules)
-    path_before = list(sys.path)
-    sys.path.insert(0, str(folder))
-    try:
-        module = _module(path, kind.example)
+
+    def use(module: ModuleType) -> ConfigDict:
+        if hasattr(module, "get_ablation"):
+            raise UserError(
+                f"{path} is an ablation of jaxcap ablate, not an experiment of jaxcap "
+                f"{kind.command}"
+            )
         if not hasattr(module, "get_config"):
             raise UserError(f"{path} defines no get_config(): see {kind.defaults}")
         config = _call(path, module.get_config, protocol)
@@ -154,17 +184,8 @@ def _run(path: Path, protocol: str, kind: Kind) -> ConfigDict:
         if protocol:
             config[PROTOCOL] = protocol
         return config
-    except (UserError, KeyboardInterrupt):
-        raise
-    except BaseException as error:  # an experiment may raise anything, and SystemExit too
-        where = _where(error, folder) or str(path)
-        raise UserError(f"{where}: the experiment cannot be used: {_reason(error)}") from error
-    finally:
-        sys.path[:] = path_before
-        # Another experiment's `import base` must find the base beside it, not this one.
-        for name in set(sys.modules) - modules_before:
-            if getattr(sys.modules[name], "__file__", None) == str(folder / f"{name}.py"):
-                del sys.modules[name]
+
+    return use_file(path, use, kind.example)
 
 
 def _call(path: Path, get_config: Callable[..., ConfigDict], protocol: str) -> ConfigDict:
@@ -179,24 +200,6 @@ def _call(path: Path, get_config: Callable[..., ConfigDict], protocol: str) -> C
         f"protocol={protocol}: {path} has one protocol, the sound one: its get_config takes no "
         "argument `protocol`"
     )
-
-
-def _module(path: Path, example: str) -> ModuleType:
-    """Imports the Python file at `path`."""
-    if path.is_dir():
-        raise UserError(f"{path} is a folder: --config takes a Python file such as {example}")
-    if not path.is_file():
-        hint = f"--config takes one such as {example}"
-        near = Path(f"{path}.py")
-        if near.is_file():
-            hint = f"did you mean {near}?"
-        raise UserError(f"no experiment file at {path}: {hint}")
-    spec = importlib.util.spec_from_file_location(f"experiment_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise UserError(f"{path} is no Python file: --config takes one such as {example}")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def _check_keys(path: Path, config: Any, kind: Kind) -> None:
@@ -231,43 +234,16 @@ def _name_unknown(key: str, kind: Kind) -> str:
     )
 
 
-def _where(error: BaseException, folder: Path) -> str:
-    """Returns the user's file and line in which an error arose; empty where none is to blame."""
-    if isinstance(error, SyntaxError) and error.filename and error.lineno:
-        return f"{error.filename}, line {error.lineno}"
-    where = ""
-    for frame in traceback.extract_tb(error.__traceback__):
-        file = Path(frame.filename)
-        # Python's own have names such as <frozen importlib>, which would lie in the current folder.
-        if file.is_file() and file.resolve().parent == folder:
-            where = f"{file}, line {frame.lineno}"
-    return where
-
-
-def _reason(error: BaseException) -> str:
-    """Returns an error's kind and words in one line.
-
-    ml_collections wraps its errors, lists all keys, and names the nearest in the last line.
-    """
-    while error.args and isinstance(error.args[0], BaseException):
-        error = error.args[0]
-    if isinstance(error, SyntaxError):
-        text = error.msg
-    else:
-        text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
-    nearest = text.rpartition("\n")[2]
-    if nearest.startswith("Did you mean"):
-        text = nearest
-    return " ".join(f"{type(error).__name__}: {text}".split()).removesuffix(":")
-
-
-def _override(config: ConfigDict, argument: str, kind: Kind) -> None:
-    """Applies one `--config.KEY=VALUE` in place."""
-    key, value = _parse_override(argument, kind)
-    section, _, name = key.rpartition(".")
-    part = _section(config, section)
-    with part.ignore_type():  # the range knows the type, whatever the file put there
-        part[name] = value
+def _check_value(key: str, value: Any, kind: Kind) -> Any:
+    """Returns a value as the config holds it."""
+    if key not in kind.keys:
+        raise UserError(_name_unknown(key, kind))
+    allowed = kind.keys[key]
+    if isinstance(value, list):
+        value = tuple(value)
+    if not allowed.holds(value):
+        raise UserError(f"{key}={_show(value)}: must be {allowed}")
+    return float(value) if isinstance(allowed, Real) else value
 
 
 def _parse_override(argument: str, kind: Kind) -> tuple[str, Any]:
