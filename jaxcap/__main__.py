@@ -1,4 +1,4 @@
-"""The command line: `jaxcap train|denoise|evaluate|caption|compare|cache ...`."""
+"""The command line: `jaxcap train|denoise|evaluate|caption|compare|ablate|cache ...`."""
 
 import difflib
 import functools
@@ -15,6 +15,7 @@ COMMANDS = {
     "evaluate": "score a run's captions of a split",
     "caption": "caption photos with a run",
     "compare": "set scored runs side by side",
+    "ablate": "run a grid of arms by seeds, and compare the arms",
     "cache": "list and remove prepared data and features",
 }
 

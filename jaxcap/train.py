@@ -23,6 +23,7 @@ from jaxcap.experiment.kinds import CAPTIONER
 from jaxcap.experiment.phases import build_phases, count_averaged_positions, count_epochs
 from jaxcap.experiment.replicas import build_replicas, check_memory, choose_order_seed
 from jaxcap.experiment.restore import compile_search
+from jaxcap.experiment.sharing import Shared
 from jaxcap.figures.curves import write_curves
 from jaxcap.inputs.batches import Inputs, TrainingBatches
 from jaxcap.io import files, locks
@@ -49,13 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
     config, folder = parse(argv)
     with locks.hold_folder(folder):
-        check(config)
-        resuming = workdir.check_config(folder, config)
-        dtype = workdir.load_encoder(folder)["dtype"] if resuming else None
-        experiment = build.build_experiment(config, folder, dtype)
-        if resuming:
-            workdir.check_contents(folder, experiment.contents)
-        print("\n".join(build.describe(experiment)), flush=True)
+        experiment, resuming = prepare(config, folder)
         return train(experiment, folder, resuming)
 
 
@@ -64,7 +59,7 @@ def parse(argv: Sequence[str] | None) -> tuple[ConfigDict, Path]:
     return flags.read_experiment(CAPTIONER, DESCRIPTION, EXAMPLE, argv)
 
 
-class _Shared(NamedTuple):
+class _Common(NamedTuple):
     """What the replicas of a run have in common."""
 
     make_batches: Callable[..., TrainingBatches]
@@ -73,6 +68,32 @@ class _Shared(NamedTuple):
     search: Callable
     measure: Callable
     console: writers.Console
+
+
+def prepare(
+    config: ConfigDict, folder: Path, shared: Shared | None = None
+) -> tuple[Experiment, bool]:
+    """Builds the run that a workdir begins with or goes on with, and prints what it is.
+
+    Args:
+      config: resolved.
+      folder: the workdir, which the caller holds.
+      shared: with other runs of this process; None: with none.
+
+    Returns:
+      The run, and whether the workdir holds it already.
+
+    Raises:
+      UserError: the run cannot be, or the workdir holds another.
+    """
+    check(config)
+    resuming = workdir.check_config(folder, config)
+    dtype = workdir.load_encoder(folder)["dtype"] if resuming else None
+    experiment = build.build_experiment(config, folder, dtype, shared)
+    if resuming:
+        workdir.check_contents(folder, experiment.contents)
+    print("\n".join(build.describe(experiment)), flush=True)
+    return experiment, resuming
 
 
 def train(experiment: Experiment, folder: Path, resuming: bool) -> int:
@@ -115,7 +136,7 @@ def train(experiment: Experiment, folder: Path, resuming: bool) -> int:
                 average=config.loss.average,
             )
         )
-        shared = _Shared(
+        common = _Common(
             make_batches,
             val_inputs,
             phases[0].select,
@@ -123,7 +144,7 @@ def train(experiment: Experiment, folder: Path, resuming: bool) -> int:
             compile_eval_step(experiment.model, count_averaged_positions(config)),
             console,
         )
-        replicas = _make_replicas(experiments, beginnings, shared, stack)
+        replicas = _make_replicas(experiments, beginnings, common, stack)
         loop = Loop(
             phases=phases,
             replicas=replicas,
@@ -166,7 +187,7 @@ def _begin(experiments: Sequence[Experiment], phase: Phase) -> list[starting.Beg
 def _make_replicas(
     experiments: Sequence[Experiment],
     beginnings: Sequence[starting.Beginning],
-    shared: _Shared,
+    common: _Common,
     stack: contextlib.ExitStack,
 ) -> list[Replica]:
     """Returns what the loop trains; `stack` closes their files."""
@@ -176,23 +197,23 @@ def _make_replicas(
         config = one.config
         order = choose_order_seed(config)
         if order not in orders:
-            orders[order] = shared.make_batches(seed=order)
+            orders[order] = common.make_batches(seed=order)
         assert one.folder is not None
         step = int(beginning.state.step)
         board = stack.enter_context(writers.TensorBoard(one.folder / "tensorboard", step))
         name = _name(one)
         validate = Validation(
-            measure=shared.measure,
-            search=shared.search,
+            measure=common.measure,
+            search=common.search,
             frozen=beginning.frozen,
-            inputs=shared.val_inputs,
+            inputs=common.val_inputs,
             split=one.splits["val"],
             captions=one.captions["val"],
             choice=config.train.val_captions,
             seed=config.seed,
             batch_size=config.train.batch_size,
             vocabulary=one.vocabulary,
-            select=shared.select,
+            select=common.select,
         )
         replicas.append(
             Replica(
@@ -205,15 +226,15 @@ def _make_replicas(
                 validate=validate,
                 checkpoints=beginning.checkpoints,
                 write=writers.all_of(
-                    writers.JsonLines(one.folder / METRICS), board, shared.console.name(name)
+                    writers.JsonLines(one.folder / METRICS), board, common.console.name(name)
                 ),
                 after_epoch=EpochSamples(
                     one,
-                    shared.search,
+                    common.search,
                     beginning.frozen,
-                    shared.val_inputs,
+                    common.val_inputs,
                     board,
-                    shared.console,
+                    common.console,
                     name,
                 ),
                 progress=beginning.progress,
@@ -241,7 +262,14 @@ def _write_workdirs(
         files.remove_unfinished(folder)
         files.remove_unfinished(folder / "samples")
         if not resuming:
-            workdir.create(folder, one.config, one.vocabulary, one.encoder_info, one.contents)
+            workdir.create(
+                folder,
+                one.config,
+                one.vocabulary,
+                one.encoder_info,
+                one.contents,
+                one.coverage,
+            )
             continue
         changes = workdir.update_config(folder, one.config)
         if one is experiment:

@@ -25,6 +25,8 @@ LAYERS = (
     ("evaluation",),
     ("report",),
     ("train", "denoise", "evaluate", "caption", "compare", "cache"),
+    ("ablation",),
+    ("ablate",),
     ("__main__",),
 )
 # These rest on nothing of ours.

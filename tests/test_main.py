@@ -51,7 +51,11 @@ def test_version(called):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "no command: train, denoise, evaluate, caption, compare, cache ({} --help explains)"),
+        (
+            [],
+            "no command: train, denoise, evaluate, caption, compare, ablate, cache "
+            "({} --help explains)",
+        ),
         (["nonsense"], "no command 'nonsense': did you mean '"),
         (["trian", "--config", "x"], "no command 'trian': did you mean 'train'?"),
         (["--confg"], "no command '--confg': did you mean '"),

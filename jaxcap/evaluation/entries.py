@@ -87,7 +87,8 @@ def read_statistics(folder: Path) -> Statistics:
             if line:
                 image = json.loads(line)
                 statistics[image["image"]] = image["statistics"]
-        for metric in SCORES.values():
+        metrics = {metric for of_image in statistics.values() for metric in of_image}
+        for metric in metrics.union(SCORES.values()):
             rows = np.array([of_image[metric] for of_image in statistics.values()], np.float64)
             if not np.isfinite(rows).all():
                 raise ValueError(f"a number of {metric} is none")

@@ -22,6 +22,7 @@ from jaxcap.experiment import contents, workdir
 from jaxcap.experiment.check import learns_encoder
 from jaxcap.experiment.inputs import open_plain_inputs
 from jaxcap.experiment.restore import TrainedRun, compile_search
+from jaxcap.experiment.sharing import Shared
 from jaxcap.inputs.batches import Inputs
 from jaxcap.inputs.noise import Noise
 from jaxcap.io import uses
@@ -65,6 +66,7 @@ def evaluate(
     rules: Rules,
     strategy: Strategy,
     batch_size: int,
+    shared: Shared | None = None,
 ) -> Evaluation:
     """Captions and scores one split; the training split is not needed.
 
@@ -76,12 +78,18 @@ def evaluate(
       rules: of the captions.
       strategy: how they are written.
       batch_size: photos that are captioned at a time.
+      shared: with other evaluations of this process; None: with none.
 
     Raises:
       UserError: the split or its photos are not there, or a photo is damaged.
     """
     run_info = _describe_run(run)
-    data, split = splits.load_scored(run.config, split_name, data_dir)
+    shared = shared or Shared()
+    data, split = shared.get(
+        "scored split",
+        [run.config.data.to_dict(), split_name, data_dir],
+        lambda: splits.load_scored(run.config, split_name, data_dir),
+    )
     if split.folder:
         uses.record_use(split.folder, run.folder)
     images = contents.split_contents(split)

@@ -14,8 +14,9 @@ from jaxcap.data.split import Split
 from jaxcap.errors import UserError
 from jaxcap.experiment import contents, denoisers
 from jaxcap.experiment.contents import Contents
-from jaxcap.experiment.datasets import build_vocabulary, load_splits
+from jaxcap.experiment.datasets import Sentences, build_vocabulary, load_splits
 from jaxcap.experiment.run import Run
+from jaxcap.experiment.sharing import Shared
 from jaxcap.inputs.batches import Captions, encode_captions
 from jaxcap.io import uses
 from jaxcap.models.captioner import Captioner, build_captioner
@@ -35,6 +36,7 @@ class Experiment(Run):
       contents: what the run is made of.
       vectors: imported word vectors; None for random ones.
       is_replica: it trains beside others, which differ in their seeds alone.
+      coverage: how many words have imported vectors; None where there are none.
     """
 
     splits: Mapping[str, Split]
@@ -42,11 +44,15 @@ class Experiment(Run):
     unknown: Mapping[str, float]
     contents: Contents
     vectors: word2vec.WordVectors | None
+    coverage: word2vec.Coverage | None
     is_replica: bool = False
 
 
 def build_experiment(
-    config: ConfigDict, folder: Path | None = None, dtype: str | None = None
+    config: ConfigDict,
+    folder: Path | None = None,
+    dtype: str | None = None,
+    shared: Shared | None = None,
 ) -> Experiment:
     """Loads, checks and builds everything; no file is written outside of the caches.
 
@@ -54,18 +60,23 @@ def build_experiment(
       config: resolved and checked.
       folder: the workdir, to be noted in the caches that are used; None for no note.
       dtype: what decoder.dtype=auto meant when the run began; None for a run that begins now.
+      shared: with other experiments of this process; None: with none.
 
     Raises:
       UserError: data, weights or vectors are missing or wrong.
     """
-    splits = load_splits(config)
+    shared = shared or Shared()
+    data = config.data.to_dict()
+    splits = shared.get("splits", data, lambda: load_splits(config))
     for split in splits.values():
         if folder is not None and split.folder is not None:
             uses.record_use(split.folder, folder)
-    sentences = {}
-    for name, split in splits.items():
-        sentences[name] = split_captions(split.captions, config.text)
-    vocabulary, unknown = build_vocabulary(config, sentences)
+    text = config.text.to_dict()
+    splitting = {key: text[key] for key in ("tokenizer", "keep_punctuation")}
+    sentences = shared.get("words", [data, splitting], lambda: _split_all(splits, config))
+    vocabulary, unknown = shared.get(
+        "vocabulary", [data, text], lambda: build_vocabulary(config, sentences)
+    )
     weights = load_weights(config)
     denoiser = denoisers.load_denoiser(config)
     encoder_info = describe_encoder(config, weights) | {"dtype": dtype or choose_dtype(config)}
@@ -92,6 +103,9 @@ def build_experiment(
         unknown=unknown,
         contents=_list_contents(config, splits, vocabulary, encoder_info, vectors),
         vectors=vectors,
+        coverage=None
+        if vectors is None
+        else word2vec.measure_coverage(vectors, vocabulary, count_words(training)),
     )
 
 
@@ -141,9 +155,8 @@ def describe(experiment: Experiment) -> list[str]:
             f"{experiment.unknown[name]:.2%} of words out of vocabulary"
         )
     lines.append(f"vocabulary: {len(experiment.vocabulary):,} words with the four specials")
-    if experiment.vectors is not None:
-        words = count_words(_list_training(experiment))
-        lines.append(word2vec.describe(experiment.vectors, experiment.vocabulary, words))
+    if experiment.coverage:
+        lines.append(word2vec.describe(experiment.coverage))
     val = experiment.splits["val"]
     if choose_selection(config, val) != config.train.select:
         line = (
@@ -271,6 +284,11 @@ def _list_training(experiment: Experiment) -> list[list[str]]:
     split = experiment.splits["train"]
     sentences = split_captions(split.captions, experiment.config.text)
     return [words for captions in sentences for words in captions]
+
+
+def _split_all(splits: Mapping[str, Split], config: ConfigDict) -> dict[str, Sentences]:
+    """Splits all captions of all splits into words."""
+    return {name: split_captions(split.captions, config.text) for name, split in splits.items()}
 
 
 def _list_contents(

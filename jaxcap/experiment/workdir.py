@@ -1,5 +1,6 @@
 """A run's folder: config, vocabulary, encoder and contents, from which a run is restored."""
 
+import functools
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,9 +13,11 @@ from jaxcap.experiment import config as configs
 from jaxcap.experiment import contents
 from jaxcap.experiment.contents import Contents
 from jaxcap.experiment.kinds import CAPTIONER, KINDS, Kind
+from jaxcap.io import plain, records
 from jaxcap.io.files import write_atomically
 from jaxcap.text import Vocabulary
 from jaxcap.training.history import METRICS as METRICS
+from jaxcap.word2vec.coverage import Coverage
 
 # Of config.json's "layout". Raise it when older runs can no longer be read, as when parameters or
 # keys are renamed.
@@ -23,6 +26,7 @@ CONFIG = CAPTIONER.config_file
 VOCABULARY = "vocabulary.json"
 ENCODER = "encoder.json"
 CONTENTS = "contents.json"
+COVERAGE = "coverage.json"  # only where word vectors are imported
 _ENCODER_INFO = ("pool", "normalization", "fingerprint", "source", "dtype")
 _DENOISER_INFO = ("widths", "fingerprint", "source")
 
@@ -62,7 +66,10 @@ def check_config(path: Path, config: ConfigDict, kind: Kind = CAPTIONER) -> bool
     if not (path / kind.config_file).exists():
         return False
     old = load_config(path, kind)
-    differing = [line for line in configs.differences(old, config) if not _is_free(line)]
+    differing = []
+    for line in configs.differences(old, config):
+        if not is_free(line.partition(":")[0]):
+            differing.append(line)
     if differing:
         raise UserError(
             f"{path} holds a {kind.noun} of another config ({'; '.join(differing)}): "
@@ -103,6 +110,7 @@ def create(
     vocabulary: Vocabulary,
     encoder: Mapping[str, Any],
     made_of: Contents,
+    coverage: Coverage | None = None,
 ) -> None:
     """Makes the folder of a new run.
 
@@ -110,6 +118,8 @@ def create(
     """
     write_atomically(path / VOCABULARY, vocabulary.to_json())
     write_atomically(path / ENCODER, json.dumps(dict(encoder), indent=2) + "\n")
+    if coverage is not None:
+        write_atomically(path / COVERAGE, plain.to_json(records.to_values(coverage), indent=2))
     write_contents(path, config, made_of)
 
 
@@ -163,6 +173,17 @@ def load_encoder(path: Path) -> dict[str, Any]:
     return _read(path, ENCODER, _parse_encoder_info)
 
 
+def load_coverage(path: Path) -> Coverage | None:
+    """Reads how many words of the run in `path` have imported vectors; None where it has none.
+
+    Raises:
+      UserError: the file is damaged.
+    """
+    if not (path / COVERAGE).exists():
+        return None
+    return _read(path, COVERAGE, functools.partial(records.from_json, Coverage))
+
+
 def _config_to_json(config: ConfigDict) -> str:
     return json.dumps({"layout": LAYOUT, **config.to_dict()}, indent=2) + "\n"
 
@@ -194,9 +215,8 @@ def _parse_encoder_info(text: str) -> dict[str, Any]:
     return info
 
 
-def _is_free(difference: str) -> bool:
-    """Tells whether a line of `config.differences` is about a key that changes no result."""
-    key = difference.partition(":")[0]
+def is_free(key: str) -> bool:
+    """Tells whether a key changes no result of a run that has begun."""
     return key in _FREE or f"{key.partition('.')[0]}." in _FREE
 
 

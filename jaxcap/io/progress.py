@@ -110,7 +110,7 @@ class Progress:
         elif self.done > self._start_done:
             seconds = max(now - self._start_time, 1e-9)
             rate = (self.done - self._start_done) / seconds
-            self._print_line(f"in {_format_time(seconds)}", rate)
+            self._print_line(f"in {format_time(seconds)}", rate)
 
     def _draw(self, now: float) -> None:
         done = self.done - self._drawn_done
@@ -129,7 +129,7 @@ class Progress:
         time_left = ""
         if self.total is not None and self._rate:
             seconds_left = max(self.total - self.done, 0) / self._rate
-            time_left = f"{_format_time(seconds_left)} left"
+            time_left = f"{format_time(seconds_left)} left"
         self._print_line(time_left, self._rate)
 
     def _print_line(self, time_text: str, rate: float) -> None:
@@ -169,7 +169,7 @@ def _format_number(value: Any) -> str:
     return f"{number:.3f}" if number == 0 or abs(number) >= 0.01 else f"{number:.2e}"
 
 
-def _format_time(seconds: float) -> str:
+def format_time(seconds: float) -> str:
     """Returns a time as people say it: 0.8 s, 42 s, 3:05 or 1:02:03."""
     if round(seconds) < 60:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"

@@ -2,10 +2,10 @@
 
 A score that is printed for one seed says nothing of the next one (Bouthillier et al. 2021,
 https://arxiv.org/abs/2103.03098), and seeds and images are crossed: every seed captions the same
-images. Each resample therefore draws images with replacement, the same for every seed and every arm,
-and, apart from them, as many seeds of each arm as there are: the pigeonhole bootstrap (Owen 2007,
-https://arxiv.org/abs/0712.1111). The score of a resample is the mean over its drawn seeds of their
-corpus scores on its drawn images. Intervals are percentiles.
+images. Each resample therefore draws images with replacement, the same for every seed and every
+arm, and, apart from them, as many seeds of each arm as there are: the pigeonhole bootstrap (Owen
+2007, https://arxiv.org/abs/0712.1111). The score of a resample is the mean over its drawn seeds of
+their corpus scores on its drawn images. Intervals are percentiles.
 
 With few seeds the interval is too narrow, for n seeds spread by (n - 1) / n of their true variance
 in resamples; with one seed it is an interval over images alone.

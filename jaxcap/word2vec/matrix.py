@@ -1,7 +1,7 @@
 """The matrix [V, E] of word vectors for a vocabulary: from a file, or trained on the captions."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -122,37 +122,6 @@ def train_vectors(
     matrix[found] = [trained[word] for word in vocabulary.words if word in trained]
     source = f"trained on {len(captions):,} captions"
     return WordVectors(_fill_missing(matrix, found, seed), found, source)
-
-
-def coverage(
-    found: np.ndarray, vocabulary: Vocabulary, counts: Mapping[str, int]
-) -> tuple[float, float]:
-    """Returns the fractions of the vocabulary's words, and of their occurrences, with a vector.
-
-    Args:
-      found: bool [V].
-      vocabulary: the V words; the specials do not count.
-      counts: how often each word occurs in the captions.
-    """
-    occurrences = np.array([counts.get(word, 0) for word in vocabulary.words[len(SPECIALS) :]])
-    found = found[len(SPECIALS) :]
-    return float(found.mean()), float(occurrences[found].sum() / max(occurrences.sum(), 1))
-
-
-def describe(vectors: WordVectors, vocabulary: Vocabulary, counts: Mapping[str, int]) -> str:
-    """Returns a line on how many words have a vector, and which frequent ones have none."""
-    by_word, by_occurrence = coverage(vectors.found, vocabulary, counts)
-    words = vocabulary.words[len(SPECIALS) :]
-    found = vectors.found[len(SPECIALS) :]
-    missing = [word for word, has_vector in zip(words, found, strict=True) if not has_vector]
-    missing.sort(key=lambda word: -counts.get(word, 0))
-    line = (
-        f"{vectors.source}: vectors for {len(words) - len(missing):,} of {len(words):,} words "
-        f"({by_word:.1%}), {by_occurrence:.1%} of their occurrences"
-    )
-    if missing:
-        line += f"; the others are random, most often {', '.join(missing[:5])}"
-    return line
 
 
 def _spellings(vocabulary: Vocabulary) -> dict[bytes, list[tuple[int, int]]]:

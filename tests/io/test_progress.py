@@ -114,7 +114,7 @@ def test_a_terminal_gets_a_bar_that_ends_full_and_lines_that_do_not_tear_it(cloc
     [(0.84, "0.8 s"), (42, "42 s"), (59.7, "1:00"), (185, "3:05"), (3723, "1:02:03")],
 )
 def test_times_are_said_as_people_say_them(seconds, said):
-    assert progress._format_time(seconds) == said
+    assert progress.format_time(seconds) == said
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def test_chunks_change_nothing_of_the_draws_of_images(monkeypatch):
 
 def test_a_corpus_score_is_that_of_the_sums_and_not_a_mean_of_images():
     captions = [["a", "dog", "runs", "on", "grass"], ["a", "man", "sits"]] * 3
-    references = [[caption[:4] + ["there"]] for caption in captions]
+    references = [[[*caption[:4], "there"]] for caption in captions]
     statistics = bleu.statistics(captions, references)[None]
     means, _ = hierarchical.estimate_means([statistics], bleu_4, resamples=10)
     assert means[0].value == pytest.approx(bleu.from_statistics(statistics[0].sum(0))[3])

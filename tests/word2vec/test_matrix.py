@@ -59,8 +59,10 @@ def test_coverage_counts_words_and_occurrences_and_names_the_frequent_words_with
 ):
     counts = {"dog": 9, "cat": 5, "usa": 3, "café": 2, "runs": 2, "zebra": 1, "of": 7, "rare": 100}
     loaded = word2vec.load(written(tmp_path, binary(WORDS, vectors)), vocabulary, dim=DIM, seed=0)
-    assert word2vec.coverage(loaded.found, vocabulary, counts) == pytest.approx((5 / 7, 21 / 29))
-    line = word2vec.describe(loaded, vocabulary, counts)
+    coverage = word2vec.measure_coverage(loaded, vocabulary, counts)
+    assert (coverage.found, coverage.words) == (5, 7)
+    assert (coverage.by_word, coverage.by_occurrence) == pytest.approx((5 / 7, 21 / 29))
+    line = word2vec.describe(coverage)
     assert line.startswith("vectors: vectors for 5 of 7 words (71.4%), 72.4% of their occurrences")
     assert line.endswith("most often of, zebra")
 
@@ -136,8 +138,9 @@ def test_google_news_covers_most_of_what_flickr30k_says(real):
     path, counts = real
     vocabulary = Vocabulary.build(counts)
     loaded = word2vec.load(path, vocabulary, dim=300, seed=0)
-    by_word, by_occurrence = word2vec.coverage(loaded.found, vocabulary, counts)
-    assert (by_word, by_occurrence) == pytest.approx((5394 / 20269, 0.8567), abs=1e-4)
+    coverage = word2vec.measure_coverage(loaded, vocabulary, counts)
+    assert coverage.by_word == pytest.approx(5394 / 20269, abs=1e-4)
+    assert coverage.by_occurrence == pytest.approx(0.8567, abs=1e-4)
     assert loaded.found[vocabulary.index("a")] and not loaded.found[vocabulary.index("of")]
 
 

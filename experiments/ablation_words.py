@@ -1,0 +1,48 @@
+"""Which word vectors? Random, imported or trained on the captions; frozen, trained, or in part.
+
+The recipe of `flickr8k.py` without its self-critical epochs, 6 epochs an arm. `random_frozen` and
+`word2vec_frozen` say what vectors are worth that never learn, `word2vec_missing` what it gives to
+train those words alone that the file lacks. The table has each arm's coverage by word and by
+occurrence. `glove_frozen` is left out where no file of GloVe's is given. For costs and results see
+`experiments/README.md`.
+
+Command, where FILE holds word2vec's vectors, and GLOVE those of GloVe:
+
+  jaxcap ablate --config ablation_words --config.data.dir=DIR --config.embedding.path=FILE \
+      --arm glove_frozen:embedding.path=GLOVE
+"""
+
+from jaxcap.ablation.grid import Ablation, Arm
+
+FILE = ("embedding.path",)
+
+
+def get_ablation() -> Ablation:
+    """Returns the ablation."""
+    arms = (
+        Arm("random_trained", {"embedding.kind": "random", "embedding.rate": 1.0}),
+        Arm("random_frozen", {"embedding.kind": "random", "embedding.rate": 0.0}),
+        Arm("word2vec_frozen", {"embedding.kind": "word2vec", "embedding.rate": 0.0}, FILE),
+        Arm("word2vec_trained", {"embedding.kind": "word2vec", "embedding.rate": 1.0}, FILE),
+        Arm(
+            "word2vec_missing",
+            {
+                "embedding.kind": "word2vec",
+                "embedding.rate": 0.0,
+                "embedding.missing_rate": 1.0,  # of the words that the file lacks
+            },
+            FILE,
+        ),
+        Arm("captions_trained", {"embedding.kind": "train", "embedding.rate": 1.0}),
+        Arm(
+            "glove_frozen",
+            # Its own file, not that of the word2vec arms.
+            {"embedding.kind": "word2vec", "embedding.path": "", "embedding.rate": 0.0},
+            FILE,
+        ),
+    )
+    return Ablation(
+        base="flickr8k",
+        arms=arms,
+        shared={"self_critical.epochs": 0, "train.epochs": 6},
+    )

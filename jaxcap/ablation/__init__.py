@@ -1,0 +1,1 @@
+"""Grids of runs, arms by seeds, and the table that compares the arms."""
