@@ -145,7 +145,10 @@ def _describe(folder: Path, ablation: Ablation, cells: Sequence[Cell]) -> list[s
     trainings = {cell.training for cell in left}
     trainings = {name for name in trainings if not running.is_trained(folder, state, name)}
     lines = []
+    run = {cell.arm for cell in cells}
     for arm in ablation.arms:
+        if arm.name not in run:
+            continue
         changes = [f"{key}={value}" for key, value in arm.overrides.items()]
         lines.append(f"{arm.name}: {', '.join(changes) or 'the base as it is'}")
     lines.append(

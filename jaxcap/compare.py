@@ -1,12 +1,23 @@
-"""Sets scored runs side by side: `python -m jaxcap.compare DIR DIR ... [--split val|test]`."""
+"""Sets scored runs side by side: `python -m jaxcap.compare DIR DIR ... [--split val|test]`.
+
+Runs that differ in nothing but seeds are one group.
+"""
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from jaxcap import errors, flags
-from jaxcap.evaluation.comparison import Comparison, compare_entries
-from jaxcap.evaluation.entries import SCORES, read_entries
+from jaxcap.evaluation.comparison import (
+    Comparison,
+    Group,
+    compare_entries,
+    compare_groups,
+    group_entries,
+)
+from jaxcap.evaluation.entries import SCORES, expand_replicas, read_entries
+from jaxcap.evaluation.groups import METHOD, format_p
 from jaxcap.evaluation.tables import align_columns, format_interval, format_percent
 from jaxcap.experiment.ranges import KEYS
 from jaxcap.io import plain, records
@@ -15,6 +26,10 @@ DESCRIPTION = """Compare runs by what jaxcap.evaluate wrote: scores with interva
 loss, the keys of the config that differ, and the difference in BLEU-4 and CIDEr-D to the first run,
 with a paired bootstrap interval over the images where both captioned the same ones. Runs that
 cannot be compared are said to be so.
+
+Runs that differ in nothing but their seeds are one group, and where there is such a group, groups
+are compared: means over seeds, intervals over seeds and images together, and p of the differences
+to the first group, corrected for their number. A folder of seed_K folders stands for all of them.
 
 DIR is a run's folder, or one evaluation: DIR/evaluation/test-beam5, or what evaluate --out named.
 An evaluation tells all that is compared, so its run may have moved."""
@@ -27,14 +42,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parse(argv)
     entries = []
     for path in options.runs:
-        entries += read_entries(path, options.split, options.beam)
+        for run in expand_replicas(path):
+            entries += read_entries(run, options.split, options.beam)
+    groups = group_entries(entries)
+    if len(groups) < len(entries):
+        compared_groups = compare_groups(groups)
+        if options.json:
+            _print_json(compared_groups)
+        else:
+            print("\n".join(format_groups(compared_groups, options.split)))
+        return 0
     compared = [compare_entries(entries[0], entry) for entry in entries]
     if options.json:
-        values = [records.to_values(one) for one in compared]
-        print(plain.to_json(values, indent=2, ascii_only=True))
+        _print_json(compared)
     else:
         print("\n".join(format_comparisons(compared, options.split)))
     return 0
+
+
+def _print_json(compared: Sequence[Any]) -> None:
+    values = [records.to_values(one) for one in compared]
+    print(plain.to_json(values, indent=2, ascii_only=True))
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -76,6 +104,61 @@ def format_comparisons(compared: Sequence[Comparison], split: str) -> list[str]:
         rows.append(row)
         remarks += [f"{_name(one)}: {remark}" for remark in _list_remarks(compared[0], one, split)]
     return [*align_columns(rows), "", *remarks]
+
+
+def format_groups(groups: Sequence[Group], split: str) -> list[str]:
+    """Returns the table of groups as lines, and below it what differs between them.
+
+    Args:
+      groups: the first one, then the others.
+      split: whose evaluations were asked for.
+    """
+    head = ["x 100", "seeds", "words"]
+    for name in SCORES:
+        head += [name, "95% interval", "to the first", "p"]
+    rows = [head]
+    remarks = []
+    for group in groups:
+        one = group.first
+        row = [_name(one), str(len(group.seeds)), f"{one.vocabulary_size:,}"]
+        for name in SCORES:
+            row += _format_group_score(group, name)
+        rows.append(row)
+        of_group = _list_remarks(groups[0].first, one, split)
+        if one.scores is not None and len(group.runs) > 1:
+            of_group.insert(0, _list_seeds(group))
+        remarks += [f"{_name(one)}: {remark}" for remark in of_group]
+    return [*align_columns(rows), "", *remarks, METHOD]
+
+
+def _format_group_score(group: Group, name: str) -> list[str]:
+    """Returns the cells of a group's score: mean, interval, difference to the first group, p."""
+    if group.scores is None:
+        return ["-", "-", "-", "-"]
+    score = group.scores[name]
+    gain = "-"
+    if score.difference is not None:
+        value = round(100 * score.difference.value, 1) + 0.0
+        gain = f"{value:+.1f} ({format_interval(score.difference)})"
+    return [
+        format_percent(score.mean.value),
+        format_interval(score.mean),
+        gain,
+        format_p(score.corrected_p),
+    ]
+
+
+def _list_seeds(group: Group) -> str:
+    """Returns a line with the scores of each seed."""
+    assert group.scores is not None
+    parts = []
+    for name, score in group.scores.items():
+        each = [
+            f"{format_percent(value)} ({seed})"
+            for seed, value in zip(group.seeds, score.each, strict=True)
+        ]
+        parts.append(f"{name} {', '.join(each)}")
+    return f"by seed: {'; '.join(parts)}"
 
 
 def _name(one: Comparison) -> str:

@@ -122,11 +122,11 @@ def write_scores(
     return folder
 
 
-def make_run(folder, *, seed=0, words=("a",), loss=3.0):
+def make_run(folder, *, seed=0, epochs=2, words=("a",), loss=3.0):
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(
         json.dumps(
-            {"layout": workdirs.LAYOUT, "seed": seed, "train": {"epochs": 2, "select": "loss"}}
+            {"layout": workdirs.LAYOUT, "seed": seed, "train": {"epochs": epochs, "select": "loss"}}
         )
     )
     (folder / "vocabulary.json").write_text(
@@ -143,7 +143,7 @@ def make_run(folder, *, seed=0, words=("a",), loss=3.0):
 @pytest.fixture
 def two(tmp_path):
     """Two runs scored on the same images, the second clearly better."""
-    runs = make_run(tmp_path / "plain"), make_run(tmp_path / "better", seed=1, loss=2.5)
+    runs = make_run(tmp_path / "plain"), make_run(tmp_path / "better", epochs=3, loss=2.5)
     write_scores(runs[0], copied(0.2))
     write_scores(
         runs[1], copied(0.6), order=-1
@@ -165,7 +165,7 @@ def test_the_difference_is_that_of_the_scores_and_lies_in_its_interval(two, caps
         )
         assert 0 < gain["low"] < gain["value"] < gain["high"]
     assert (first["val_loss"], second["val_loss"]) == (3.0, 2.5)
-    assert second["config"] == ["seed: 0 -> 1"]
+    assert second["config"] == ["train.epochs: 2 -> 3"]
     assert second["signature_differs"] == []
 
 
@@ -314,3 +314,84 @@ def test_compare_loads_neither_checkpoints_nor_data_sets():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+@pytest.fixture
+def seeds(tmp_path):
+    """Two arms of three seeds each, the second clearly better; the first one in seed_K folders."""
+    arms = {"plain": (0.2, 2), "better": (0.6, 3)}
+    for name, (share, epochs) in arms.items():
+        for seed in range(3):
+            run = make_run(tmp_path / name / f"seed_{seed}", seed=seed, epochs=epochs)
+            write_scores(run, copied(share + 0.03 * seed), order=-1 if seed else 1)
+    return tmp_path
+
+
+def test_runs_that_differ_in_seeds_alone_are_one_group(seeds, capsys):
+    runs = sorted(seeds.glob("*/seed_*"), reverse=True)
+    plain, better = as_json(capsys, seeds / "plain", *runs[3:])
+    assert (plain["seeds"], better["seeds"]) == ([0, 1, 2], [2, 1, 0])
+    assert better["first"]["config"] == ["train.epochs: 2 -> 3"]
+    for name in SCORES:
+        score = better["scores"][name]
+        assert score["mean"]["value"] == pytest.approx(np.mean(score["each"]))
+        gain = score["difference"]
+        assert gain["value"] == pytest.approx(
+            score["mean"]["value"] - plain["scores"][name]["mean"]["value"]
+        )
+        assert 0 < gain["low"] < gain["value"] < gain["high"]
+        assert gain["p"] == score["corrected_p"] < 0.05
+        assert "difference" not in plain["scores"][name]
+
+
+def test_the_table_of_groups_has_a_row_a_group_and_says_its_method(seeds, capsys):
+    compare.main([str(seeds / "plain"), str(seeds / "better")])
+    out = capsys.readouterr().out
+    header, *rows = out.split("\n\n")[0].splitlines()
+    assert header.split()[:3] == ["x", "100", "seeds"]
+    assert len(rows) == 2 and rows[1].count("+") == 2
+    assert "by seed: BLEU-4" in out and "over seeds and photos together" in out
+
+
+def test_p_is_corrected_for_the_number_of_groups(seeds, tmp_path, capsys):
+    """With a second difference, Holm doubles the smaller p."""
+    _, before = as_json(capsys, seeds / "plain", seeds / "better")
+    same = make_run(tmp_path / "same", epochs=9)
+    write_scores(same, copied(0.2))
+    _, after, _ = as_json(capsys, seeds / "plain", seeds / "better", same)
+    first = before["scores"]["CIDEr-D"]
+    second = after["scores"]["CIDEr-D"]
+    assert second["difference"]["p"] == pytest.approx(first["difference"]["p"])
+    assert second["corrected_p"] == pytest.approx(2 * second["difference"]["p"])
+
+
+def test_a_run_named_twice_counts_once_in_its_group(seeds, capsys):
+    groups = as_json(capsys, seeds / "plain", seeds / "plain" / "seed_0")
+    assert [group["seeds"] for group in groups] == [[0, 1, 2], [0]]
+
+
+def test_a_group_of_other_images_has_no_difference(seeds, tmp_path, capsys):
+    for seed in range(2):
+        run = make_run(tmp_path / "fewer" / f"seed_{seed}", seed=seed)
+        write_scores(run, copied(0.5), first=10)
+    _, fewer = as_json(capsys, seeds / "plain", tmp_path / "fewer")
+    assert "difference" not in fewer["scores"]["CIDEr-D"]
+    assert fewer["scores"]["CIDEr-D"]["mean"]["value"] > 0
+
+
+def test_a_first_group_without_scores_leaves_no_differences(seeds, tmp_path, capsys):
+    young = make_run(tmp_path / "young")
+    first, plain, better = as_json(capsys, young, seeds / "plain", seeds / "better")
+    assert first["scores"] is None
+    assert "difference" not in plain["scores"]["CIDEr-D"]
+    assert "difference" not in better["scores"]["CIDEr-D"]
+    compare.main([str(young), str(seeds / "plain")])
+    assert "not scored" in capsys.readouterr().out
+
+
+def test_a_run_with_replicas_stands_for_its_seeds(seeds, capsys):
+    config = json.loads((seeds / "plain" / "seed_0" / "config.json").read_text())
+    config["train"]["replicas"] = 3
+    (seeds / "plain" / "config.json").write_text(json.dumps(config))
+    (group,) = as_json(capsys, seeds / "plain")
+    assert len(group["runs"]) == 3

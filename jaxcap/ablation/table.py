@@ -162,10 +162,11 @@ def format_markdown(table: Table) -> str:
             cells += ["-", "-"]
         lines.append(_join(cells))
     lines += ["", f"{table.metric} x 100. Seeds in brackets, each with its score.", ""]
-    lines += [f"- Data: {table.data}", f"- Method: {table.method}"]
+    cost = "those of training alone, the mean of the seeds: features are computed once for all"
     lines += [
-        "- Seconds are those of training alone, the mean of the seeds: features are computed once "
-        "for all",
+        f"- Data: {table.data}",
+        f"- Method: {table.method}",
+        f"- Seconds: {cost}",
         f"- Machine: {'; '.join(table.machines)}",
         f"- Versions: {table.versions}",
         f"- Signature of {first}: `{table.signature}`",

@@ -1,6 +1,9 @@
 """Scored runs set beside the first of them: differences with their intervals, and what differs."""
 
-from collections.abc import Callable
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,11 +12,15 @@ import numpy as np
 from jaxcap.errors import UserError
 from jaxcap.evaluation import scoring
 from jaxcap.evaluation.entries import IMAGES, SCORES, Entry, read_statistics
+from jaxcap.evaluation.groups import GroupScore, estimate_groups
 from jaxcap.evaluation.result import Result
 from jaxcap.experiment import config as configs
 from jaxcap.io import plain
 from jaxcap.scores import bootstrap
 from jaxcap.scores.intervals import Estimate
+
+# In nothing but these do the runs of a group differ.
+SEEDS = ("seed", "train.replicas", "train.order_seed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +51,73 @@ class Comparison:
     config: list[str]
     signature_differs: list[str]
     differences: dict[str, Estimate] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Entries that differ in nothing but their seeds, beside the first group.
+
+    Attributes:
+      first: its first entry beside the first entry of all; no seeds are in `config`.
+      runs: the workdirs, as typed.
+      seeds: of each run.
+      scores: by name; None where the run has not been scored.
+    """
+
+    first: Comparison
+    runs: list[str]
+    seeds: list[int]
+    scores: dict[str, GroupScore] | None
+
+
+def group_entries(entries: Sequence[Entry]) -> list[list[Entry]]:
+    """Groups the entries that differ in nothing but their seeds.
+
+    Of entries that are equal in their seeds too, each stands in another group: a run counts once.
+    """
+    groups: dict[str, list[Entry]] = {}
+    seen: Counter[str] = Counter()
+    for number, entry in enumerate(entries):
+        values = configs.flatten(entry.config)
+        seeds = [values.pop(key, None) for key in SEEDS]
+        # Entries without scores stand alone, each with its remark.
+        signature = entry.result.signature if entry.result else number
+        group = json.dumps([values, signature], sort_keys=True)
+        run = json.dumps([group, seeds])
+        groups.setdefault(f"{seen[run]} {group}", []).append(entry)
+        seen[run] += 1
+    return list(groups.values())
+
+
+def compare_groups(groups: Sequence[Sequence[Entry]]) -> list[Group]:
+    """Sets groups beside the first one."""
+    scored = [group for group in groups if group[0].folder]
+    # The differences are those to the first group, so that there are none where it has no scores.
+    folders = [[entry.folder for entry in group if entry.folder] for group in scored]
+    scores = {name: estimate_groups(folders, name) for name in SCORES} if folders else {}
+    places = {id(group): place for place, group in enumerate(scored)}
+    compared = []
+    for group in groups:
+        place = places.get(id(group))
+        of_group = None
+        if place is not None:
+            of_group = {name: rows[place] for name, rows in scores.items()}
+            if not groups[0][0].folder:
+                of_group = {
+                    name: GroupScore(each=score.each, mean=score.mean)
+                    for name, score in of_group.items()
+                }
+        first = compare_entries(groups[0][0], group[0])
+        kept = [line for line in first.config if line.partition(":")[0] not in SEEDS]
+        compared.append(
+            Group(
+                first=dataclasses.replace(first, config=kept),
+                runs=[plain.name(entry.run) for entry in group],
+                seeds=[entry.config.seed for entry in group],
+                scores=of_group,
+            )
+        )
+    return compared
 
 
 def compare_entries(first: Entry, entry: Entry) -> Comparison:

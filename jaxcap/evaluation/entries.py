@@ -73,6 +73,24 @@ def read_entries(path: Path, split: str, beam: int | None) -> list[Entry]:
     return entries or [_read_unscored(path)]
 
 
+def expand_replicas(path: Path) -> list[Path]:
+    """Returns the runs that a folder stands for: its seed_K folders, in order, or itself.
+
+    A run of one seed stands for itself, whatever else lies in it.
+    """
+    is_single = os.path.isfile(path / "scores.json")
+    if os.path.isfile(path / workdir.CONFIG):
+        is_single = workdir.load_config(path).train.get("replicas", 1) == 1
+    runs = {}
+    for child in path.glob("seed_*"):
+        number = child.name.removeprefix("seed_")
+        if number.isdecimal() and ((child / workdir.CONFIG).is_file() or _is_scored(child)):
+            runs[int(number)] = child
+    if is_single or not runs:
+        return [path]
+    return [runs[number] for number in sorted(runs)]
+
+
 def read_statistics(folder: Path) -> Statistics:
     """Reads what each image adds to each score.
 
@@ -95,6 +113,10 @@ def read_statistics(folder: Path) -> Statistics:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _unreadable(file, error) from error
     return statistics
+
+
+def _is_scored(path: Path) -> bool:
+    return any(path.glob("evaluation/*/scores.json"))
 
 
 def _read_result(folder: Path) -> Result:

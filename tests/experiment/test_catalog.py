@@ -20,9 +20,11 @@ def test_every_file_beside_the_bases_is_an_experiment_of_one_kind():
     files = {path.stem: path for path in FOLDER.glob("*.py") if path.name not in bases}
     captioners = catalog.list_experiments()
     denoisers = catalog.list_experiments(DENOISER)
-    assert captioners | denoisers == files
+    ablations = catalog.list_ablations()
+    assert captioners | denoisers | ablations == files
     assert denoisers == {"denoiser": FOLDER / "denoiser.py"}
-    assert not captioners.keys() & denoisers.keys()
+    assert {name for name in files if name.startswith("ablation_")} == ablations.keys()
+    assert len(captioners) + len(denoisers) + len(ablations) == len(files)
 
 
 def test_a_name_of_the_other_kind_is_explained():

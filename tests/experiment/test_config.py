@@ -8,7 +8,11 @@ from jaxcap.errors import UserError
 from jaxcap.experiment import config as configs
 from jaxcap.experiment.kinds import CAPTIONER, DENOISER
 
-EXPERIMENTS = sorted((Path(__file__).parents[2] / "experiments").glob("*.py"))
+EXPERIMENTS = [
+    path
+    for path in sorted((Path(__file__).parents[2] / "experiments").glob("*.py"))
+    if not path.stem.startswith("ablation_")
+]
 BASE = str(EXPERIMENTS[0].parent / "base.py")
 
 

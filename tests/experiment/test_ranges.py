@@ -24,7 +24,11 @@ from jaxcap.text import Vocabulary
 from jaxcap.training import optim
 
 ROOT = Path(__file__).parents[2]
-EXPERIMENTS = sorted((ROOT / "experiments").glob("*.py"))
+EXPERIMENTS = [
+    path
+    for path in sorted((ROOT / "experiments").glob("*.py"))
+    if not path.stem.startswith("ablation_")
+]
 BASE = ROOT / "experiments" / "base.py"
 TWO_PROTOCOLS = str(Path(BASE).with_name("flickr30k_small.py"))
 NUMBERS = (math.nan, math.inf, -math.inf)
