@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jaxcap import errors, flags
-from jaxcap.ablation import cells as running
-from jaxcap.ablation import grid, record
-from jaxcap.ablation.cells import Cell
+from jaxcap.ablation import grid, plan, record
+from jaxcap.ablation.cells import run_cells
 from jaxcap.ablation.grid import Ablation
 from jaxcap.ablation.machine import describe_versions
+from jaxcap.ablation.plan import Cell
 from jaxcap.ablation.table import JSON, MARKDOWN, Table, format_markdown, make_table, write_table
 from jaxcap.experiment import config as configs
 from jaxcap.experiment import ranges
@@ -53,13 +53,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     arms, left_out = grid.resolve_arms(ablation, options.config.parent, typed)
     folder = options.workdir or Path("checkpoints") / options.config.stem
     known = record.open_grid(folder, ablation, arms)
-    cells = running.list_cells(known, arms, ablation.seeds)
+    cells = plan.list_cells(known, arms, ablation.seeds)
     print("\n".join([*_describe(folder, ablation, cells), *left_out]), flush=True)
     if options.dry_run:
         return 0
     with locks.hold_folder(folder):
         record.write_grid(folder, known)
-        code = running.run_cells(folder, cells, ablation.split, ablation.metric)
+        code = run_cells(folder, cells, ablation.split, ablation.metric)
         names = [arm.name for arm in whole.arms if arm.name in known.arms]
         command = shlex.join([flags.name_program("ablate"), *arguments])
         table = make_table(
@@ -141,9 +141,9 @@ def _load(options: argparse.Namespace) -> Ablation:
 def _describe(folder: Path, ablation: Ablation, cells: Sequence[Cell]) -> list[str]:
     """Returns what is to be done, and what it costs as far as finished cells tell."""
     state = record.read_state(folder)
-    left = [cell for cell in cells if not running.is_finished(folder, state, cell)]
+    left = [cell for cell in cells if not plan.is_finished(folder, state, cell)]
     trainings = {cell.training for cell in left}
-    trainings = {name for name in trainings if not running.is_trained(folder, state, name)}
+    trainings = {name for name in trainings if not plan.is_trained(folder, state, name)}
     lines = []
     run = {cell.arm for cell in cells}
     for arm in ablation.arms:
@@ -156,7 +156,7 @@ def _describe(folder: Path, ablation: Ablation, cells: Sequence[Cell]) -> list[s
         f"{plain.line(folder)}: {len(cells) - len(left)} finished, {len(trainings)} to train, "
         f"{len(left)} to score"
     )
-    seconds = running.estimate_seconds(folder, state, cells)
+    seconds = plan.estimate_seconds(folder, state, cells)
     if seconds is None:
         lines.append(
             "cost: not known before the first cell is finished; run that alone with "

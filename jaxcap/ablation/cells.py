@@ -1,85 +1,32 @@
-"""The cells of a grid, arms by seeds: each is trained and scored, one after the other."""
+"""The cells of a grid are trained and scored, one after the other."""
 
 import dataclasses
 import gc
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
-from ml_collections import ConfigDict
 
 from jaxcap import evaluate, train
 from jaxcap.ablation.machine import describe_machine
-from jaxcap.ablation.record import Grid, Scored, State, Training, read_state, write_state
+from jaxcap.ablation.plan import Cell, estimate_seconds, is_finished, is_trained
+from jaxcap.ablation.record import Scored, State, Training, read_state, write_state
 from jaxcap.decoding.rules import make_rules
 from jaxcap.decoding.strategy import make_strategy
 from jaxcap.errors import UserError
 from jaxcap.evaluation import evaluate as evaluation
 from jaxcap.evaluation.tables import format_percent
-from jaxcap.experiment import restore, workdir
+from jaxcap.experiment import restore
 from jaxcap.experiment.inputs import open_plain_inputs, open_training_inputs
 from jaxcap.experiment.sharing import Shared
 from jaxcap.io import locks
-from jaxcap.io.digests import digest_json
 from jaxcap.io.progress import format_time
 from jaxcap.text import one_line
 
 _BATCH = 32  # photos that are captioned at a time
 _LONGEST = 300  # letters of a failure's line
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One arm with one seed.
-
-    Attributes:
-      arm: its name.
-      seed: of the run.
-      config: of the run, with the seed.
-      training: the name of the cell in whose folder the run is trained: its own, or that of an
-        earlier arm that trains in the same way and captions in another.
-    """
-
-    arm: str
-    seed: int
-    config: ConfigDict
-    training: str
-
-    @property
-    def name(self) -> str:
-        """ARM/seed_K, which is also its folder."""
-        return name_cell(self.arm, self.seed)
-
-
-def name_cell(arm: str, seed: int) -> str:
-    """Returns ARM/seed_K."""
-    return f"{arm}/seed_{seed}"
-
-
-def list_cells(grid: Grid, arms: Mapping[str, ConfigDict], seeds: Sequence[int]) -> list[Cell]:
-    """Returns the cells in the order in which they run: all arms of a seed, then the next seed.
-
-    Args:
-      grid: with all arms that were ever run, whose order decides which of two arms trains for both.
-      arms: to be run, with their configs.
-      seeds: to be run.
-    """
-    trainers: dict[str, str] = {}  # what training reads -> the first arm of it
-    trained_by = {}
-    for name, values in grid.arms.items():
-        read = {key: value for key, value in values.items() if not _is_ignored(key)}
-        trained_by[name] = trainers.setdefault(digest_json(read), name)
-    cells = []
-    for seed in seeds:
-        for arm, config in arms.items():
-            of_seed = ConfigDict(config).unlock()
-            of_seed.seed = seed
-            training = name_cell(trained_by[arm], seed)
-            cells.append(Cell(arm, seed, of_seed.lock(), training))
-    return cells
 
 
 def run_cells(folder: Path, cells: Sequence[Cell], split: str, metric: str) -> int:
@@ -113,45 +60,6 @@ def run_cells(folder: Path, cells: Sequence[Cell], split: str, metric: str) -> i
         if code:
             return code
     return 2 if any(cell.name in runner.state.failed for cell in cells) else 0
-
-
-def is_finished(folder: Path, state: State, cell: Cell) -> bool:
-    """Tells whether the scores of a cell are there."""
-    scored = state.scored.get(cell.name)
-    return scored is not None and (folder / scored.evaluation / "scores.json").is_file()
-
-
-def is_trained(folder: Path, state: State, training: str) -> bool:
-    """Tells whether a training is finished and there."""
-    known = state.trainings.get(training)
-    return known is not None and known.finished and workdir.holds_run(folder / training)
-
-
-def estimate_seconds(folder: Path, state: State, cells: Sequence[Cell]) -> float | None:
-    """Estimates from finished cells how long the others take; None where that is not known.
-
-    Features that no cell has computed yet are not counted.
-
-    Args:
-      folder: of the grid.
-      state: what is finished.
-      cells: the grid's; those that are finished count nothing.
-    """
-    left = [cell for cell in cells if not is_finished(folder, state, cell)]
-    trainings = {cell.training for cell in left}
-    trainings = {name for name in trainings if not is_trained(folder, state, name)}
-    known = [training for training in state.trainings.values() if training.finished]
-    scored = [cell.seconds for cell in state.scored.values()]
-    if (trainings and not known) or (left and not scored):
-        return None
-    seconds = 0.0
-    if trainings:
-        steps = sum(training.seconds for training in known) / len(known)
-        preparing = min(training.preparing for training in known)
-        seconds += len(trainings) * (steps + preparing)
-    if left:
-        seconds += len(left) * sum(scored) / len(scored)
-    return seconds
 
 
 class _Runner:
@@ -241,11 +149,6 @@ class _Runner:
         photos = evaluate.choose_photos(scores)
         evaluate.write_scores(self.folder / place, scores.result, photos)
         return place.as_posix(), scores.result.scores[self._metric].value
-
-
-def _is_ignored(key: str) -> bool:
-    """Tells whether training does not read a key."""
-    return key.startswith(("search.", "show."))
 
 
 def _format_left(folder: Path, state: State, cells: Sequence[Cell]) -> str:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from jaxcap import ablate, compare, train
-from jaxcap.ablation import cells, record
+from jaxcap.ablation import cells, plan, record
 from jaxcap.errors import UserError
 from jaxcap.experiment import workdir
 from tests.ablation import grids
@@ -170,7 +170,7 @@ def test_the_cost_is_that_of_finished_cells(tmp_path):
         place.mkdir(parents=True, exist_ok=True)
         (place / name).touch()
     listed = [
-        cells.Cell(arm, 0, None, trained)
+        plan.Cell(arm, 0, None, trained)
         for arm, trained in (
             ("a", "a/seed_0"),
             ("b", "a/seed_0"),
@@ -178,9 +178,9 @@ def test_the_cost_is_that_of_finished_cells(tmp_path):
             ("d", "c/seed_0"),
         )
     ]
-    assert cells.estimate_seconds(tmp_path, state, listed) == 105 + 3 * 10
-    assert cells.estimate_seconds(tmp_path, state, listed[:1]) == 0
-    assert cells.estimate_seconds(tmp_path, record.State(), listed) is None
+    assert plan.estimate_seconds(tmp_path, state, listed) == 105 + 3 * 10
+    assert plan.estimate_seconds(tmp_path, state, listed[:1]) == 0
+    assert plan.estimate_seconds(tmp_path, record.State(), listed) is None
 
 
 def test_a_damaged_state_is_named(tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from jaxcap import ablate
-from jaxcap.ablation import cells, grid, record
+from jaxcap.ablation import grid, plan, record
 from jaxcap.errors import UserError
 from jaxcap.experiment import catalog, defaults
 from jaxcap.experiment import config as configs
@@ -135,7 +135,7 @@ def test_arms_that_differ_in_their_search_alone_share_a_training(tmp_path):
     path = grids.write(tmp_path)
     ablation, arms = resolve(path)
     known = record.open_grid(tmp_path / "grid", ablation, arms)
-    listed = cells.list_cells(known, arms, (3, 4))
+    listed = plan.list_cells(known, arms, (3, 4))
     assert [(cell.name, cell.training) for cell in listed] == [
         ("plain/seed_3", "plain/seed_3"),
         ("greedy/seed_3", "plain/seed_3"),
@@ -145,7 +145,7 @@ def test_arms_that_differ_in_their_search_alone_share_a_training(tmp_path):
         ("wide/seed_4", "wide/seed_4"),
     ]
     assert [cell.config.seed for cell in listed] == [3, 3, 3, 4, 4, 4]
-    (cell,) = cells.list_cells(known, {"greedy": arms["greedy"]}, (3,))
+    (cell,) = plan.list_cells(known, {"greedy": arms["greedy"]}, (3,))
     assert cell.training == "plain/seed_3"
 
 
