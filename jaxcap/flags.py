@@ -99,24 +99,43 @@ def read_experiment(
       The resolved config, and the workdir.
     """
 
-    def find(text: str) -> Path:
-        path(text)
-        return find_experiment(text, kind)
-
     parser = Parser(kind.command, description, epilog)
-    names = ", ".join(list_experiments(kind))
-    parser.add_argument(
-        "--config",
-        type=find,
-        required=True,
-        metavar="NAME",
-        help=f"an experiment of jaxcap's ({names}) or the path of a file",
-    )
+    add_experiment(parser, kind)
     parser.add_argument(
         "--workdir",
         type=path,
         metavar="DIR",
         help="where the run is kept (checkpoints/NAME)",
+    )
+    # Overrides are taken out first: their names are the config's business, not the parser's.
+    overrides, others = configs.split(sys.argv[1:] if argv is None else argv)
+    options = parser.parse_args(others)
+    config = configs.load(options.config, overrides, kind)
+    return config, options.workdir or Path("checkpoints") / options.config.stem
+
+
+def add_experiment(parser: argparse.ArgumentParser, kind: Kind, *, required: bool = True) -> None:
+    """Adds the flag that names an experiment, and the help of those that override its keys.
+
+    Overrides themselves are no flags of the parser: `configs.split` takes them out first.
+
+    Args:
+      parser: gets the flags.
+      kind: of the experiment.
+      required: it must be named.
+    """
+
+    def find(text: str) -> Path:
+        path(text)
+        return find_experiment(text, kind)
+
+    names = ", ".join(list_experiments(kind))
+    parser.add_argument(
+        "--config",
+        type=find,
+        required=required,
+        metavar="NAME",
+        help=f"an experiment of jaxcap's ({names}) or the path of a file",
     )
     parser.add_argument(
         "--config.KEY",
@@ -124,11 +143,6 @@ def read_experiment(
         metavar="VALUE",
         help="overrides a key of the experiment, as --config.train.epochs 3; the last counts",
     )
-    # Overrides are taken out first: their names are the config's business, not the parser's.
-    overrides, others = configs.split(sys.argv[1:] if argv is None else argv)
-    options = parser.parse_args(others)
-    config = configs.load(options.config, overrides, kind)
-    return config, options.workdir or Path("checkpoints") / options.config.stem
 
 
 def add_workdir(parser: argparse.ArgumentParser) -> None:
