@@ -1,4 +1,4 @@
-"""The command line: `jaxcap train|denoise|evaluate|caption|compare|ablate|cache ...`."""
+"""The command line: `jaxcap train|denoise|evaluate|caption|compare|ablate|cache|doctor ...`."""
 
 import difflib
 import functools
@@ -17,6 +17,7 @@ COMMANDS = {
     "compare": "set scored runs side by side",
     "ablate": "run a grid of arms by seeds, and compare the arms",
     "cache": "list and remove prepared data and features",
+    "doctor": "check the machine, a set-up, or what came of a run",
 }
 
 

@@ -96,6 +96,15 @@ def _cpu_flags() -> list[str]:
     return lines[0].split() if lines else []
 
 
+def factor_rounding() -> float:
+    """Returns the relative error to which the devices round the factors of float32 products.
+
+    By default GPUs round them to TF32 and TPUs to bfloat16.
+    """
+    bits = {"cpu": 24, "tpu": 9}
+    return 2.0 ** -bits.get(jax.local_devices()[0].platform, 11)
+
+
 def check_batch_size(batch_size: int, key: str) -> None:
     """Checks that a batch divides evenly over the devices.
 

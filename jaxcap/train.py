@@ -12,6 +12,7 @@ from typing import NamedTuple
 from ml_collections import ConfigDict
 
 from jaxcap import errors, flags
+from jaxcap.checks.around_training import check_after_training
 from jaxcap.decoding.rules import make_plain_rules
 from jaxcap.decoding.strategy import GREEDY
 from jaxcap.evaluation.samples import EpochSamples, report_scenes
@@ -93,6 +94,7 @@ def prepare(
     if resuming:
         workdir.check_contents(folder, experiment.contents)
     print("\n".join(build.describe(experiment)), flush=True)
+    check_before_training(experiment)
     return experiment, resuming
 
 
@@ -105,7 +107,8 @@ def train(experiment: Experiment, folder: Path, resuming: bool) -> int:
       resuming: the workdir holds the run already.
 
     Returns:
-      The exit code: 0, or 128 + the signal that stopped it.
+      The exit code: 0, 2 where doctor=error finds a fault in the result, or 128 + the signal that
+      stopped it.
     """
     config = experiment.config
     inputs, views = open_training_inputs(experiment)
@@ -159,12 +162,18 @@ def train(experiment: Experiment, folder: Path, resuming: bool) -> int:
         write_curves(read_lines(one.folder / METRICS), one.folder / "curves.png")
     if signal:
         return starting.report_stop(min(replica.step for replica in replicas), signal)
+    code = 0
     for one, replica in zip(experiments, replicas, strict=True):
         _print_best(one, phases[0].select, replica)
         best, _ = replica.checkpoints.restore_best(replica.state)
-        report_scenes(one, search, combine(best.eval_params, replica.frozen))
+        params = combine(best.eval_params, replica.frozen)
+        report_scenes(one, search, params)
+        found = check_after_training(
+            one, replica.checkpoints, params, replica.frozen, search, val_inputs
+        )
+        code = max(code, found)
         replica.checkpoints.close()
-    return 0
+    return code
 
 
 def _begin(experiments: Sequence[Experiment], phase: Phase) -> list[starting.Beginning]:

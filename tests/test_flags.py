@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from jaxcap import cache as cache_command
-from jaxcap import caption, compare, denoise, errors, evaluate, train
+from jaxcap import caption, compare, denoise, doctor, errors, evaluate, train
 from jaxcap.denoising import build
 from jaxcap.errors import UserError
 from jaxcap.experiment import ranges
@@ -22,7 +22,7 @@ from jaxcap.experiment.ranges import KEYS
 from tests.experiment.test_ranges import inside, typed_outside
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = (train, denoise, evaluate, caption, compare, cache_command)
+COMMANDS = (train, denoise, evaluate, caption, compare, cache_command, doctor)
 QUICKSTART = str(ROOT / "experiments" / "quickstart.py")
 EVALUATE = ["--workdir", "DIR", "--split", "val"]
 CAPTION = ["--workdir", "DIR", "photo.jpg"]
@@ -213,6 +213,16 @@ def test_the_examples_of_denoising_name_an_experiment_that_can_run():
         build.check(config)
         folders.append(str(folder))
     assert folders == ["checkpoints/denoiser", "checkpoints/denoiser299"]
+
+
+def test_the_examples_of_the_doctor_are_of_these_runs(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    options = [doctor.parse(arguments) for arguments in examples(doctor)]
+    assert [one.experiment for one in options] == ["quickstart", None]
+    assert [str(folder) for folder in options[-1].workdir] == [
+        "checkpoints/quickstart",
+        "checkpoints/short",
+    ]
 
 
 def test_the_examples_of_the_other_commands_run(made_run, cache, tmp_path, monkeypatch, capsys):

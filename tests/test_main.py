@@ -53,7 +53,7 @@ def test_version(called):
     [
         (
             [],
-            "no command: train, denoise, evaluate, caption, compare, ablate, cache "
+            "no command: train, denoise, evaluate, caption, compare, ablate, cache, doctor "
             "({} --help explains)",
         ),
         (["nonsense"], "no command 'nonsense': did you mean '"),

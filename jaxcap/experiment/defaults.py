@@ -15,6 +15,9 @@ def get_config() -> ConfigDict:
             # sound, or reported: as the published system handled data and loss, faults included.
             # An experiment file says what that means for it, in the keys below.
             "protocol": "sound",
+            # What becomes of faults that `jaxcap doctor` would find in the set-up, the arithmetic
+            # or the result: warn: a line each; error: no training, or exit code 2 after it; off.
+            "doctor": "warn",
             "data": data(),
             "text": text(),
             "images": images(),

@@ -221,6 +221,7 @@ BATCH = Whole(at_least=1, at_most=65_536)
 SIDE = Whole(at_least=32, at_most=4096)
 WIDTH = Whole(at_least=1, at_most=16_384)  # of a layer; a square matrix of more outgrows the memory
 PROTOCOLS = ("sound", "reported")
+DOCTOR = ("warn", "error", "off")
 EPOCHS = 10_000  # more may not be counted in 32-bit steps
 RATE = Real(at_least=0, note="multiplies the learning rate; 0 freezes")
 DROPOUT = Real(at_least=0, below=1, note="0: none")
@@ -230,6 +231,7 @@ POOLS = [pool for backbone in BACKBONES.values() for pool in backbone.pools]
 KEYS: dict[str, Range] = {
     "seed": SEED,
     "protocol": OneOf(PROTOCOLS),
+    "doctor": OneOf(DOCTOR),
     "data.seed": SEED,
     "data.name": OneOf(source.NAMES),
     "data.dir": Place(),

@@ -34,6 +34,7 @@ _DENOISER_INFO = ("widths", "fingerprint", "source")
 # finished run captions. Data and weights are known by their content, so their places may change
 # too.
 _FREE = (
+    "doctor",
     "data.dir",
     "data.captions",
     "data.download",
