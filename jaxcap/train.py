@@ -12,7 +12,7 @@ from typing import NamedTuple
 from ml_collections import ConfigDict
 
 from jaxcap import errors, flags
-from jaxcap.checks.around_training import check_after_training
+from jaxcap.checks.around_training import check_after_training, check_before_training
 from jaxcap.decoding.rules import make_plain_rules
 from jaxcap.decoding.strategy import GREEDY
 from jaxcap.evaluation.samples import EpochSamples, report_scenes
