@@ -48,7 +48,7 @@ def make(folder: Path, **overrides: object) -> Path:
     workdir.create(folder, config, run.vocabulary, run.encoder_info, run.contents)
     trainable, frozen = partition(bold(run.params), run.rates)
     schedule = optim.build_schedule(config.train, 1)
-    optimizer = optim.build_optimizer(config.train, schedule, run.rates)
+    optimizer = optim.build_optimizer(config.train, schedule, run.rates, run.row_rates)
     checkpoints = Checkpoints(folder / "checkpoints")
     checkpoints.save_frozen(frozen)
     for step, ema, loss in (

@@ -210,6 +210,7 @@ def test_early_stopping_counts_epochs_without_a_better_one():
         ({"encoder__weights": "/nowhere.safetensors"}, "/nowhere.safetensors"),
         ({"embedding__kind": "word2vec"}, "embedding.path"),
         ({"embedding__kind": "word2vec", "embedding__path": "/nowhere.bin"}, "/nowhere.bin"),
+        ({"embedding__missing_rate": 1}, "embedding.kind=word2vec, or missing_rate to -1"),
         ({"text__min_count": 10**6}, "text.min_count"),
         ({"images__augment": "views"}, "images.augment"),
         ({"encoder__levels": 3}, "must be from 1 to 2"),

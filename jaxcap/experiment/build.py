@@ -37,14 +37,17 @@ class Experiment(Run):
       vectors: imported word vectors; None for random ones.
       is_replica: it trains beside others, which differ in their seeds alone.
       coverage: how many words have imported vectors; None where there are none.
+      row_rates: of the embedding's rows, see `partition.assign_row_rates`; None for none.
     """
 
+    model: Captioner
     splits: Mapping[str, Split]
     captions: Mapping[str, Captions]
     unknown: Mapping[str, float]
     contents: Contents
     vectors: word2vec.WordVectors | None
     coverage: word2vec.Coverage | None
+    row_rates: Any
     is_replica: bool = False
 
 
@@ -87,6 +90,10 @@ def build_experiment(
     params = draw_params(config, model, weights, vectors)
     if denoiser is not None:
         params["encoder"]["denoiser"] = denoiser.params
+    rates = assign_rates(config, params)
+    row_rates = None
+    if vectors is not None:
+        row_rates = partition.assign_row_rates(rates, config.embedding, vectors.found)
     return Experiment(
         folder=folder,
         config=config,
@@ -94,7 +101,7 @@ def build_experiment(
         encoder_info=encoder_info,
         model=model,
         params=params,
-        rates=assign_rates(config, params),
+        rates=rates,
         splits=splits,
         captions={
             name: encode_captions(of_split, vocabulary, config.text)
@@ -102,6 +109,7 @@ def build_experiment(
         },
         unknown=unknown,
         contents=_list_contents(config, splits, vocabulary, encoder_info, vectors),
+        row_rates=row_rates,
         vectors=vectors,
         coverage=None
         if vectors is None
@@ -169,7 +177,7 @@ def describe(experiment: Experiment) -> list[str]:
     lines.append(f"encoder: {experiment.encoder_info['source']}")
     if "denoiser" in experiment.encoder_info:
         lines.append(f"denoiser: {experiment.encoder_info['denoiser']['source']}")
-    counts = partition.count_parameters(experiment.params, experiment.rates)
+    counts = partition.count_parameters(experiment.params, experiment.rates, experiment.row_rates)
     lines.append(
         f"parameters: {counts['trained']:,} trained, {counts['frozen']:,} frozen; "
         f"devices: {parallel.describe()}, the decoder's products in "

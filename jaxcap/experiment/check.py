@@ -63,8 +63,14 @@ def _check_text(config: ConfigDict) -> None:
 
 
 def _check_embedding(config: ConfigDict) -> None:
-    if config.embedding.kind == "word2vec" and not config.embedding.path:
+    section = config.embedding
+    if section.kind == "word2vec" and not section.path:
         raise UserError("embedding.kind=word2vec needs embedding.path, the file of vectors")
+    if section.kind != "word2vec" and section.missing_rate >= 0:
+        raise UserError(
+            f"embedding.missing_rate={section.missing_rate:g} is of words that imported vectors "
+            "lack: set embedding.kind=word2vec, or missing_rate to -1"
+        )
 
 
 def _check_views(config: ConfigDict) -> None:

@@ -138,6 +138,9 @@ def embedding() -> dict:
         "path": "",  # .bin, .bin.gz, .txt, .txt.gz, GloVe text, or a file saved by gensim
         "dim": 300,  # must equal the file's when there is one
         "rate": 1.0,  # multiplies the learning rate; 0 freezes
+        # kind=word2vec: the same of the words without an imported vector, the specials among them:
+        # rate=0 and missing_rate=1 train these alone; below 0: as `rate`
+        "missing_rate": -1.0,
     }
 
 

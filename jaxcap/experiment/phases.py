@@ -48,7 +48,7 @@ def count_averaged_positions(config: ConfigDict) -> int:
 def _build_teacher_forcing(experiment: Experiment, steps_per_epoch: int, select: str) -> Phase:
     config = experiment.config
     schedule = build_schedule(config.train, steps_per_epoch)
-    optimizer = build_optimizer(config.train, schedule, experiment.rates)
+    optimizer = build_optimizer(config.train, schedule, experiment.rates, experiment.row_rates)
     objective = TeacherForcing(
         positions=count_averaged_positions(config),
         label_smoothing=config.loss.label_smoothing,
@@ -74,7 +74,7 @@ def _build_self_critical(experiment: Experiment, steps_per_epoch: int, select: s
         "warmup_steps": 0,
     }
     schedule = build_schedule(train, steps_per_epoch)
-    optimizer = build_optimizer(train, schedule, experiment.rates)
+    optimizer = build_optimizer(train, schedule, experiment.rates, experiment.row_rates)
     rules = make_plain_rules(config.text)
     objective = PolicyGradient(rules.token_mask(len(experiment.vocabulary)))
     model = self_critical.without_word_dropout(experiment.model)

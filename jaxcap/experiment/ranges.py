@@ -273,6 +273,7 @@ KEYS: dict[str, Range] = {
     "embedding.path": Place(),
     "embedding.dim": WIDTH,
     "embedding.rate": RATE,
+    "embedding.missing_rate": Real(at_least=-1, note="below 0: as embedding.rate"),
     "regions.norm": Flag(),
     "regions.embedding": Whole(at_least=0, at_most=WIDTH.at_most, note="0: none"),
     "regions.layers": Whole(at_least=1, at_most=100),

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from jaxcap.errors import UserError
@@ -43,18 +44,20 @@ def build_schedule(train: Mapping[str, Any], steps_per_epoch: int) -> optax.Sche
 
 
 def build_optimizer(
-    train: Mapping[str, Any], schedule: optax.Schedule, rates: Any
+    train: Mapping[str, Any], schedule: optax.Schedule, rates: Any, row_rates: Any = None
 ) -> optax.GradientTransformation:
     """Returns Adam with clipping by global norm and weight decay, masked by the rates.
 
     Coupled decay adds to the gradient before Adam's moments, as PyTorch's Adam(weight_decay);
     decoupled decay is AdamW's (Loshchilov and Hutter 2019). Clipping counts the trained gradients
-    only, and parameters of rate 0 get neither moments nor updates.
+    only, and parameters of rate 0 get neither moments nor updates. Rows of rate 0 have moments,
+    which stay zero, so that the state has one shape whichever rows they are.
 
     Args:
       train: the config's section `train`.
       schedule: from `build_schedule`.
       rates: from `partition.assign_rates`; each parameter's update is multiplied by its rate.
+      row_rates: from `partition.assign_row_rates`: further multipliers of rows; None for none.
 
     Returns:
       An optax transformation over all parameters, or over the trainable ones of `partition`.
@@ -63,6 +66,8 @@ def build_optimizer(
     if train["weight_decay"]:
         decay.append(optax.add_decayed_weights(train["weight_decay"]))
     chain = []
+    if row_rates is not None:
+        chain.append(_drop_frozen_rows(rates, row_rates))
     if train["clip_norm"]:
         chain.append(optax.clip_by_global_norm(train["clip_norm"]))
     if not train["decoupled"]:
@@ -72,13 +77,28 @@ def build_optimizer(
         chain += decay
     chain.append(optax.scale_by_learning_rate(schedule))
     if any(rate not in (0, 1) for rate in jax.tree.leaves(rates)):
-        chain.append(_scale_by_rates(rates))
+        chain.append(_scale(rates, rates))
+    if row_rates is not None:
+        # At the end, since decay would move rows whose gradient is zero.
+        chain.append(_scale(rates, row_rates))
     freeze_mask = jax.tree.map(lambda rate: rate == 0, rates)
     return optax.selective_transform(optax.chain(*chain), freeze_mask=freeze_mask)
 
 
-def _scale_by_rates(rates: Any) -> optax.GradientTransformation:
-    trainable, _ = partition(rates, rates)
+def _scale(rates: Any, multipliers: Any) -> optax.GradientTransformation:
+    """Multiplies the updates of the trainable parameters."""
+    trainable, _ = partition(multipliers, rates)
     return optax.stateless(
-        lambda updates, _: jax.tree.map(lambda update, rate: rate * update, updates, trainable)
+        lambda updates, _: jax.tree.map(lambda update, by: by * update, updates, trainable)
+    )
+
+
+def _drop_frozen_rows(rates: Any, row_rates: Any) -> optax.GradientTransformation:
+    """Sets the gradients of rows of rate 0 to zero, so that neither clipping nor moments see them.
+
+    Other rates leave the gradient as it is, for Adam would undo a multiplication here.
+    """
+    trainable, _ = partition(row_rates, rates)
+    return optax.stateless(
+        lambda grads, _: jax.tree.map(lambda g, rate: jnp.where(rate > 0, g, 0), grads, trainable)
     )

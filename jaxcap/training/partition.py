@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 import optax
 
 # (glob over a parameter's path, multiplier of its learning rate); the first that fits decides.
@@ -14,7 +15,8 @@ Rules = Sequence[tuple[str, float]]
 def read_rules(config: Mapping[str, Any]) -> list[tuple[str, float]]:
     """Returns the rules of a config.
 
-    A denoiser is frozen; then come `encoder.rates`, `embedding.rate`, and the decoder at 1.
+    A denoiser is frozen; then come `encoder.rates`, the embedding at the rate of its fastest rows
+    (see `assign_row_rates`), and the decoder at 1.
 
     Raises:
       ValueError: a rule of `encoder.rates` is not written as "glob:rate".
@@ -23,7 +25,7 @@ def read_rules(config: Mapping[str, Any]) -> list[tuple[str, float]]:
     for rule in config["encoder"]["rates"]:
         pattern, rate = read_rule(rule)
         rules.append((f"encoder/backbone/{pattern}", rate))
-    rules.append(("decoder/embed/*", config["embedding"]["rate"]))
+    rules.append(("decoder/embed/*", max(_read_embedding_rates(config["embedding"]))))
     rules.append(("decoder/*", 1.0))
     return rules
 
@@ -75,6 +77,27 @@ def assign_rates(params: Any, rules: Rules) -> Any:
     return rates
 
 
+def assign_row_rates(rates: Any, embedding: Mapping[str, Any], found: np.ndarray) -> Any:
+    """Gives the rows of the word embedding multipliers of their own.
+
+    Args:
+      rates: from `assign_rates`.
+      embedding: the section `embedding` of a config.
+      found: bool [V], which words have an imported vector.
+
+    Returns:
+      A tree like `rates` whose leaves multiply them: 1, and for the embedding float32 [V, 1], 0
+      where a row is frozen. None where all rows have one rate.
+    """
+    rate, missing = _read_embedding_rates(embedding)
+    if rate == missing:
+        return None
+    rows = np.where(found, rate, missing) / max(rate, missing)
+    row_rates = jax.tree.map(lambda _: 1.0, rates)
+    row_rates["decoder"]["embed"]["embedding"] = rows.astype(np.float32)[:, None]
+    return row_rates
+
+
 def partition(params: Any, rates: Any) -> tuple[Any, Any]:
     """Splits parameters into those that are trained and those that are frozen.
 
@@ -98,12 +121,30 @@ def combine(trainable: Any, frozen: Any) -> Any:
     )
 
 
-def count_parameters(params: Any, rates: Any) -> dict[str, int]:
-    """Counts the numbers that are "trained" and those that are "frozen"."""
-    counts = {}
-    for name, part in zip(("trained", "frozen"), partition(params, rates), strict=True):
-        counts[name] = sum(leaf.size for leaf in jax.tree.leaves(part))
-    return counts
+def count_parameters(params: Any, rates: Any, row_rates: Any = None) -> dict[str, int]:
+    """Counts the numbers that are "trained" and those that are "frozen".
+
+    Args:
+      params: nested dicts of arrays.
+      rates: from `assign_rates`.
+      row_rates: from `assign_row_rates`.
+    """
+    if row_rates is None:
+        row_rates = jax.tree.map(lambda _: 1.0, rates)
+
+    def count_trained(leaf: Any, rate: float, rows: Any) -> int:
+        return leaf.size // np.size(rows) * np.count_nonzero(rate * rows)
+
+    trained = sum(jax.tree.leaves(jax.tree.map(count_trained, params, rates, row_rates)))
+    total = sum(leaf.size for leaf in jax.tree.leaves(params))
+    return {"trained": trained, "frozen": total - trained}
+
+
+def _read_embedding_rates(embedding: Mapping[str, Any]) -> tuple[float, float]:
+    """Returns the rates of words with an imported vector and of those without."""
+    rate = embedding["rate"]
+    missing = embedding["missing_rate"]
+    return rate, missing if missing >= 0 else rate
 
 
 def _is_masked(node: Any) -> bool:
