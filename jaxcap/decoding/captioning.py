@@ -11,28 +11,29 @@ from jaxcap import decoding
 from jaxcap.decoding.rules import Hypotheses, Rules, Step
 from jaxcap.decoding.strategy import Sampling
 from jaxcap.models.captioner import Captioner
-from jaxcap.models.decoder import Carry, Memory
+from jaxcap.models.ensemble import Ensemble
 
 # About how many words a search with 5 beams reads of a photo. A batch that reads more words than
 # the vocabulary has projects the whole vocabulary once instead.
 WORDS_AN_IMAGE = 50
 
+Model = Captioner | Ensemble
 Batch = dict[str, jax.Array]
 Search = Callable[[Any, Batch], Hypotheses]  # (params, batch) -> one hypothesis a photo
 
 
 def prepare(
-    model: Captioner,
+    model: Model,
     params: Any,
     batch: Batch,
     keys: jax.Array | None = None,
     *,
     slots: int | None = None,
-) -> tuple[Step, Carry, Memory]:
+) -> tuple[Step, Any, Any]:
     """Prepares a batch for search.
 
     Args:
-      model: the captioner.
+      model: the captioner, or an ensemble.
       params: its parameters.
       batch: "features" [B, L, D] or "images" [B, S, S, 3].
       keys: one random key a photo, [B], for dropout of the regions; None for none.
@@ -45,20 +46,20 @@ def prepare(
     """
     apply = functools.partial(model.apply, {"params": params})
 
-    def start(batch: Batch, keys: jax.Array | None) -> tuple[Memory, Carry]:
+    def start(batch: Batch, keys: jax.Array | None) -> tuple[Any, Any]:
         regions = apply(batch, method="regions")
         return apply(regions, 1, keys, method="start")
 
     memory, carry = decoding.map_groups(start, (batch, keys), slots)
-    words = WORDS_AN_IMAGE * memory.projected.shape[0]
+    words = WORDS_AN_IMAGE * jax.tree.leaves(memory)[0].shape[0]
     projected_embedding = None
-    if words > model.decoder.vocabulary_size:
+    if words > model.vocabulary_size:
         projected_embedding = apply(method="project_vocabulary")
     step = functools.partial(apply, projected_embedding=projected_embedding, method="step")
     return step, carry, memory
 
 
-def build_greedy(model: Captioner, rules: Rules) -> Search:
+def build_greedy(model: Model, rules: Rules) -> Search:
     """Returns the pure function that takes the most probable word at every step."""
 
     def search(params: Any, batch: Batch) -> Hypotheses:
@@ -67,7 +68,7 @@ def build_greedy(model: Captioner, rules: Rules) -> Search:
     return search
 
 
-def build_beam(model: Captioner, rules: Rules, beams: int, slots: int | None = None) -> Search:
+def build_beam(model: Model, rules: Rules, beams: int, slots: int | None = None) -> Search:
     """Returns the pure function of `decoding.beam_search`."""
 
     def search(params: Any, batch: Batch) -> Hypotheses:
@@ -77,11 +78,11 @@ def build_beam(model: Captioner, rules: Rules, beams: int, slots: int | None = N
     return search
 
 
-def build_sampling(model: Captioner, rules: Rules, sampling: Sampling) -> Search:
+def build_sampling(model: Model, rules: Rules, sampling: Sampling) -> Search:
     """Returns the pure function that samples every word.
 
     Args:
-      model: the captioner.
+      model: the captioner, or an ensemble.
       rules: which sentences may be returned.
       sampling: how words are drawn.
 
@@ -105,7 +106,7 @@ def build_sampling(model: Captioner, rules: Rules, sampling: Sampling) -> Search
     return search
 
 
-def build_sample_many(model: Captioner, rules: Rules, captions: int) -> Search:
+def build_sample_many(model: Model, rules: Rules, captions: int) -> Search:
     """Returns the pure function that samples K captions a photo, as hypotheses [B, K, ...].
 
     Its batch also holds "draw" [B] int32, the seed of each photo's samples, and "keys" [B, 2]
@@ -113,7 +114,7 @@ def build_sample_many(model: Captioner, rules: Rules, captions: int) -> Search:
     training step with these keys.
 
     Args:
-      model: the captioner.
+      model: the captioner, or an ensemble.
       rules: which sentences may be returned.
       captions: K.
     """

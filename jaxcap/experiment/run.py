@@ -8,6 +8,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from jaxcap.models.captioner import Captioner
+from jaxcap.models.ensemble import Ensemble
 from jaxcap.text import Vocabulary
 
 
@@ -22,7 +23,7 @@ class Run:
       encoder_info: what the workdir keeps of the encoder's weights (pool, normalization,
         fingerprint, source), the decoder's dtype and, where the encoder begins with a denoiser,
         `TrainedDenoiser.info` as "denoiser".
-      model: the captioner.
+      model: the captioner, or an ensemble of several.
       params: all of its parameters.
       rates: the multiplier of each parameter's learning rate, 0 where it is frozen.
     """
@@ -31,7 +32,7 @@ class Run:
     config: ConfigDict
     vocabulary: Vocabulary
     encoder_info: Mapping[str, Any]
-    model: Captioner
+    model: Captioner | Ensemble
     params: Any
     rates: Any
 

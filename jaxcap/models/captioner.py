@@ -22,6 +22,11 @@ class Captioner(nn.Module):
     encoder: Encoder
     decoder: Decoder
 
+    @property
+    def vocabulary_size(self) -> int:
+        """V."""
+        return self.decoder.vocabulary_size
+
     def encode(self, images: jax.Array) -> jax.Array:
         """Encodes photos uint8 [B, S, S, 3] as regions [B, L, D]."""
         return self.encoder(images)
