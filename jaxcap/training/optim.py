@@ -50,8 +50,7 @@ def build_optimizer(
 
     Coupled decay adds to the gradient before Adam's moments, as PyTorch's Adam(weight_decay);
     decoupled decay is AdamW's (Loshchilov and Hutter 2019). Clipping counts the trained gradients
-    only, and parameters of rate 0 get neither moments nor updates. Rows of rate 0 have moments,
-    which stay zero, so that the state has one shape whichever rows they are.
+    only, and parameters of rate 0 get neither moments nor updates. Rows of rate 0 get no updates.
 
     Args:
       train: the config's section `train`.
@@ -66,8 +65,6 @@ def build_optimizer(
     if train["weight_decay"]:
         decay.append(optax.add_decayed_weights(train["weight_decay"]))
     chain = []
-    if row_rates is not None:
-        chain.append(_drop_frozen_rows(rates, row_rates))
     if train["clip_norm"]:
         chain.append(optax.clip_by_global_norm(train["clip_norm"]))
     if not train["decoupled"]:
@@ -77,28 +74,37 @@ def build_optimizer(
         chain += decay
     chain.append(optax.scale_by_learning_rate(schedule))
     if any(rate not in (0, 1) for rate in jax.tree.leaves(rates)):
-        chain.append(_scale(rates, rates))
+        chain.append(_scale_by_rates(rates))
+    optimizer = optax.chain(*chain)
     if row_rates is not None:
-        # At the end, since decay would move rows whose gradient is zero.
-        chain.append(_scale(rates, row_rates))
+        optimizer = _apply_row_rates(optimizer, rates, row_rates)
     freeze_mask = jax.tree.map(lambda rate: rate == 0, rates)
-    return optax.selective_transform(optax.chain(*chain), freeze_mask=freeze_mask)
+    return optax.selective_transform(optimizer, freeze_mask=freeze_mask)
 
 
-def _scale(rates: Any, multipliers: Any) -> optax.GradientTransformation:
-    """Multiplies the updates of the trainable parameters."""
-    trainable, _ = partition(multipliers, rates)
+def _scale_by_rates(rates: Any) -> optax.GradientTransformation:
+    trainable, _ = partition(rates, rates)
     return optax.stateless(
-        lambda updates, _: jax.tree.map(lambda update, by: by * update, updates, trainable)
+        lambda updates, _: jax.tree.map(lambda update, rate: rate * update, updates, trainable)
     )
 
 
-def _drop_frozen_rows(rates: Any, row_rates: Any) -> optax.GradientTransformation:
-    """Sets the gradients of rows of rate 0 to zero, so that neither clipping nor moments see them.
+def _apply_row_rates(
+    inner: optax.GradientTransformation, rates: Any, row_rates: Any
+) -> optax.GradientTransformation:
+    """Gives rows rates of their own around an optimizer.
 
-    Other rates leave the gradient as it is, for Adam would undo a multiplication here.
+    It wraps the optimizer instead of joining its chain, so that the state is the same without it: a
+    run is restored where nobody knows any more which words had vectors.
     """
     trainable, _ = partition(row_rates, rates)
-    return optax.stateless(
-        lambda grads, _: jax.tree.map(lambda g, rate: jnp.where(rate > 0, g, 0), grads, trainable)
-    )
+
+    def update(grads: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        # Neither clipping nor moments see the gradient of a frozen row. Other rates leave it as it
+        # is, for Adam would undo a multiplication here.
+        grads = jax.tree.map(lambda g, rate: jnp.where(rate > 0, g, 0), grads, trainable)
+        updates, state = inner.update(grads, state, params)
+        # Decay would move rows whose gradient is zero.
+        return jax.tree.map(lambda u, rate: rate * u, updates, trainable), state
+
+    return optax.GradientTransformation(inner.init, update)

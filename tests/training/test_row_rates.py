@@ -115,7 +115,7 @@ def test_the_state_has_the_shape_that_it_has_without_the_vectors():
     for rows in (None, row_rates):
         optimizer = build_optimizer(tiny.TRAIN, build_schedule(tiny.TRAIN, 1), rates, rows)
         states.append(jax.eval_shape(optimizer.init, trainable))
-    assert jax.tree.leaves(states[0]) == jax.tree.leaves(states[1])
+    assert jax.tree.leaves_with_path(states[0]) == jax.tree.leaves_with_path(states[1])
 
 
 def test_frozen_rows_are_counted_as_frozen():
