@@ -15,7 +15,8 @@ from tqdm import tqdm
 from jaxcap import errors, flags, parallel
 from jaxcap.decoding.captions import Caption, read_captions
 from jaxcap.errors import UserError
-from jaxcap.experiment import restore
+from jaxcap.experiment import ranges, restore, workdir
+from jaxcap.experiment.ensembles import restore_ensemble
 from jaxcap.experiment.run import Run
 from jaxcap.figures.drawings import Drawings
 from jaxcap.inputs.photo_files import LoadedPhoto, Reader, find_photos
@@ -26,10 +27,11 @@ from jaxcap.io.progress import Progress
 
 DESCRIPTION = """Write a caption for every photo, of any size and kind; folders are searched for
 photos, also below. A photo or folder that cannot be read is named on stderr and the others go on;
-the exit code is then 2."""
+the exit code is then 2. Several runs caption as an ensemble, by the mean of their probabilities."""
 EXAMPLE = """examples:
   %(prog)s --workdir checkpoints/quickstart photo.jpg folder/ --attention out/
-  %(prog)s --workdir checkpoints/quickstart photo.jpg --search sample --top-p 0.9 --seed 1"""
+  %(prog)s --workdir checkpoints/quickstart photo.jpg --search sample --top-p 0.9 --seed 1
+  %(prog)s --workdir checkpoints/first checkpoints/second photo.jpg"""
 
 Write = Callable[[Path, Caption], None]
 
@@ -54,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parse(argv)
     if options.attention:
         check_writable(options.attention, "name another folder with --attention")
-    run = restore.choose_denoiser(restore.restore_best(options.workdir), options.denoiser)
+    run = restore_ensemble(options.workdir, options.denoiser)
     rules, strategy = flags.read_search(options, run.config)
     search = restore.compile_search(run, rules, strategy)
     found = find_photos(options.photos)
@@ -86,7 +88,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "photos", type=Path, nargs="+", metavar="PHOTO_OR_FOLDER", help="what to caption"
     )
-    flags.add_workdir(parser)
+    flags.add_workdirs(parser, nargs=1)
     parser.add_argument(
         "--attention",
         type=flags.path,
@@ -98,7 +100,36 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     flags.add_denoiser(parser)
     flags.add_search(parser, batch_size=None)
-    return parser.parse_args(argv)
+    return parser.parse_args(_repeat_workdir(sys.argv[1:] if argv is None else argv))
+
+
+def _repeat_workdir(arguments: Sequence[str]) -> list[str]:
+    """Writes `--workdir A B photo.jpg` as `--workdir A --workdir B photo.jpg`.
+
+    The parser cannot tell where the runs of an ensemble end and the photos begin. After the first
+    run, folders that hold runs belong to the ensemble, up to what is none.
+    """
+    repeated = []
+    wants_run = False
+    takes_runs = False
+    for argument in arguments:
+        if wants_run:
+            wants_run = False
+            takes_runs = True
+        elif argument == "--workdir":
+            wants_run = True
+        elif argument.startswith("--workdir="):
+            takes_runs = True
+        elif takes_runs and _holds_run(argument):
+            repeated.append("--workdir")
+        else:
+            takes_runs = False
+        repeated.append(argument)
+    return repeated
+
+
+def _holds_run(text: str) -> bool:
+    return ranges.Place().holds(text) and workdir.holds_run(Path(text).expanduser())
 
 
 def caption_photos(

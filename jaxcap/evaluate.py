@@ -14,7 +14,8 @@ from jaxcap.evaluation import baselines, result, tables
 from jaxcap.evaluation.against_training import compare_with_training
 from jaxcap.evaluation.evaluate import Evaluation, evaluate, join_words
 from jaxcap.evaluation.result import Result
-from jaxcap.experiment import ranges, restore
+from jaxcap.experiment import ranges
+from jaxcap.experiment.ensembles import restore_ensemble
 from jaxcap.figures.samples import view_photo
 from jaxcap.io import plain
 from jaxcap.io.digests import digest_json
@@ -31,16 +32,21 @@ attention; and what image-agnostic baselines score, the floor for reading scores
                  {baselines.FEW:,} of them: --baselines all computes them
 These come last: what fails there is said in a note, and the scores stand.
 
+Several runs are scored as an ensemble, which writes by the mean of their probabilities, beside what
+each of them scores alone where it was evaluated before. They must share words, splits and how they
+see photos; rules not given are the first run's.
+
 Written to DIR/evaluation/SPLIT-beamK or SPLIT-sample (with the folder's name for --data-dir, and
-any rule, noise or denoiser that is not the run's), or to the folder of --out, which jaxcap.compare
-reads when it is named:
+any rule, noise or denoiser that is not the run's; for an ensemble under its first run, and with
+ensembleN-DIGEST), or to the folder of --out, which jaxcap.compare reads when it is named:
   captions.json  the captions in COCO's result format
   images.jsonl   one line an image: its caption and what it adds to each score
   scores.json    all numbers, and the run's config
   report.html    a page with curves, scores and photos whose words light their regions"""
 EXAMPLE = """examples:
   %(prog)s --workdir checkpoints/quickstart --split test --beam 5
-  %(prog)s --workdir checkpoints/quickstart --split val --out scores"""
+  %(prog)s --workdir checkpoints/quickstart --split val --out scores
+  %(prog)s --workdir checkpoints/first checkpoints/second --split test"""
 GALLERY = 12  # photos of the report from each of the best, the middle and the worst
 # Rules as the names of folders have them, where they are not the run's.
 _SHORT_NAMES = {"min_length": "min", "length_normalization": "alpha", "no_repeat_ngram": "ngram"}
@@ -50,9 +56,9 @@ _SHORT_SAMPLING = {"temperature": "t", "top_k": "k", "top_p": "p", "seed": "seed
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
     options = parse(argv)
-    run = restore.choose_denoiser(restore.restore_best(options.workdir), options.denoiser)
+    run = restore_ensemble(options.workdir, options.denoiser)
     rules, strategy = flags.read_search(options, run.config)
-    check_writable(options.out or options.workdir / "evaluation", "name another folder with --out")
+    check_writable(options.out or run.folder / "evaluation", "name another folder with --out")
     evaluation = evaluate(
         run,
         options.split,
@@ -64,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     if not options.json:
         print("\n".join(tables.format_result(evaluation.result)), flush=True)
-    folder = options.out or options.workdir / "evaluation" / name_folder(evaluation.result)
+    folder = options.out or run.folder / "evaluation" / name_folder(evaluation.result)
     printed = evaluation.result.notes
     try:
         # The files are written before the baselines, which may take long or be stopped.
@@ -88,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
     parser = flags.Parser("evaluate", DESCRIPTION, EXAMPLE)
-    flags.add_workdir(parser)
+    flags.add_workdirs(parser)
     parser.add_argument(
         "--split", choices=("val", "test"), required=True, help="which photos are scored"
     )
@@ -128,6 +134,10 @@ def name_folder(result: Result) -> str:
     data = result.data
     search = result.search
     parts = [data.split, "sample" if search.sampling else f"beam{search.beam}"]
+    members = result.run.members
+    if members:
+        digest = digest_json(sorted(member.folder for member in members))[:8]
+        parts.append(f"ensemble{len(members)}-{digest}")
     if data.dir:
         # Folders of one name may hold other photos, so the content is part of the name.
         name = re.sub(r"[^\w.]+", "_", Path(data.dir).expanduser().resolve().name)
@@ -174,7 +184,10 @@ def write_captions(folder: Path, evaluation: Evaluation) -> None:
 def write_scores(folder: Path, scores: Result, photos: Sequence[report.CaptionedPhoto]) -> None:
     """Writes scores.json, the numbers, and report.html, the page that shows them."""
     write_atomically(folder / "scores.json", result.to_json(scores) + "\n")
-    metrics = history.read_lines(Path(scores.run.folder) / history.METRICS)
+    # An ensemble has no curves of its own.
+    metrics = []
+    if not scores.run.members:
+        metrics = history.read_lines(Path(scores.run.folder) / history.METRICS)
     report.write(folder / "report.html", scores, metrics, photos)
 
 

@@ -145,14 +145,22 @@ def add_experiment(parser: argparse.ArgumentParser, kind: Kind, *, required: boo
     )
 
 
-def add_workdir(parser: argparse.ArgumentParser) -> None:
-    """Adds the flag that names a trained run."""
+def add_workdirs(parser: argparse.ArgumentParser, nargs: str | int = "+") -> None:
+    """Adds the flag that names a trained run, or several for an ensemble.
+
+    Args:
+      parser: gets the flag, which may be repeated.
+      nargs: how many runs follow it each time.
+    """
     parser.add_argument(
         "--workdir",
         type=path,
+        nargs=nargs,
+        action="extend",
         required=True,
         metavar="DIR",
-        help="the run's folder, as checkpoints/quickstart",
+        help="the run's folder, as checkpoints/quickstart; several runs write as an ensemble, and "
+        "the folder of a run of replicas stands for all of them",
     )
 
 

@@ -101,6 +101,17 @@ COMMANDS = {
         "5",
         *RULES,
     ),
+    "ensemble": (
+        "caption",
+        "--workdir",
+        "frozen",
+        "gru",
+        "photos",
+        "--beam",
+        "3",
+        "--json",
+        *RULES,
+    ),
     "few": (
         "caption",
         "--workdir",
@@ -129,13 +140,14 @@ def results(tmp_path_factory):
 
 
 def prepare(folder):
-    """Makes two runs, of an encoder that was trained along and of one that was not, and photos to
+    """Makes runs, one whose encoder was trained along and two with a frozen one, and photos to
     caption.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAXCAP_CACHE", str(folder / "cache"))
         for name, rates in (("trained", "*:1"), ("frozen", "*:0")):
             small_run.make(folder / name, data__scenes=110, encoder__rates=rates)
+        small_run.make(folder / "gru", data__scenes=110, encoder__rates="*:0", decoder__cell="gru")
     (folder / "photos").mkdir()
     random = np.random.default_rng(0)
     for number in range(11):
@@ -239,7 +251,9 @@ def test_beam_search_prints_the_same_lines(results):
     assert one == eight
 
 
-@pytest.mark.parametrize(("name", "photos"), [("greedy", 11), ("sampling", 11), ("few", 3)])
+@pytest.mark.parametrize(
+    ("name", "photos"), [("greedy", 11), ("sampling", 11), ("ensemble", 11), ("few", 3)]
+)
 def test_json_tells_the_same(results, name, photos):
     one, eight = (json.loads(result.ended[name].stdout) for result in results)
     assert len(one) == photos and len({answer["caption"] for answer in one}) > 1

@@ -17,7 +17,8 @@ def compare_with_training(
     """Adds how many captions are novel, and what the captions of baselines score.
 
     Args:
-      run: that wrote the captions.
+      run: that wrote the captions; of an ensemble, the first member's encoder says which photos
+        are near.
       evaluation: from `evaluate`.
       wanted: none; cheap: without the nearest photo's caption where features of more than
         `baselines.FEW` training photos would have to be computed for it; or all.
@@ -29,7 +30,7 @@ def compare_with_training(
     captions = join_words(evaluation.captions)
     made = []
     for name, make in baselines.list_baselines(
-        run, evaluation.split, captions, train, wanted, evaluation.noise
+        run.singles[0], evaluation.split, captions, train, wanted, evaluation.noise
     ):
         try:
             made.append(make())

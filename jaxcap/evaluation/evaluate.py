@@ -15,11 +15,17 @@ from jaxcap.decoding.rules import Rules
 from jaxcap.decoding.strategy import GREEDY, Sampling, Strategy
 from jaxcap.evaluation import scoring, splits
 from jaxcap.evaluation.measures import measure_attention, measure_grounding, measure_health
+from jaxcap.evaluation.members import (
+    add_member_scores,
+    describe_members,
+    read_validation_loss,
+)
 from jaxcap.evaluation.overlap import find_training_overlap
 from jaxcap.evaluation.result import DataInfo, DenoiserInfo, Parameters, Result, RunInfo, Search
 from jaxcap.experiment import config as configs
 from jaxcap.experiment import contents, workdir
 from jaxcap.experiment.check import learns_encoder
+from jaxcap.experiment.ensembles import check_same_data
 from jaxcap.experiment.inputs import open_plain_inputs
 from jaxcap.experiment.restore import TrainedRun, compile_search
 from jaxcap.experiment.sharing import Shared
@@ -28,7 +34,6 @@ from jaxcap.inputs.noise import Noise
 from jaxcap.io import uses
 from jaxcap.io.progress import Progress
 from jaxcap.scores.signature import write_signature
-from jaxcap.training import history
 
 _BATCHES_A_CALL = 8  # of cached features
 
@@ -71,7 +76,7 @@ def evaluate(
     """Captions and scores one split; the training split is not needed.
 
     Args:
-      run: from `restore.restore_best`.
+      run: from `restore.restore_best`, or an ensemble.
       split_name: val or test.
       data_dir: a folder of any known layout; empty for the data set of the run.
       noise: put on the photos; None: none.
@@ -81,8 +86,11 @@ def evaluate(
       shared: with other evaluations of this process; None: with none.
 
     Raises:
-      UserError: the split or its photos are not there, or a photo is damaged.
+      UserError: the split or its photos are not there, a photo is damaged, or the members of an
+        ensemble have other splits.
     """
+    if not data_dir:
+        check_same_data(run, split_name)
     run_info = _describe_run(run)
     shared = shared or Shared()
     data, split = shared.get(
@@ -96,7 +104,8 @@ def evaluate(
     trained_on, overlap_notes = find_training_overlap(
         run, data, images, split=split_name, own_data=not data_dir
     )
-    inputs = open_plain_inputs(run, split, noise=noise)
+    # The members of an ensemble see photos alike.
+    inputs = open_plain_inputs(run.singles[0], split, noise=noise)
     captions = write_captions(run, inputs, len(split), rules, strategy, batch_size)
     scored, score_notes = scoring.score({"run": join_words(captions)}, split.captions)
     grounding, scenes = measure_grounding(split, captions, run.grid)
@@ -128,7 +137,7 @@ def evaluate(
             *score_notes,
         ),
     )
-    return Evaluation(result, split, captions, scored["run"].rows, run.grid)
+    return Evaluation(add_member_scores(result), split, captions, scored["run"].rows, run.grid)
 
 
 def write_captions(
@@ -196,9 +205,10 @@ def _describe_run(run: TrainedRun) -> RunInfo:
         encoder=run.encoder_info["source"],
         denoiser=_describe_denoiser(run),
         parameters=Parameters(trained=trained, frozen=frozen),
-        step=run.step,
-        epoch=run.epoch,
-        val_loss=history.validation_loss(run.folder / history.METRICS, run.config.train.select),
+        step=None if run.members else run.step,
+        epoch=None if run.members else run.epoch,
+        val_loss=None if run.members else read_validation_loss(run),
+        members=describe_members(run),
     )
 
 
@@ -206,7 +216,7 @@ def _describe_denoiser(run: TrainedRun) -> DenoiserInfo | None:
     used = run.encoder_info.get("denoiser")
     if used is None:
         return None
-    own = workdir.load_encoder(run.folder).get("denoiser", {})
+    own = workdir.load_encoder(run.singles[0].folder).get("denoiser", {})
     return DenoiserInfo(
         source=used["source"],
         fingerprint=used["fingerprint"],

@@ -9,7 +9,7 @@ from jaxcap.io.plain import list_some
 def find_training_overlap(
     run: TrainedRun, data: str, scored: contents.SplitContents, *, split: str, own_data: bool
 ) -> tuple[int | None, list[str]]:
-    """Finds the scored photos among those that the run was trained on.
+    """Finds the scored photos among those that the run, or a member of it, was trained on.
 
     Args:
       run: the run, whose workdir tells what it was trained on.
@@ -21,21 +21,26 @@ def find_training_overlap(
     Returns:
       How many of them the run was trained on (None when it does not know), and notes.
     """
+    overlap: set[str] = set()
+    differing: list[str] = []
     try:
-        known = workdir.load_contents(run.folder)
+        for single in run.singles:
+            known = workdir.load_contents(single.folder)
+            overlap.update(contents.find_overlap(known, data, scored))
+            if own_data and split in known.splits:
+                found = contents.list_split_differences(split, known.splits[split], scored)
+                differing += [line for line in found if line not in differing]
     except UserError:
         unknown = "the run does not know which photos it was trained on (an older jaxcap made it)"
         return None, [f"{unknown}: some may be scored"]
     notes = []
-    overlap = contents.find_overlap(known, data, scored)
     if overlap:
+        trained_on = [image for image in scored.ids if image in overlap]
         count = "all" if len(overlap) == len(scored.ids) else f"{len(overlap):,}"
         notes.append(
             f"{count} of the {len(scored.ids):,} scored photos are among the training photos "
-            f"({list_some(overlap)}): no score of unseen photos"
+            f"({list_some(trained_on)}): no score of unseen photos"
         )
-    if own_data and split in known.splits:
-        differing = contents.list_split_differences(split, known.splits[split], scored)
-        if differing:
-            notes.append(f"the data have changed since the run was trained: {'; '.join(differing)}")
+    if differing:
+        notes.append(f"the data have changed since the run was trained: {'; '.join(differing)}")
     return len(overlap), notes

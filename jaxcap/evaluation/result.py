@@ -37,21 +37,44 @@ class DenoiserInfo:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunInfo:
-    """The run that wrote the captions.
+class Member:
+    """One of the runs that wrote the captions as an ensemble.
 
     Attributes:
       workdir: its folder, as it was typed.
       folder: the same as an absolute path.
-      config: the resolved config, as nested dicts.
+      step: of the checkpoint.
+      epoch: of the checkpoint.
+      val_loss: of the checkpoint, in nats per word; None where it was not recorded.
+      scores: of its captions alone; None, and not in the file, where they are not known.
+    """
+
+    workdir: str
+    folder: str
+    step: int
+    epoch: int
+    val_loss: float | None
+    scores: dict[str, Estimate] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunInfo:
+    """The run that wrote the captions, or the runs that wrote them as an ensemble.
+
+    Attributes:
+      workdir: its folder, as it was typed; the first one of an ensemble.
+      folder: the same as an absolute path.
+      config: the resolved config, as nested dicts; the first one of an ensemble.
       vocabulary_size: words of the vocabulary.
       vocabulary: its fingerprint.
       encoder: where the encoder's weights came from.
       parameters: how many there are.
-      step: of the checkpoint.
-      epoch: of the checkpoint.
-      val_loss: of the checkpoint, in nats per word; None where it was not recorded.
+      step: of the checkpoint; None for an ensemble, whose members have their own.
+      epoch: of the checkpoint; None for an ensemble.
+      val_loss: of the checkpoint, in nats per word; None where it was not recorded, and for an
+        ensemble.
       denoiser: the encoder's first step; None, and not in the file, where there was none.
+      members: of an ensemble; None, and not in the file, for a single run.
     """
 
     workdir: str
@@ -61,10 +84,11 @@ class RunInfo:
     vocabulary: str
     encoder: str
     parameters: Parameters
-    step: int
-    epoch: int
+    step: int | None
+    epoch: int | None
     val_loss: float | None
     denoiser: DenoiserInfo | None = None
+    members: tuple[Member, ...] | None = None
 
     @property
     def other_denoiser(self) -> str:
@@ -72,6 +96,13 @@ class RunInfo:
         if self.denoiser:
             return "" if self.denoiser.own else self.denoiser.fingerprint[:8]
         return "none" if self.config["encoder"].get("denoiser") else ""
+
+    def describe(self) -> str:
+        """Returns the workdir as it was typed, or all of an ensemble's."""
+        if self.members is None:
+            return self.workdir
+        names = ", ".join(member.workdir for member in self.members)
+        return f"the ensemble of {len(self.members)} ({names})"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 from jaxcap.evaluation.result import Health, Result
 from jaxcap.scores.health import Phrase
@@ -86,19 +87,31 @@ def _format_scores(result: Result) -> list[str]:
     """Returns a line that says what was scored, and the table of scores beside baselines."""
     data = result.data
     head = (
-        f"{result.run.workdir} on {data.name} {data.split}: {data.images:,} images, "
+        f"{result.run.describe()} on {data.name} {data.split}: {data.images:,} images, "
         f"{data.references:,} references, {result.search.describe()}"
     )
     head += _describe_photos(result)
-    names = [baseline.name for baseline in result.baselines]
-    rows = [["x 100", "score", f"{result.level:.0%} interval", *names]]
+    columns = _list_members(result)
+    columns += [(baseline.name, baseline.scores) for baseline in result.baselines]
+    names = [name for name, _ in columns]
+    own = "ensemble" if result.run.members else "score"
+    rows = [["x 100", own, f"{result.level:.0%} interval", *names]]
     for name, score in result.scores.items():
         row = [name, format_percent(score.value), format_interval(score)]
-        for baseline in result.baselines:
-            other = baseline.scores.get(name)
+        for _, scores in columns:
+            other = scores.get(name)
             row.append(format_percent(other.value) if other else "-")
         rows.append(row)
     return [head, *align_columns(rows)]
+
+
+def _list_members(result: Result) -> list[tuple[str, dict[str, Estimate]]]:
+    """Returns the members of an ensemble, by the names of their folders, with their own scores."""
+    members = result.run.members or ()
+    names = [Path(member.folder).name for member in members]
+    if len(set(names)) < len(names):
+        names = [member.workdir for member in members]
+    return [(name, member.scores or {}) for name, member in zip(names, members, strict=True)]
 
 
 def _describe_photos(result: Result) -> str:

@@ -27,11 +27,19 @@ class TrainedRun(Run):
       folder: the workdir.
       step: of the best checkpoint.
       epoch: after which it was saved.
+      members: the runs of an ensemble, whose folder, step and epoch above are the first one's;
+        empty for a single run.
     """
 
     folder: Path
     step: int
     epoch: int
+    members: tuple["TrainedRun", ...] = ()
+
+    @property
+    def singles(self) -> tuple["TrainedRun", ...]:
+        """The runs that it is made of: its members or, for a single run, itself."""
+        return self.members or (self,)
 
 
 def restore_best(folder: Path) -> TrainedRun:

@@ -100,6 +100,8 @@ def _title(result: Result) -> str:
     # A workdir of another machine may have its separators.
     workdir = result.run.workdir.rstrip("/\\").replace("\\", "/")
     name = workdir.rsplit("/", 1)[-1] or result.data.name
+    if result.run.members:
+        name = f"Ensemble of {len(result.run.members)} with {name}"
     return f"{name} on {result.data.split}"
 
 
@@ -121,8 +123,9 @@ def _describe(result: Result) -> str:
         f"{result.data.images:,} photos of {result.data.name}",
         f"{result.data.references:,} references",
         result.search.describe(),
-        f"trained for {number(result.run.epoch, '.3g')} epochs",
     ]
+    if result.run.epoch is not None:
+        parts.append(f"trained for {number(result.run.epoch, '.3g')} epochs")
     return ", ".join(parts)
 
 

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from jaxcap.evaluation.result import Result
+from jaxcap.evaluation.result import Member, Result, RunInfo
 from jaxcap.report.markup import Markup, element, join, number
 
 
@@ -17,8 +17,11 @@ def draw_run(result: Result) -> Markup:
     # Not recorded where a run has not validated, or its file of metrics has gone.
     loss = None if run.val_loss is None else f"{number(run.val_loss, '.3f')} nats per word"
     facts = {
-        "Workdir": run.workdir,
-        "Checkpoint": f"step {run.step:,}, epoch {number(run.epoch, '.3g')}",
+        "Workdir": None if run.members else run.workdir,
+        "Ensemble of": ", ".join(
+            f"{one.workdir} ({_describe_checkpoint(one)})" for one in run.members or ()
+        ),
+        "Checkpoint": None if run.members else _describe_checkpoint(run),
         "Validation loss": loss,
         "Vocabulary": f"{run.vocabulary_size:,} words",
         "Encoder": run.encoder,
@@ -33,6 +36,10 @@ def draw_run(result: Result) -> Markup:
         if value:
             rows.append(element("div", element("dt", name), element("dd", value)))
     return join(element("dl", *rows, class_="facts"), _draw_config(run.config))
+
+
+def _describe_checkpoint(run: RunInfo | Member) -> str:
+    return f"step {run.step:,}, epoch {number(run.epoch, '.3g')}"
 
 
 def _draw_config(config: Mapping[str, Any]) -> Markup | None:

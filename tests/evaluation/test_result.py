@@ -29,6 +29,22 @@ def test_samples_come_back_and_a_search_says_nothing_of_them():
     assert again.search.describe() == "sampling (temperature 0.7, seed 3)"
 
 
+def test_the_members_of_an_ensemble_come_back_and_a_single_run_has_none():
+    """As in files from before there were ensembles, which are read as single runs'."""
+    single = json.loads(results.to_json(result()))["run"]
+    assert "members" not in single
+    alone = {"BLEU-4": Estimate(0.1, 0.05, 1 / 3)}
+    members = (
+        results.Member(workdir="a", folder="/a", step=3, epoch=1, val_loss=2.5, scores=alone),
+        results.Member(workdir="b", folder="/b", step=6, epoch=2, val_loss=None),
+    )
+    run = dataclasses.replace(result().run, step=None, epoch=None, val_loss=None, members=members)
+    written = results.to_json(dataclasses.replace(result(), run=run))
+    assert "scores" not in json.loads(written)["run"]["members"][1]
+    assert results.from_json(written).run == run
+    assert run.describe() == "the ensemble of 2 (a, b)"
+
+
 def test_a_score_that_does_not_exist_is_null():
     written = json.loads(results.to_json(result()))
     assert written["scores"]["METEOR"] == {"value": None, "low": None, "high": None}
