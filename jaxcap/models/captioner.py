@@ -1,5 +1,6 @@
 """The captioner: an encoder that turns photos into regions, and a decoder that reads them."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from jaxcap.models.encoder import Encoder, build_encoder
 
 
 class Captioner(nn.Module):
-    """Photo (or its cached features) and words in, the next words and the attention out.
+    """Photo (or what is cached of it) and words in, the next words and the attention out.
 
     Attributes:
       encoder: photos uint8 [B, S, S, 3] to regions [B, L, D].
@@ -31,10 +32,27 @@ class Captioner(nn.Module):
         """Encodes photos uint8 [B, S, S, 3] as regions [B, L, D]."""
         return self.encoder(images)
 
+    def encode_lower(self, images: jax.Array) -> jax.Array:
+        """Encodes photos as the grids [B, h * w, C] that enter the first stage that learns.
+
+        Row by row; see `Encoder.lower`.
+        """
+        grid = self.encoder.lower(images)
+        return grid.reshape(grid.shape[0], -1, grid.shape[-1])
+
     def regions(self, batch: Mapping[str, jax.Array]) -> jax.Array:
-        """Returns the regions float32 [B, L, D] of a batch with "features" or "images"."""
+        """Returns the regions float32 [B, L, D] of a batch.
+
+        Args:
+          batch: "features" [B, L, D], which are the regions; "grid" [B, h * w, C], what
+            `encode_lower` returns; or "images" uint8 [B, S, S, 3].
+        """
         if "features" in batch:
             return batch["features"].astype(jnp.float32)
+        if "grid" in batch:
+            grid = batch["grid"].astype(jnp.float32)
+            side = math.isqrt(grid.shape[1])  # photos are square, and so are their grids
+            return self.encoder.upper(grid.reshape(grid.shape[0], side, side, -1))
         return self.encode(batch["images"])
 
     def __call__(
@@ -43,7 +61,7 @@ class Captioner(nn.Module):
         """Teacher forcing over the batch's captions.
 
         Args:
-          batch: "tokens" [B, C, T + 1] int32, and "features" or "images".
+          batch: "tokens" [B, C, T + 1] int32, and what `regions` reads.
           keys: one random key a photo, [B], for dropout; None in evaluation.
 
         Returns:

@@ -1,8 +1,10 @@
 """The encoder: photos in, regions out, with any backbone of one table.
 
 A backbone is a linen module that maps normalised photos [B, S, S, 3] to a grid [B, h, w, D] and
-has `grid(size) -> (h, w)` and `level_channels`. A new one is a file of its own and a line in
-`BACKBONES`; its weights are read by a file of `jaxcap/pretrained` and a line in `NETWORKS` there.
+has `grid(size) -> (h, w)`, `level_channels` and `find_entry(names)`. The latter returns the stage
+below which nothing runs that learns, or 0; one that returns others has `lower` and `upper` as
+`ResNet` has them. A new backbone is a file of its own and a line in `BACKBONES`; its weights are
+read by a file of `jaxcap/pretrained` and a line in `NETWORKS` there.
 """
 
 from collections.abc import Callable, Mapping
@@ -54,20 +56,35 @@ class Encoder(nn.Module):
       backbone: maps normalised photos to a grid, see the head of this file.
       normalization: what its weights were trained on, see `normalize`.
       denoiser: comes before all else, float32 photos [B, S, S, 3] in [0, 1] to the same.
+      entry: the backbone's stage below which nothing learns, so that the grids that enter it can be
+        computed once and kept; 0: none of it is still, or all of it.
     """
 
     backbone: nn.Module
     normalization: str = "imagenet"
     denoiser: nn.Module | None = None
+    entry: int = 0
 
     def __call__(self, images: jax.Array) -> jax.Array:
         """Encodes photos uint8 [B, S, S, 3] as regions [B, L, D], row by row of the grid."""
+        return self.upper(self.lower(images))
+
+    def lower(self, images: jax.Array) -> jax.Array:
+        """Turns photos into what enters the stage `entry`: a grid [B, h, w, C] of features.
+
+        Where `entry` is 0 it is normalised photos.
+        """
         pixels = images
         if self.denoiser is not None:
             # Not rounded to whole levels: where a value lies between two of them, another number
             # of devices would choose the other one.
             pixels = 255 * self.denoiser(jnp.asarray(images, jnp.float32) / 255)
-        grid = self.backbone(normalize(pixels, self.normalization))  # [B, h, w, D]
+        pixels = normalize(pixels, self.normalization)
+        return self.backbone.lower(pixels, self.entry) if self.entry else pixels
+
+    def upper(self, grid: jax.Array) -> jax.Array:
+        """Turns what `lower` returns into regions [B, L, D]."""
+        grid = self.backbone.upper(grid, self.entry) if self.entry else self.backbone(grid)
         return grid.reshape(grid.shape[0], -1, grid.shape[-1])
 
     def grid(self, size: int) -> tuple[int, int]:

@@ -5,7 +5,7 @@ arXiv:1512.00567). The modules bear torchvision's names, so that one short table
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
@@ -110,6 +110,11 @@ class InceptionV3(nn.Module):
         side = _halve(_halve(side) - 2)  # of the two max-pools, with Conv2d_4a between them
         side = _halve(_halve(side))  # of Mixed_6a and Mixed_7a
         return side, side
+
+    def find_entry(self, names: Iterable[str]) -> int:
+        """Returns 0: the network is not cut into stages, so that where a part learns, all runs."""
+        del names
+        return 0
 
     @property
     def level_channels(self) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ names, so that one short table reads its weights.
 """
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -50,7 +50,6 @@ class ResNet(nn.Module):
     conv_bias: bool = False
     dtype: Any = jnp.float32
 
-    @nn.compact
     def __call__(self, images: jax.Array) -> jax.Array:
         """Encodes images.
 
@@ -61,21 +60,60 @@ class ResNet(nn.Module):
           The grid [B, h, w, D], h and w as `grid(S)` says, with the channels of `level_channels`,
           one level after the other.
         """
+        return self.upper(images, 0)
+
+    def lower(self, images: jax.Array, entry: int) -> jax.Array:
+        """Runs the stages before the stage `entry`: the stem is stage 0, layer1 is stage 1.
+
+        Args:
+          images: as of a call.
+          entry: from 1.
+
+        Returns:
+          The grid that enters the stage, [B, h, w, D].
+        """
+        return self._run(images, range(entry))[-1]
+
+    def upper(self, grid: jax.Array, entry: int) -> jax.Array:
+        """Runs the other stages: `upper(lower(images, entry), entry)` is what a call returns."""
+        grids = [grid, *self._run(grid, range(entry, len(self.stage_sizes) + 1))]
+        levels = [_average(level, grids[-1].shape[1]) for level in grids[-self.levels :]]
+        return jnp.concatenate(levels, axis=-1)
+
+    def find_entry(self, names: Iterable[str]) -> int:
+        """Returns the stage below which nothing learns, and no region has a level of its own.
+
+        Args:
+          names: of the modules that learn, as layer4_0.
+        """
+        learning = [_find_stage(name) for name in names]
+        # The grid that enters a stage serves as the level of the stage before it.
+        first_level = len(self.stage_sizes) + 1 - self.levels
+        return min([first_level + 1, *learning])
+
+    @nn.compact
+    def _run(self, x: jax.Array, stages: range) -> list[jax.Array]:
+        """Runs some stages, and returns the grid of each."""
         norms = Norms(self.folded, self.eps, conv_bias=self.conv_bias)
         conv = functools.partial(convolve, norms=norms, dtype=jnp.dtype(self.dtype))
-        images = images.astype(self.dtype)
-        x = nn.relu(conv(images, self.width, 7, 2, name="conv1"))  # [B, S/2, S/2, width]
-        x = max_pool(x, self.pool)  # [B, S/4, S/4, width]
+        x = x.astype(self.dtype)
         grids = []
-        for stage, blocks in enumerate(self.stage_sizes):
-            for block in range(blocks):
-                stride = 2 if stage > 0 and block == 0 else 1
-                strides = (stride, 1) if self.layout == "v1" else (1, stride)
-                name = f"layer{stage + 1}_{block}"
-                x = Bottleneck(self.width * 2**stage, strides, conv, name=name)(x)
+        for stage in stages:
+            if stage == 0:
+                x = nn.relu(conv(x, self.width, 7, 2, name="conv1"))  # [B, S/2, S/2, width]
+                x = max_pool(x, self.pool)  # [B, S/4, S/4, width]
+            else:
+                x = self._run_blocks(x, stage, conv)
             grids.append(x)
-        levels = [_average(grid, x.shape[1]) for grid in grids[-self.levels :]]
-        return jnp.concatenate(levels, axis=-1)
+        return grids
+
+    def _run_blocks(self, x: jax.Array, stage: int, conv: Callable[..., jax.Array]) -> jax.Array:
+        for block in range(self.stage_sizes[stage - 1]):
+            stride = 2 if stage > 1 and block == 0 else 1
+            strides = (stride, 1) if self.layout == "v1" else (1, stride)
+            name = f"layer{stage}_{block}"
+            x = Bottleneck(self.width * 2 ** (stage - 1), strides, conv, name=name)(x)
+        return x
 
     def grid(self, size: int) -> tuple[int, int]:
         """Returns the rows and columns of the grid of photos of `size` pixels a side.
@@ -173,6 +211,12 @@ def max_pool(x: jax.Array, pool: str) -> jax.Array:
         (1, 1) if pool == "padded" else (0, 1)
     )  # of minus infinity; an odd n leaves the (0, 1) unused
     return nn.max_pool(x, (3, 3), strides=(2, 2), padding=(padding, padding))
+
+
+def _find_stage(name: str) -> int:
+    """Returns the stage of a module: 4 for layer4_0, and 0, the stem, for conv1."""
+    stage, block, _ = name.removeprefix("layer").partition("_")
+    return int(stage) if block else 0
 
 
 def _average(x: jax.Array, size: int) -> jax.Array:

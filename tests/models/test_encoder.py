@@ -73,6 +73,56 @@ def test_a_photo_without_a_grid_is_refused(options, size, message):
         module.grid(size)
 
 
+@pytest.mark.parametrize(("entry", "levels"), [(1, 2), (2, 3), (3, 1), (3, 2)])
+def test_a_cut_encoder_is_the_whole_one(entry, levels):
+    """Its parts give the same regions and, to what is above the cut, the same gradients."""
+    whole = Encoder(ResNet((1, 2, 1), 2, levels=levels))
+    cut = whole.clone(entry=entry)
+    photos = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.uint8)
+    params = jax.jit(whole.init)(jax.random.key(0), photos)["params"]
+    # The last kernel of a block begins at zero, and would hide the block.
+    params = jax.tree.map(lambda x: x + 0.1, params)["backbone"]
+    learning = {name: params[name] for name in params if name >= f"layer{entry}"}
+    grid = jax.jit(lambda p: cut.apply({"params": {"backbone": p}}, photos, method="lower"))(params)
+    side = 8 if entry <= 2 else 4
+    assert grid.shape == (2, side, side, (2, 8, 16)[entry - 1])
+
+    def encode_whole(learning):
+        regions = whole.apply({"params": {"backbone": params | learning}}, photos)
+        return (regions**2).sum(), regions
+
+    def encode_upper(learning):
+        # Without the parameters below the cut.
+        regions = cut.apply({"params": {"backbone": learning}}, grid, method="upper")
+        return (regions**2).sum(), regions
+
+    grads, regions = jax.jit(jax.grad(encode_whole, has_aux=True))(learning)
+    upper_grads, upper_regions = jax.jit(jax.grad(encode_upper, has_aux=True))(learning)
+    np.testing.assert_allclose(upper_regions, regions, rtol=1e-5, atol=1e-6)
+    pairs = zip(jax.tree.leaves(upper_grads), jax.tree.leaves(grads), strict=True)
+    for ours, theirs in pairs:
+        assert np.any(ours)
+        largest = np.abs(theirs).max()
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4 * largest)
+
+
+@pytest.mark.parametrize(
+    ("levels", "learning", "entry"),
+    [
+        (1, ["layer4_2"], 4),
+        (2, ["layer4_0", "layer4_1"], 4),
+        (3, ["layer4_0"], 3),
+        (4, ["layer4_0"], 2),
+        (1, ["layer2_11", "layer4_0"], 2),
+        (2, ["layer1_0"], 1),
+        (1, ["conv1", "layer4_0"], 0),
+    ],
+)
+def test_the_cut_is_below_what_learns_and_below_the_levels(levels, learning, entry):
+    """The grid that enters a stage is the level of the stage before."""
+    assert ResNet(levels=levels).find_entry(learning) == entry
+
+
 class Patches(nn.Module):
     """A toy backbone: each patch of 8 x 8 pixels becomes a region, by one linear layer."""
 
