@@ -1,5 +1,6 @@
 """From the config to an optimizer: how fast parameters move, and by what rule."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -44,8 +45,13 @@ def build_schedule(train: Mapping[str, Any], steps_per_epoch: int) -> optax.Sche
 
 
 def build_optimizer(
-    train: Mapping[str, Any], schedule: optax.Schedule, rates: Any, row_rates: Any = None
-) -> optax.GradientTransformation:
+    train: Mapping[str, Any],
+    schedule: optax.Schedule,
+    rates: Any,
+    row_rates: Any = None,
+    *,
+    first_steps: Any = None,
+) -> optax.GradientTransformationExtraArgs:
     """Returns Adam with clipping by global norm and weight decay, masked by the rates.
 
     Coupled decay adds to the gradient before Adam's moments, as PyTorch's Adam(weight_decay);
@@ -57,10 +63,18 @@ def build_optimizer(
       schedule: from `build_schedule`.
       rates: from `partition.assign_rates`; each parameter's update is multiplied by its rate.
       row_rates: from `partition.assign_row_rates`: further multipliers of rows; None for none.
+      first_steps: a tree as `rates`: the step of the run, from 0, in which each parameter begins to
+        learn. Until then it stays bit for bit what it is, its gradient counts nowhere, and it does
+        not decay. None: all learn from the first step on.
 
     Returns:
-      An optax transformation over all parameters, or over the trainable ones of `partition`.
+      An optax transformation over all parameters, or over the trainable ones of `partition`. Where
+      some begin later, its update is told the run's step as the keyword `step`.
     """
+    firsts = None
+    if first_steps is not None:
+        firsts, _ = partition(first_steps, rates)
+    some_wait = any(jax.tree.leaves(firsts))
     decay = []
     if train["weight_decay"]:
         decay.append(optax.add_decayed_weights(train["weight_decay"]))
@@ -69,7 +83,7 @@ def build_optimizer(
         chain.append(optax.clip_by_global_norm(train["clip_norm"]))
     if not train["decoupled"]:
         chain += decay
-    chain.append(optax.scale_by_adam())
+    chain.append(_scale_by_adam_from(firsts) if some_wait else optax.scale_by_adam())
     if train["decoupled"]:
         chain += decay
     chain.append(optax.scale_by_learning_rate(schedule))
@@ -78,6 +92,8 @@ def build_optimizer(
     optimizer = optax.chain(*chain)
     if row_rates is not None:
         optimizer = _apply_row_rates(optimizer, rates, row_rates)
+    if some_wait:
+        optimizer = _hide_until(optimizer, firsts)
     freeze_mask = jax.tree.map(lambda rate: rate == 0, rates)
     return optax.selective_transform(optimizer, freeze_mask=freeze_mask)
 
@@ -91,20 +107,62 @@ def _scale_by_rates(rates: Any) -> optax.GradientTransformation:
 
 def _apply_row_rates(
     inner: optax.GradientTransformation, rates: Any, row_rates: Any
-) -> optax.GradientTransformation:
+) -> optax.GradientTransformationExtraArgs:
     """Gives rows rates of their own around an optimizer.
 
     It wraps the optimizer instead of joining its chain, so that the state is the same without it: a
     run is restored where nobody knows any more which words had vectors.
     """
     trainable, _ = partition(row_rates, rates)
+    inner = optax.with_extra_args_support(inner)
 
-    def update(grads: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+    def update(grads: Any, state: Any, params: Any = None, **others: Any) -> tuple[Any, Any]:
         # Neither clipping nor moments see the gradient of a frozen row. Other rates leave it as it
         # is, for Adam would undo a multiplication here.
         grads = jax.tree.map(lambda g, rate: jnp.where(rate > 0, g, 0), grads, trainable)
-        updates, state = inner.update(grads, state, params)
+        updates, state = inner.update(grads, state, params, **others)
         # Decay would move rows whose gradient is zero.
         return jax.tree.map(lambda u, rate: rate * u, updates, trainable), state
 
-    return optax.GradientTransformation(inner.init, update)
+    return optax.GradientTransformationExtraArgs(inner.init, update)
+
+
+def _hide_until(
+    optimizer: optax.GradientTransformationExtraArgs, first_steps: Any
+) -> optax.GradientTransformationExtraArgs:
+    """Shows an optimizer zeros in the place of gradients and parameters until their first steps.
+
+    Zeros count in no norm, leave moments at zero and decay to nothing: the update is zero.
+    """
+
+    def hide(tree: Any, step: jax.Array) -> Any:
+        return jax.tree.map(lambda x, first: jnp.where(step < first, 0, x), tree, first_steps)
+
+    def update(
+        updates: Any, state: Any, params: Any = None, *, step: jax.Array, **others: Any
+    ) -> tuple[Any, Any]:
+        hidden = hide(updates, step)
+        return optimizer.update(hidden, state, hide(params, step), step=step, **others)
+
+    return optax.GradientTransformationExtraArgs(optimizer.init, update)
+
+
+def _scale_by_adam_from(first_steps: Any) -> optax.GradientTransformationExtraArgs:
+    """Returns Adam with a count of steps for each first step, which begins there.
+
+    Adam divides its moments by what is missing in them after so many steps. By a count that had run
+    on while gradients were hidden, nothing would be missing, and the first steps of imported
+    weights would be three to six times too long.
+    """
+    chain = []
+    for first in sorted(set(jax.tree.leaves(first_steps))):
+        adam = optax.conditionally_transform(
+            optax.scale_by_adam(), functools.partial(_has_begun, first), forward_extra_args=True
+        )
+        is_of_group = jax.tree.map(lambda other, first=first: other == first, first_steps)
+        chain.append(optax.masked(adam, is_of_group))
+    return optax.chain(*chain)
+
+
+def _has_begun(first: int, _: jax.Array, *, step: jax.Array, **__: Any) -> jax.Array:
+    return step >= first

@@ -2,47 +2,70 @@
 
 import fnmatch
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import optax
 
-# (glob over a parameter's path, multiplier of its learning rate); the first that fits decides.
-Rules = Sequence[tuple[str, float]]
+
+class Rule(NamedTuple):
+    """How fast some parameters learn, and from when on.
+
+    Attributes:
+      pattern: a glob over a parameter's path.
+      rate: multiplies the learning rate; 0 freezes.
+      epoch: the first of the run, from 1, in which they learn; until then they stay as they are.
+    """
+
+    pattern: str
+    rate: float
+    epoch: int = 1
 
 
-def read_rules(config: Mapping[str, Any]) -> list[tuple[str, float]]:
+# The first that fits decides. A plain pair is a rule from the first epoch on.
+Rules = Sequence[Rule | tuple[str, float]]
+
+
+def read_rules(config: Mapping[str, Any]) -> list[Rule]:
     """Returns the rules of a config.
 
     A denoiser is frozen; then come `encoder.rates`, the embedding at the rate of its fastest rows
     (see `assign_row_rates`), and the decoder at 1.
 
     Raises:
-      ValueError: a rule of `encoder.rates` is not written as "glob:rate".
+      ValueError: a rule of `encoder.rates` is not written as `read_rule` wants it.
     """
-    rules = [("encoder/denoiser/*", 0.0)]
-    for rule in config["encoder"]["rates"]:
-        pattern, rate = read_rule(rule)
-        rules.append((f"encoder/backbone/{pattern}", rate))
-    rules.append(("decoder/embed/*", max(_read_embedding_rates(config["embedding"]))))
-    rules.append(("decoder/*", 1.0))
+    rules = [Rule("encoder/denoiser/*", 0.0)]
+    for text in config["encoder"]["rates"]:
+        rule = read_rule(text)
+        rules.append(rule._replace(pattern=f"encoder/backbone/{rule.pattern}"))
+    rules.append(Rule("decoder/embed/*", max(_read_embedding_rates(config["embedding"]))))
+    rules.append(Rule("decoder/*", 1.0))
     return rules
 
 
-def read_rule(text: str) -> tuple[str, float]:
-    """Reads a rule such as "layer4_*:0.1".
+def read_rule(text: str) -> Rule:
+    """Reads a rule such as "layer4_*:0.1", or "layer4_*:0.1@6" for one from epoch 6 on.
 
     Raises:
-      ValueError: it is not written so, or its rate is no finite number of at least 0.
+      ValueError: it is not written so, its rate is no finite number of at least 0, its epoch no
+        whole number of at least 1, or it has an epoch and the rate 0.
     """
-    pattern, colon, number = text.rpartition(":")
+    pattern, colon, numbers = text.rpartition(":")
     if not colon or not pattern:
         raise ValueError(f"{text!r} is not GLOB:RATE, as layer4_*:0.1")
+    number, at, epoch = numbers.partition("@")
     rate = float(number)
     if not 0 <= rate < float("inf"):
         raise ValueError(f"{text!r} has a rate that is not a finite number of at least 0")
-    return pattern, rate
+    if not at:
+        return Rule(pattern, rate)
+    if not (epoch.isascii() and epoch.isdecimal()) or int(epoch) < 1:
+        raise ValueError(f"{text!r} has an epoch that is not a whole number of at least 1")
+    if not rate:
+        raise ValueError(f"{text!r} begins to learn at the rate 0")
+    return Rule(pattern, rate, int(epoch))
 
 
 def assign_rates(params: Any, rules: Rules) -> Any:
@@ -50,7 +73,7 @@ def assign_rates(params: Any, rules: Rules) -> Any:
 
     Args:
       params: nested dicts of arrays or of their shapes.
-      rules: see `Rules`; 0 freezes.
+      rules: see `Rules`.
 
     Returns:
       The same tree of floats.
@@ -58,23 +81,37 @@ def assign_rates(params: Any, rules: Rules) -> Any:
     Raises:
       ValueError: parameters that no rule covers; some are named.
     """
+    return jax.tree.map(lambda rule: rule.rate, _assign_rules(params, rules), is_leaf=_is_rule)
+
+
+def assign_epochs(params: Any, rules: Rules) -> Any:
+    """Gives every parameter the first epoch in which it learns; otherwise as `assign_rates`.
+
+    Returns:
+      The same tree of whole numbers from 1.
+    """
+    return jax.tree.map(lambda rule: rule.epoch, _assign_rules(params, rules), is_leaf=_is_rule)
+
+
+def _assign_rules(params: Any, rules: Rules) -> Any:
+    """Gives every parameter its `Rule`."""
     uncovered = []
 
-    def assign(path: tuple, _: Any) -> float:
+    def assign(path: tuple, _: Any) -> Rule:
         name = "/".join(str(key.key) for key in path)
-        for pattern, rate in rules:
-            if fnmatch.fnmatchcase(name, pattern):
-                return rate
+        for rule in rules:
+            if fnmatch.fnmatchcase(name, rule[0]):
+                return Rule(*rule)
         uncovered.append(name)
-        return 0.0
+        return Rule(name, 0.0)
 
-    rates = jax.tree_util.tree_map_with_path(assign, params)
+    assigned = jax.tree_util.tree_map_with_path(assign, params)
     if uncovered:
         raise ValueError(
             f"no rule gives a rate to {len(uncovered)} parameters, as {', '.join(uncovered[:3])}: "
             "end the rules with one for all others, as *:0"
         )
-    return rates
+    return assigned
 
 
 def assign_row_rates(rates: Any, embedding: Mapping[str, Any], found: np.ndarray) -> Any:
@@ -145,6 +182,10 @@ def _read_embedding_rates(embedding: Mapping[str, Any]) -> tuple[float, float]:
     rate = embedding["rate"]
     missing = embedding["missing_rate"]
     return rate, missing if missing >= 0 else rate
+
+
+def _is_rule(node: Any) -> bool:
+    return isinstance(node, Rule)
 
 
 def _is_masked(node: Any) -> bool:

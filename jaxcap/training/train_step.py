@@ -73,7 +73,7 @@ def train_step(
       state: before the update.
       frozen: the other parameters, from `partition`.
       batch: this device's share of arrays [B, ...]: for a captioner "tokens" [B, C, T + 1] with
-        "features" [B, L, D] or "images" [B, S, S, 3], and whatever the objective reads.
+        what `Captioner.regions` reads, and whatever the objective reads.
       model: a linen module that is called with a batch and one random key a photo, [B]: the
         captioner, or what trains a denoiser.
       optimizer: from `optim.build_optimizer`.
@@ -101,7 +101,9 @@ def train_step(
     # The psum of the gradients stands outside of the derivative; inside, it would multiply them by
     # the number of devices.
     grads, metrics = psum(jax.grad(compute_loss, has_aux=True)(state.params))
-    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+    # Some optimizers ask for the run's step: their own count begins anew with each phase.
+    update = optax.with_extra_args_support(optimizer).update
+    updates, opt_state = update(grads, state.opt_state, state.params, step=state.step)
     params = optax.apply_updates(state.params, updates)
     ema = None
     if state.ema is not None:

@@ -99,6 +99,50 @@ def test_clipping_counts_trained_gradients_only():
     np.testing.assert_allclose(moments[0], 0.01, rtol=1e-6)
 
 
+def run_until(train, rules, first_steps, steps):
+    """Returns the parameters before each step and after the last, some beginning to learn later."""
+    rates = assign_rates(PARAMS, rules)
+    params, _ = partition(PARAMS, rates)
+    schedule = build_schedule(train, 3)
+    optimizer = build_optimizer(train, schedule, rates, first_steps=first_steps)
+    state = optimizer.init(params)
+    update = jax.jit(optimizer.update)
+    made = [params]
+    for step in range(steps):
+        grads = jax.tree.map(lambda p, step=step: jnp.cos(p * 3 + step), params)
+        updates, state = update(grads, state, params, step=jnp.int32(10 + step))
+        params = optax.apply_updates(params, updates)
+        made.append(params)
+    return made
+
+
+@pytest.mark.parametrize("decoupled", [False, True])
+@pytest.mark.parametrize("clip", [0.0, 0.5])
+def test_until_its_step_a_parameter_is_as_if_frozen(decoupled, clip):
+    """It stays bit for bit, and is missing from the norm, which would shorten the others' steps."""
+    train = {**TRAIN, "weight_decay": 0.1, "decoupled": decoupled, "clip_norm": clip}
+    rules = [("encoder/*", 0.5), ("*", 1.0)]
+    firsts = jax.tree.map(lambda _: 0, PARAMS)
+    firsts["encoder"]["conv"]["kernel"] = 13
+    waiting = run_until(train, rules, firsts, 5)
+    frozen = run_until(train, [("encoder/*", 0.0), ("*", 1.0)], None, 3)
+    for one, other in zip(waiting[:4], frozen, strict=True):
+        jax.tree.map(np.testing.assert_array_equal, one["encoder"], PARAMS["encoder"])
+        jax.tree.map(np.testing.assert_array_equal, one["decoder"], other["decoder"])
+    assert (waiting[4]["encoder"]["conv"]["kernel"] != PARAMS["encoder"]["conv"]["kernel"]).all()
+
+
+def test_a_parameter_begins_with_adams_first_step():
+    """Its moments count from there: however long it has waited, the step is the learning rate."""
+    firsts = jax.tree.map(lambda _: 0, PARAMS)
+    firsts["encoder"]["conv"]["kernel"] = 40
+    made = run_until(TRAIN, [("encoder/*", 0.5), ("*", 1.0)], firsts, 32)
+    kernels = [params["encoder"]["conv"]["kernel"] for params in made]
+    np.testing.assert_array_equal(kernels[30], kernels[0])
+    moved = abs(kernels[31] - kernels[30])
+    np.testing.assert_allclose(moved, 0.5 * TRAIN["learning_rate"], rtol=1e-3)
+
+
 def test_step_decay_changes_at_whole_epochs():
     rate = build_schedule({**TRAIN, "schedule": "step"}, steps_per_epoch=3)
     assert [round(float(rate(step)), 6) for step in (0, 5, 6, 11, 12)] == [

@@ -7,6 +7,8 @@ import pytest
 
 from jaxcap.experiment.defaults import get_config
 from jaxcap.training.partition import (
+    Rule,
+    assign_epochs,
     assign_rates,
     combine,
     count_parameters,
@@ -38,7 +40,26 @@ def test_all_parameters_without_a_rule_are_counted_and_some_are_named():
         assign_rates(PARAMS, [("decoder/*", 1.0)])
 
 
-@pytest.mark.parametrize("text", ["", "layer4", ":1", "*:", "*:x", "*:-1", "*:nan", "*:inf"])
+def test_a_rule_may_begin_in_a_later_epoch():
+    config = get_config()
+    config.encoder.rates = ("layer4_*:0.1@6", "*:0")
+    rules = read_rules(config)
+    assert rules[1] == Rule("encoder/backbone/layer4_*", 0.1, 6)
+    assert assign_epochs(PARAMS, rules) == {
+        "encoder": {"backbone": {"conv1": {"kernel": 1}, "layer4_0": {"bias": 6}}},
+        "decoder": {"embed": {"embedding": 1}, "head": {"bias": 1}},
+    }
+    assert assign_rates(PARAMS, rules)["encoder"]["backbone"]["layer4_0"] == {"bias": 0.1}
+    assert read_rule("*:1@1") == read_rule("*:1")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "layer4", ":1", "*:", "*:x", "*:-1", "*:nan", "*:inf"),
+        *("*:1@", "*:1@0", "*:1@-1", "*:1@2.5", "*:1@x", "*:@2", "*:1@2@3", "*:0@2"),
+    ],
+)
 def test_what_is_no_rule_is_refused(text):
     with pytest.raises(ValueError):
         read_rule(text)
