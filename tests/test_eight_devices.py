@@ -38,10 +38,15 @@ TRAINING = small_run.SMALL | {
 }
 # Eleven photos do not divide by eight, and three are fewer than eight. Ten in calls of five are two
 # calls.
+TUNING = TRAINING | {"encoder.rates": "layer2_*:0.5@2,*:0"}
 COMMANDS = {
     "train": (
         *("train", "--config", str(small_run.QUICKSTART), "--workdir", "new"),
         *(f"--config.{key}={value}" for key, value in TRAINING.items()),
+    ),
+    "tune": (
+        *("train", "--config", str(small_run.QUICKSTART), "--workdir", "tuned"),
+        *(f"--config.{key}={value}" for key, value in TUNING.items()),
     ),
     "evaluate": (
         "evaluate",
@@ -205,18 +210,22 @@ def test_commands_end_well_and_say_nothing_else(results, name):
     assert labels[0] == labels[1]
 
 
-def test_training_gives_the_same_numbers_and_captions(results):
-    """With dropout, validation, and an epoch of self-critical training."""
+@pytest.mark.parametrize(("name", "workdir"), [("train", "new"), ("tune", "tuned")])
+def test_training_gives_the_same_numbers_and_captions(results, name, workdir):
+    """With dropout, validation, and an epoch of self-critical training.
+
+    Of the whole encoder, and of its last stage from the second epoch on, on cached grids.
+    """
     told = []
     for result, count in zip(results, COUNTS, strict=True):
-        ended = result.ended["train"]
+        ended = result.ended[name]
         assert f"devices: {count} x " in ended.stdout
         lines = (ended.stdout + ended.stderr).splitlines()
         told.append([line for line in lines if line.startswith(("  ", "best", "3 held-out"))])
     assert (
         told[0] == told[1] and len(told[0]) == 3 * 3 + 1 + 3 + 1
     )  # photos an epoch, and what the run ends with
-    one, eight = (read(result.folder / "new", "metrics.jsonl") for result in results)
+    one, eight = (read(result.folder / workdir, "metrics.jsonl") for result in results)
     assert [record["split"] for record in one].count("val") == 3 and "reward" in one[-2]
     assert_equal(one, eight, rel=1e-5)
 

@@ -131,7 +131,8 @@ def check_vectors(
       found: bool [V], which words have a vector of their own; None where all are random.
       embedding: the config's section `embedding`.
     """
-    if embedding["rate"]:
+    missing_rate = embedding["missing_rate"]
+    if missing_rate > 0 or (missing_rate < 0 and embedding["rate"] > 0):
         return None
     if found is None:
         found = np.zeros(len(vocabulary), bool)
@@ -146,9 +147,10 @@ def check_vectors(
     return Finding(
         "frozen-random-words",
         f"{len(lacking):,} frequent words, {shares[lacking].sum():.1%} of all that is read "
-        f"({words}), have random vectors, and embedding.rate=0 freezes them",
+        f"({words}), have random vectors, which are frozen",
         "the decoder reads noise where these words stand, and can never learn better",
-        "train the vectors (embedding.rate=1 or less), or take a file that has these words",
+        "train these vectors (embedding.missing_rate=1, or embedding.rate), or take a file that "
+        "has these words",
     )
 
 

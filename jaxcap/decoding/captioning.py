@@ -35,7 +35,7 @@ def prepare(
     Args:
       model: the captioner, or an ensemble.
       params: its parameters.
-      batch: "features" [B, L, D] or "images" [B, S, S, 3].
+      batch: what `Captioner.regions` reads.
       keys: one random key a photo, [B], for dropout of the regions; None for none.
       slots: of the search; so many photos are prepared at a time, because what all need would
         outgrow the caches.

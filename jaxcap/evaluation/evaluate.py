@@ -24,18 +24,18 @@ from jaxcap.evaluation.overlap import find_training_overlap
 from jaxcap.evaluation.result import DataInfo, DenoiserInfo, Parameters, Result, RunInfo, Search
 from jaxcap.experiment import config as configs
 from jaxcap.experiment import contents, workdir
-from jaxcap.experiment.check import learns_encoder
 from jaxcap.experiment.ensembles import check_same_data
 from jaxcap.experiment.inputs import open_plain_inputs
 from jaxcap.experiment.restore import TrainedRun, compile_search
 from jaxcap.experiment.sharing import Shared
+from jaxcap.experiment.stages import caches_photos
 from jaxcap.inputs.batches import Inputs
 from jaxcap.inputs.noise import Noise
 from jaxcap.io import uses
 from jaxcap.io.progress import Progress
 from jaxcap.scores.signature import write_signature
 
-_BATCHES_A_CALL = 8  # of cached features
+_BATCHES_A_CALL = 8  # of what is cached
 
 
 class Evaluation(NamedTuple):
@@ -161,9 +161,9 @@ def write_captions(
     Returns:
       One caption a photo, in order.
     """
-    # Cached features come in larger calls, in which the next image takes the place of one whose
+    # What is cached comes in larger calls, in which the next image takes the place of one whose
     # caption has ended.
-    cached = not learns_encoder(run.config)
+    cached = caches_photos(run.config, run.model.encoder)
     search = compile_search(run, rules, strategy, slots=batch_size if cached else None)
     call = min(_BATCHES_A_CALL * batch_size, images) if cached else batch_size
     captions = []

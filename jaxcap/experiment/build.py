@@ -11,12 +11,12 @@ from ml_collections import ConfigDict
 
 from jaxcap import parallel, pretrained, word2vec
 from jaxcap.data.split import Split
-from jaxcap.errors import UserError
 from jaxcap.experiment import contents, denoisers
 from jaxcap.experiment.contents import Contents
 from jaxcap.experiment.datasets import Sentences, build_vocabulary, load_splits
 from jaxcap.experiment.run import Run
 from jaxcap.experiment.sharing import Shared
+from jaxcap.experiment.stages import assign_first_epochs, assign_rates, cut_encoder
 from jaxcap.inputs.batches import Captions, encode_captions
 from jaxcap.io import uses
 from jaxcap.models.captioner import Captioner, build_captioner
@@ -183,7 +183,20 @@ def describe(experiment: Experiment) -> list[str]:
         f"devices: {parallel.describe()}, the decoder's products in "
         f"{experiment.encoder_info['dtype']}"
     )
-    return lines
+    return lines + _describe_waiting(experiment)
+
+
+def _describe_waiting(experiment: Experiment) -> list[str]:
+    """Returns a line for each later epoch in which parameters begin to learn."""
+    first_epochs = jax.tree.leaves(assign_first_epochs(experiment.config, experiment.params))
+    waiting: dict[int, int] = {}
+    for leaf, epoch in zip(jax.tree.leaves(experiment.params), first_epochs, strict=True):
+        if epoch > 1:
+            waiting[epoch] = waiting.get(epoch, 0) + leaf.size
+    return [
+        f"from epoch {epoch} on: {count:,} of the trained parameters, which stay as they are before"
+        for epoch, count in sorted(waiting.items())
+    ]
 
 
 def choose_selection(config: ConfigDict, val: Split) -> str:
@@ -245,7 +258,7 @@ def build_model(
     config: ConfigDict, vocabulary: Vocabulary, encoder_info: Mapping[str, Any]
 ) -> Captioner:
     """Builds the module; `encoder_info` is that of a `Run`."""
-    return build_captioner(
+    model = build_captioner(
         config,
         len(vocabulary),
         pool=encoder_info["pool"],
@@ -253,6 +266,7 @@ def build_model(
         dtype=encoder_info["dtype"],
         denoiser=encoder_info.get("denoiser"),
     )
+    return model.clone(encoder=cut_encoder(config, model.encoder))
 
 
 def draw_params(
@@ -273,18 +287,6 @@ def draw_params(
     if vectors is not None:
         params["decoder"]["embed"] = {"embedding": jnp.asarray(vectors.matrix)}
     return params
-
-
-def assign_rates(config: ConfigDict, params: Any) -> Any:
-    """Returns the multiplier of each parameter's learning rate, as the config's rules say.
-
-    Raises:
-      UserError: a parameter of the encoder that no rule covers.
-    """
-    try:
-        return partition.assign_rates(params, partition.read_rules(config))
-    except ValueError as error:
-        raise UserError(f"encoder.rates={config.encoder.rates}: {error}") from error
 
 
 def _list_training(experiment: Experiment) -> list[list[str]]:

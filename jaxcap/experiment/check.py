@@ -8,7 +8,8 @@ from jaxcap.decoding.rules import make_rules
 from jaxcap.errors import UserError
 from jaxcap.experiment import config as configs
 from jaxcap.experiment.ranges import MOST_SEED
-from jaxcap.models.encoder import build_encoder, choose_pool
+from jaxcap.experiment.stages import caches_photos, cut_encoder
+from jaxcap.models.encoder import Encoder, build_encoder, choose_pool
 from jaxcap.text import SPECIALS
 from jaxcap.training.partition import read_rule
 
@@ -25,22 +26,12 @@ def check(config: ConfigDict) -> None:
     _check_text(config)
     _check_embedding(config)
     _check_views(config)
-    _check_grid(config)
+    encoder = _check_encoder(config)
     _check_layers(config)
     _check_head(config)
     _check_self_critical(config)
-    _check_replicas(config)
+    _check_replicas(config, encoder)
     make_rules(config)
-
-
-def learns_encoder(config: ConfigDict) -> bool:
-    """Tells whether any part of the encoder is trained."""
-    return any(read_rule(rule)[1] > 0 for rule in config.encoder.rates)
-
-
-def reads_cache(config: ConfigDict) -> bool:
-    """Tells whether training reads cached features: the encoder and its views are fixed."""
-    return not learns_encoder(config) and config.images.augment != "free"
 
 
 def _check_text(config: ConfigDict) -> None:
@@ -87,21 +78,40 @@ def _check_views(config: ConfigDict) -> None:
         raise UserError(
             f"images.resize={section.resize} is smaller than the crop images.size={section.size}"
         )
-    if learns_encoder(config) and section.augment == "views":
-        raise UserError(
-            "images.augment=views reads cached features, which a trained encoder outgrows: use "
-            "free or none"
-        )
 
 
-def _check_grid(config: ConfigDict) -> None:
-    """Checks that the backbone has the pool, and a grid for a photo's size."""
+def _check_encoder(config: ConfigDict) -> Encoder:
+    """Checks that the backbone has the pool and a grid, and that what is cached of it is still.
+
+    Returns:
+      The encoder, cut where it begins to learn.
+    """
     try:
         pool = choose_pool(config.encoder)
         encoder = build_encoder(config.encoder, pool=pool, normalization="imagenet")
         encoder.grid(config.images.size)
     except ValueError as error:
         raise UserError(str(error)) from error
+    encoder = cut_encoder(config, encoder)
+    if config.images.augment == "views" and not caches_photos(config, encoder):
+        raise UserError(
+            "images.augment=views reads what is cached of the encoder, and encoder.rates="
+            f"{config.encoder.rates} train it from its first stage on: use free or none, or train "
+            "the last stages of a resnet alone"
+        )
+    _check_epochs(config)
+    return encoder
+
+
+def _check_epochs(config: ConfigDict) -> None:
+    """Checks that what shall learn from an epoch on does so before the run is over."""
+    epochs = config.train.epochs + config.self_critical.epochs
+    for text in config.encoder.rates:
+        if read_rule(text).epoch > epochs:
+            raise UserError(
+                f"encoder.rates: {text} begins after the {epochs} epochs of the run, so that "
+                "nothing of it ever learns: give it an earlier epoch, or freeze it by the rate 0"
+            )
 
 
 def _check_layers(config: ConfigDict) -> None:
@@ -122,7 +132,7 @@ def _check_head(config: ConfigDict) -> None:
             )
 
 
-def _check_replicas(config: ConfigDict) -> None:
+def _check_replicas(config: ConfigDict, encoder: Encoder) -> None:
     train = config.train
     if train.replicas == 1:
         return
@@ -134,7 +144,7 @@ def _check_replicas(config: ConfigDict) -> None:
     last = config.seed + train.replicas - 1
     if last > MOST_SEED:
         raise UserError(f"seed={config.seed}: the last replica's would be {last}: take a lower one")
-    if config.encoder.weights == "random" and not learns_encoder(config):
+    if config.encoder.weights == "random" and caches_photos(config, encoder):
         raise UserError(
             f"train.replicas={train.replicas} share the features of one encoder, and "
             "encoder.weights=random gives each another: import weights, or let it learn with "

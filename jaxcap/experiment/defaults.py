@@ -124,7 +124,9 @@ def encoder() -> dict:
         "levels": 1,
         # Rules GLOB:RATE over the backbone's parameters; the first that fits decides. RATE
         # multiplies the learning rate and 0 freezes: ("layer4_*:0.1", "*:0") fine-tunes the last
-        # stage.
+        # stage. GLOB:RATE@EPOCH is frozen before this epoch of the run, from 1. BatchNorms are
+        # folded into the kernels, so that no statistics can move. resnet: what is below the first
+        # stage that ever learns is computed once a view and cached, but for augment=free
         "rates": ("*:0",),
         "batch_size": 32,  # images a call when features are computed for the cache
     }

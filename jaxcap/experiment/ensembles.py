@@ -8,9 +8,9 @@ from typing import Any
 from jaxcap.errors import UserError
 from jaxcap.experiment import config as configs
 from jaxcap.experiment import contents, workdir
-from jaxcap.experiment.check import learns_encoder
 from jaxcap.experiment.replicas import list_replicas
 from jaxcap.experiment.restore import TrainedRun, choose_denoiser, restore_best
+from jaxcap.experiment.stages import learns_encoder
 from jaxcap.models.ensemble import Ensemble
 
 

@@ -1,4 +1,7 @@
-"""What training and captioning read: photos, or features from a cache."""
+"""What training and captioning read: photos, or features from a cache.
+
+The features are regions or, where the last stages of the encoder learn, the grids that enter these.
+"""
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -13,8 +16,8 @@ from ml_collections import ConfigDict
 from jaxcap import parallel
 from jaxcap.data.split import Split
 from jaxcap.experiment.build import Experiment
-from jaxcap.experiment.check import learns_encoder, reads_cache
 from jaxcap.experiment.run import Run
+from jaxcap.experiment.stages import caches_photos, reads_cache
 from jaxcap.inputs import features, images
 from jaxcap.inputs.batches import Inputs, read_cached, read_photos
 from jaxcap.inputs.noise import Noise
@@ -25,7 +28,9 @@ PLAIN = ("plain",)
 
 
 def open_training_inputs(experiment: Experiment) -> tuple[Inputs, int]:
-    """Opens what training reads: cached features, or photos where encoder or views change.
+    """Opens what training reads: cached features, or photos where their views change.
+
+    Photos too where the whole encoder learns, so that nothing of it could be cached.
 
     Returns:
       The inputs, and how many views they have of each photo.
@@ -33,16 +38,16 @@ def open_training_inputs(experiment: Experiment) -> tuple[Inputs, int]:
     config = experiment.config
     split = experiment.splits["train"]
     augment = config.images.augment
-    if not reads_cache(config):
+    if not reads_cache(config, experiment.model.encoder):
         return _open_photos(config, split, augment=augment == "free"), 1
     views = config.images.views if augment == "views" else PLAIN
-    return read_cached(_open_features(experiment, split, views)), len(views)
+    return _read_features(experiment, split, views), len(views)
 
 
 def open_plain_inputs(
     run: Run, split: Split, views: tuple[str, ...] = PLAIN, noise: Noise | None = None
 ) -> Inputs:
-    """Opens the plain view of a split: photos where the encoder learns, else cached features.
+    """Opens the plain view of a split: cached features, or photos where the whole encoder learns.
 
     Args:
       run: whose encoder makes the features.
@@ -50,16 +55,15 @@ def open_plain_inputs(
       views: the views that a cache of this split holds or shall hold, "plain" among them.
       noise: put on the photos before the encoder sees them; None: none.
     """
-    if learns_encoder(run.config):
+    if not caches_photos(run.config, run.model.encoder):
         return _open_photos(run.config, split, augment=False, noise=noise)
-    cache = _open_features(run, split, views, noise)
-    return read_cached(cache[:, views.index("plain") :])
+    return _read_features(run, split, views, noise, first_view=views.index("plain"))
 
 
 def has_cached_features(run: Run, split: Split, views: tuple[str, ...] = PLAIN) -> bool:
     """Tells whether `open_plain_inputs` of the same arguments has no features to compute."""
     path, _ = _locate_features(run, split, views)
-    return not learns_encoder(run.config) and path.exists()
+    return caches_photos(run.config, run.model.encoder) and path.exists()
 
 
 def _open_photos(
@@ -79,6 +83,20 @@ def _open_photos(
     return read_photos(split, size=section.size, augment=random_view, pool=pool, noise=noise)
 
 
+def _read_features(
+    run: Run,
+    split: Split,
+    views: tuple[str, ...],
+    noise: Noise | None = None,
+    *,
+    first_view: int = 0,
+) -> Inputs:
+    """Returns inputs from the feature cache of a split, its views counted from `first_view` on."""
+    cache = _open_features(run, split, views, noise)
+    name = "grid" if run.model.encoder.entry else "features"
+    return read_cached(cache[:, first_view:], name)
+
+
 def _open_features(
     run: Run, split: Split, views: tuple[str, ...], noise: Noise | None = None
 ) -> np.ndarray:
@@ -86,8 +104,10 @@ def _open_features(
     section = run.config.images
     path, key = _locate_features(run, split, views, noise)
 
+    method = "encode_lower" if run.model.encoder.entry else "encode"
+
     def encode(encoder: Any, photos: jax.Array) -> jax.Array:
-        regions = run.model.apply({"params": {"encoder": encoder}}, photos, method="encode")
+        regions = run.model.apply({"params": {"encoder": encoder}}, photos, method=method)
         # Halved on the device: half the bytes to bring back.
         return regions.astype(jnp.float16)
 
@@ -117,8 +137,12 @@ def _locate_features(
         "views": views,
         "resize": section.resize,
         "size": section.size,
-        "levels": run.config.encoder.levels,
     }
+    entry = run.model.encoder.entry
+    if entry:
+        transform["entry"] = entry  # levels, made of what is above, change nothing of it
+    else:
+        transform["levels"] = run.config.encoder.levels
     if noise is not None:
         transform["noise"] = vars(noise)
     key = features.cache_key(run.encoder_info["fingerprint"], transform, split.photos)

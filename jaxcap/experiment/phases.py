@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from jaxcap import parallel
 from jaxcap.decoding.rules import make_plain_rules
 from jaxcap.experiment.build import Experiment, choose_selection
+from jaxcap.experiment.stages import assign_first_steps
 from jaxcap.training import self_critical
 from jaxcap.training.objectives import PolicyGradient, TeacherForcing
 from jaxcap.training.optim import build_optimizer, build_schedule
@@ -48,7 +49,10 @@ def count_averaged_positions(config: ConfigDict) -> int:
 def _build_teacher_forcing(experiment: Experiment, steps_per_epoch: int, select: str) -> Phase:
     config = experiment.config
     schedule = build_schedule(config.train, steps_per_epoch)
-    optimizer = build_optimizer(config.train, schedule, experiment.rates, experiment.row_rates)
+    first_steps = assign_first_steps(config, experiment.params, steps_per_epoch)
+    optimizer = build_optimizer(
+        config.train, schedule, experiment.rates, experiment.row_rates, first_steps=first_steps
+    )
     objective = TeacherForcing(
         positions=count_averaged_positions(config),
         label_smoothing=config.loss.label_smoothing,
@@ -74,7 +78,10 @@ def _build_self_critical(experiment: Experiment, steps_per_epoch: int, select: s
         "warmup_steps": 0,
     }
     schedule = build_schedule(train, steps_per_epoch)
-    optimizer = build_optimizer(train, schedule, experiment.rates, experiment.row_rates)
+    first_steps = assign_first_steps(config, experiment.params, steps_per_epoch)
+    optimizer = build_optimizer(
+        train, schedule, experiment.rates, experiment.row_rates, first_steps=first_steps
+    )
     rules = make_plain_rules(config.text)
     objective = PolicyGradient(rules.token_mask(len(experiment.vocabulary)))
     model = self_critical.without_word_dropout(experiment.model)

@@ -168,7 +168,7 @@ class Place(Range):
 
 
 class Rule(Range):
-    """Rules GLOB:RATE, see `partition.read_rule`."""
+    """Rules GLOB:RATE or GLOB:RATE@EPOCH, see `partition.read_rule`."""
 
     def holds(self, value: Any) -> bool:
         if not isinstance(value, str):
@@ -183,7 +183,10 @@ class Rule(Range):
         return text
 
     def words(self) -> str:
-        return "a rule GLOB:RATE with a finite rate of at least 0, as layer4_*:0.1"
+        return (
+            "a rule GLOB:RATE with a finite rate of at least 0, as layer4_*:0.1, or "
+            "GLOB:RATE@EPOCH with a rate above 0, which counts from this epoch on, at least 1"
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ from jaxcap.decoding import captioning
 from jaxcap.decoding.rules import Rules
 from jaxcap.decoding.strategy import GREEDY, Sampling, Strategy
 from jaxcap.denoising.restore import TrainedDenoiser, restore_denoiser
-from jaxcap.experiment import build, ranges, workdir
+from jaxcap.experiment import build, ranges, stages, workdir
 from jaxcap.experiment.denoisers import describe_denoised
 from jaxcap.experiment.run import Run
 from jaxcap.training.restoring import restore_params
@@ -53,8 +53,9 @@ def restore_best(folder: Path) -> TrainedRun:
     encoder_info = workdir.load_encoder(folder)
     model = build.build_model(config, vocabulary, encoder_info)
     shapes = jax.eval_shape(partial(build.draw_params, config, model))
-    rates = build.assign_rates(config, shapes)
-    best = restore_params(folder, config.train, shapes, rates)
+    rates = stages.assign_rates(config, shapes)
+    first_steps = stages.assign_first_steps(config, shapes, 1)
+    best = restore_params(folder, config.train, shapes, rates, first_steps)
     return TrainedRun(
         folder=folder,
         config=config,
@@ -98,7 +99,7 @@ def replace_denoiser(run: TrainedRun, denoiser: TrainedDenoiser | None) -> Train
         encoder_info=encoder_info,
         model=build.build_model(run.config, run.vocabulary, encoder_info),
         params=params,
-        rates=build.assign_rates(run.config, params),
+        rates=stages.assign_rates(run.config, params),
     )
 
 

@@ -16,7 +16,8 @@ from jaxcap.inputs.prefetch import prefetch
 from jaxcap.text import PAD, Vocabulary
 
 Batch = dict[str, np.ndarray]
-# Reads a batch: (rows [B], views [B], one random key a photo) -> {"features"} or {"images"}.
+# Reads a batch: (rows [B], views [B], one random key a photo) -> {"features"}, {"grid"} or
+# {"images"}.
 Inputs = Callable[[np.ndarray, np.ndarray, Sequence[tuple[int, ...]]], Batch]
 
 KEPT_BYTES = 2**29  # a split whose plain views fit into this is decoded once and kept in memory
@@ -167,9 +168,14 @@ def draw_captions(captions: Captions, seed: Sequence[int]) -> np.ndarray:
     return captions.tokens[np.arange(len(counts)), drawn][:, None]
 
 
-def read_cached(cache: np.ndarray) -> Inputs:
-    """Returns inputs from a feature cache [N, views, L, D] (see `features.open_cache`)."""
-    return lambda rows, views, keys: {"features": features.gather(cache, rows, views)}
+def read_cached(cache: np.ndarray, name: str = "features") -> Inputs:
+    """Returns inputs from a feature cache [N, views, L, D] (see `features.open_cache`).
+
+    Args:
+      cache: of regions, or of the grids that enter the part of the encoder that learns.
+      name: what they are called in a batch, see `Captioner.regions`.
+    """
+    return lambda rows, views, keys: {name: features.gather(cache, rows, views)}
 
 
 def read_photos(

@@ -28,7 +28,9 @@ class Best(NamedTuple):
     progress: Mapping[str, Any]
 
 
-def restore_params(folder: Path, train: Mapping[str, Any], shapes: Any, rates: Any) -> Best:
+def restore_params(
+    folder: Path, train: Mapping[str, Any], shapes: Any, rates: Any, first_steps: Any = None
+) -> Best:
     """Restores the checkpoint of the best validation.
 
     Args:
@@ -36,12 +38,15 @@ def restore_params(folder: Path, train: Mapping[str, Any], shapes: Any, rates: A
       train: the section `train` of the run's config.
       shapes: those of all parameters; nothing is drawn or loaded for what the checkpoint fills.
       rates: from `partition.assign_rates`.
+      first_steps: see `optim.build_optimizer`; only which are equal counts here.
 
     Raises:
       UserError: the run has validated nothing yet, or it is damaged.
     """
     trainable, frozen = partition(shapes, rates)
-    optimizer = optim.build_optimizer(train, optim.build_schedule(train, 1), rates)
+    optimizer = optim.build_optimizer(
+        train, optim.build_schedule(train, 1), rates, first_steps=first_steps
+    )
     create = partial(create_state, optimizer=optimizer, ema=train["ema_decay"] > 0)
     checkpoints = Checkpoints(folder / "checkpoints")
     state, progress = checkpoints.restore_best(jax.eval_shape(create, trainable))

@@ -134,8 +134,8 @@ class SelfCriticalStep:
 
 
 def _take_photos(batch: Batch) -> dict[str, Any]:
-    """Returns what a batch holds of its photos: features or pixels."""
-    return {name: batch[name] for name in ("features", "images") if name in batch}
+    """Returns what a batch holds of its photos: regions, the grids below them, or pixels."""
+    return {name: batch[name] for name in ("features", "grid", "images") if name in batch}
 
 
 def compute_advantages(rewards: np.ndarray) -> np.ndarray:

@@ -64,7 +64,7 @@ def typed_outside(allowed):
         case Flag():
             return ["perhaps", "2", ""]
         case Rule():
-            return ["layer4", "*:-1", "*:many"]
+            return ["layer4", "*:-1", "*:many", "*:1@0", "*:0@2", "*:1@soon"]
         case Place():
             return ["x" * 256, "~no-such-user/x"]
         case Several():
@@ -100,7 +100,7 @@ def inside(allowed):
         case Flag():
             return [True, False]
         case Rule():
-            return ["*:0", "layer4_*:0.1", "*:1e38"]
+            return ["*:0", "layer4_*:0.1", "layer4_*:0.1@6", "*:1e38"]
         case Place():
             return ["", "a", "/a/" + "x" * 255, "~/ä"]
         case Several():
@@ -312,6 +312,12 @@ def test_the_search_itself_takes_no_number_outside(number):
         (["search.min_length=19"], "min_length is 19"),
         (["self_critical.epochs=1"], "set train.select=CIDEr-D"),
         (["images.augment=views", "encoder.rates=*:1"], "images.augment=views"),
+        (
+            ["images.augment=views", "encoder.rates=layer4_*:1,conv1/*:0.1,*:0"],
+            "train it from its first stage on",
+        ),
+        (["encoder.rates=layer4_*:0.1@9,*:0", "train.epochs=8"], "begins after the 8 epochs"),
+        (["encoder.rates=layer4_*:0.1"], "no rule gives a rate to"),
     ],
 )
 def test_two_keys_that_contradict_each_other_are_named(overrides, said):

@@ -85,6 +85,8 @@ def critic(request):
     references[IMAGES:, 0, :2] = (9, END)
     config = {
         "seed": 1,
+        "encoder": {"rates": ("*:0",)},
+        "embedding": {"rate": 1.0},
         "text": {"max_length": LENGTH, "end_mark": True},
         "self_critical": {"captions": SAMPLES, "epochs": 1, "learning_rate": 0.02},
         "train": tiny.TRAIN | {"weight_decay": 0.0, "ema_decay": 0.0},
@@ -92,6 +94,7 @@ def critic(request):
     experiment = SimpleNamespace(
         config=ConfigDict(config),
         model=model,
+        params=params,
         rates=assign_rates(params, [("encoder/*", 0), ("*", 1)]),
         vocabulary=VOCABULARY,
         captions={"train": SimpleNamespace(tokens=references)},
