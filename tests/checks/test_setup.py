@@ -105,21 +105,16 @@ def test_a_loss_over_padding_is_told_with_its_share():
 def test_frequent_words_must_not_keep_random_vectors():
     known = np.array([word not in ("a", "man") for word in VOCABULARY.words])
     arguments = (VOCABULARY, captions())
-    assert setup.check_vectors(*arguments, known, {"rate": 0.1}) is None
-    assert (
-        setup.check_vectors(
-            *arguments, np.ones(len(known), bool), {"rate": 0.0, "missing_rate": -1.0}
-        )
-        is None
-    )
-    finding = setup.check_vectors(*arguments, known, {"rate": 0.0, "missing_rate": -1.0})
+    trained = {"rate": 0.1, "missing_rate": -1.0}
+    frozen = {"rate": 0.0, "missing_rate": -1.0}
+    assert setup.check_vectors(*arguments, known, trained) is None
+    assert setup.check_vectors(*arguments, known, {"rate": 0.0, "missing_rate": 1.0}) is None
+    assert setup.check_vectors(*arguments, np.ones(len(known), bool), frozen) is None
+    finding = setup.check_vectors(*arguments, known, frozen)
     assert finding.name == "frozen-random-words"
     # "a" twice and "man" once, of seven words.
     assert finding.found.startswith("2 frequent words, 42.9% of all that is read (a, man)")
-    assert (
-        "6 frequent words"
-        in setup.check_vectors(*arguments, None, {"rate": 0.0, "missing_rate": -1.0}).found
-    )
+    assert "6 frequent words" in setup.check_vectors(*arguments, None, frozen).found
 
 
 def test_imported_weights_must_not_learn_at_the_full_rate():
