@@ -41,6 +41,8 @@ def check_photos(splits: Mapping[str, Photos]) -> list[Finding]:
         share = len(common) / len(splits[second].ids)
         if second == "val" and share >= _SAME_SPLIT:
             findings.append(_report_validation(common, share))
+        elif first == "val" and findings:
+            continue  # validation is training, whose photos in the test are told below
         elif first == "val" and share >= _SAME_SPLIT:
             findings.append(_report_selection(common, share))
         else:
