@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         record.write_grid(folder, known)
         code = run_cells(folder, cells, ablation.split, ablation.metric)
         names = [arm.name for arm in whole.arms if arm.name in known.arms]
-        command = shlex.join([flags.name_program("ablate"), *arguments])
+        command = f"{flags.name_program('ablate')} {shlex.join(arguments)}"
         table = make_table(
             folder,
             record.read_state(folder),

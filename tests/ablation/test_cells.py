@@ -82,7 +82,7 @@ def test_the_table_has_means_differences_coverage_and_says_what_it_rests_on(whol
         "scenes val, 3 photos",
         "cores of",
         "jax ",
-        "jaxcap.ablate --conf",
+        "`python -m jaxcap.ablate --config ",
     ):
         assert said in text
     assert "Failed: broken/seed_1: cannot read" in text
