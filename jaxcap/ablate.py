@@ -9,6 +9,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from jaxcap import errors, flags
 from jaxcap.ablation import grid, plan, record
@@ -45,9 +46,7 @@ PICTURE = "table.png"
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
     arguments = sys.argv[1:] if argv is None else list(argv)
-    overrides, others = configs.split(arguments)
-    options = parse(others)
-    typed = configs.read_overrides(overrides)
+    options, typed = parse(arguments)
     whole = _load(options)
     ablation = grid.choose_arms(whole, options.arms)
     arms, left_out = grid.resolve_arms(ablation, options.config.parent, typed)
@@ -75,8 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """Reads the command line, but for the overrides of keys."""
+def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, dict[str, Any]]:
+    """Reads the command line into its options and the `--config.KEY` overrides."""
     parser = flags.Parser("ablate", DESCRIPTION, EXAMPLE)
 
     def find(text: str) -> Path:
@@ -126,7 +125,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--dry-run", action="store_true", help="print what would be done, and write nothing"
     )
-    return parser.parse_args(argv)
+    overrides, others = configs.split(argv)
+    return parser.parse_args(others), configs.read_overrides(overrides)
 
 
 def _load(options: argparse.Namespace) -> Ablation:
