@@ -249,7 +249,7 @@ class TestRuns:
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        ({"train__replicas": 0}, "train.replicas=0: must be a whole number from 1 to 1000"),
+        ({"train__replicas": 0}, "train.replicas=0: must be a whole number from 1 to 1,000"),
         ({"train__replicas": 2, "seed": 2**31 - 1}, "the last replica's would be 2147483648"),
         ({"train__replicas": 2, "encoder__rates": "*:0"}, "encoder.weights=random gives each"),
         (
