@@ -108,6 +108,7 @@ def _list_views(first: TrainedRun, other: TrainedRun) -> list[str]:
     compare("images.size", first.config.images.size, other.config.images.size)
     compare("encoder.levels", first.config.encoder.levels, other.config.encoder.levels)
     compare("grid of regions", first.grid, other.grid)
+    compare("first stage that learns", first.model.encoder.entry, other.model.encoder.entry)
     learns = learns_encoder(first.config)
     denoisers = []
     for run in (first, other):
