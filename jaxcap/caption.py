@@ -31,7 +31,7 @@ the exit code is then 2. Several runs caption as an ensemble, by the mean of the
 EXAMPLE = """examples:
   %(prog)s --workdir checkpoints/quickstart photo.jpg folder/ --attention out/
   %(prog)s --workdir checkpoints/quickstart photo.jpg --search sample --top-p 0.9 --seed 1
-  %(prog)s --workdir checkpoints/first checkpoints/second photo.jpg"""
+  %(prog)s --workdir checkpoints/quickstart checkpoints/short photo.jpg"""
 
 Write = Callable[[Path, Caption], None]
 

@@ -46,7 +46,7 @@ ensembleN-DIGEST), or to the folder of --out, which jaxcap.compare reads when it
 EXAMPLE = """examples:
   %(prog)s --workdir checkpoints/quickstart --split test --beam 5
   %(prog)s --workdir checkpoints/quickstart --split val --out scores
-  %(prog)s --workdir checkpoints/first checkpoints/second --split test"""
+  %(prog)s --workdir checkpoints/quickstart checkpoints/short --split test"""
 GALLERY = 12  # photos of the report from each of the best, the middle and the worst
 # Rules as the names of folders have them, where they are not the run's.
 _SHORT_NAMES = {"min_length": "min", "length_normalization": "alpha", "no_repeat_ngram": "ngram"}

@@ -69,9 +69,9 @@ def test_a_shell_leaves_the_home_folder_to_the_flags(monkeypatch, tmp_path):
     shutil.copytree(ROOT / "experiments", tmp_path / "experiments")
     _, folder = train.parse(["--config=~/experiments/quickstart.py", "--workdir=~/run"])
     assert folder == tmp_path / "run"
-    assert evaluate.parse(["--workdir=~/run", "--split=val"]).workdir == tmp_path / "run"
+    assert evaluate.parse(["--workdir=~/run", "--split=val"]).workdir == [tmp_path / "run"]
     options = caption.parse(["--workdir=~/run", "--attention=~/out", "photo.jpg"])
-    assert (options.workdir, options.attention) == (tmp_path / "run", tmp_path / "out")
+    assert (options.workdir, options.attention) == ([tmp_path / "run"], tmp_path / "out")
     assert compare.parse(["~/run"]).runs == [tmp_path / "run"]
     assert cache_command.parse(["--prepared-dir=~/sets"]).prepared_dir == tmp_path / "sets"
 
@@ -231,10 +231,11 @@ def test_the_examples_of_the_other_commands_run(made_run, cache, tmp_path, monke
     Path("folder").mkdir()
     photo.save("photo.jpg")
     photo.save("folder/other.png")
-    shutil.copytree(made_run, "checkpoints/quickstart")
+    for name in ("quickstart", "short"):
+        shutil.copytree(made_run, f"checkpoints/{name}")
     for arguments in examples(evaluate):
         assert evaluate.main(arguments) == 0
-    shutil.copytree("checkpoints/quickstart", "checkpoints/short")
+    shutil.copytree("checkpoints/quickstart/evaluation", "checkpoints/short/evaluation")
     for command in (caption, compare):
         for arguments in examples(command):
             assert command.main(arguments) == 0
