@@ -110,6 +110,9 @@ def _list_views(first: TrainedRun, other: TrainedRun) -> list[str]:
     compare("grid of regions", first.grid, other.grid)
     compare("first stage that learns", first.model.encoder.entry, other.model.encoder.entry)
     learns = learns_encoder(first.config)
+    # What is cached below the first stage that learns serves all members.
+    shares_cache = not learns or first.model.encoder.entry > 0
+    same_weights = first.encoder_info["fingerprint"] == other.encoder_info["fingerprint"]
     denoisers = []
     for run in (first, other):
         denoisers.append(run.encoder_info.get("denoiser", {}).get("fingerprint"))
@@ -117,7 +120,7 @@ def _list_views(first: TrainedRun, other: TrainedRun) -> list[str]:
         differing.append("one encoder is frozen, the other was trained along")
     elif denoisers[0] != denoisers[1]:
         differing.append("another denoiser")
-    elif not learns and first.encoder_info["fingerprint"] != other.encoder_info["fingerprint"]:
+    elif shares_cache and not same_weights:
         differing.append("another frozen encoder")
     return differing
 
