@@ -1,5 +1,6 @@
 """The checks before and after a training, as the key `doctor` of its config wants them."""
 
+import functools
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -24,12 +25,15 @@ def check_before_training(experiment: Experiment) -> None:
     """
     if experiment.config.doctor == "off":
         return
-    findings = [*check_arithmetic_once(), *check_setup(experiment)]
+    of_machine = check_arithmetic_once()
+    of_setup = check_setup(experiment)
+    findings = [*of_machine, *of_setup]
     if findings and experiment.config.doctor == "error":
         raise UserError(
             f"{'; '.join(map(str, findings))} (--config.doctor=warn trains all the same)"
         )
-    _warn(findings)
+    _warn_once(of_machine)
+    _warn(of_setup)
 
 
 def check_after_training(
@@ -66,6 +70,12 @@ def check_after_training(
     findings = [finding for finding in found if finding is not None]
     _warn(findings)
     return 2 if findings and config.doctor == "error" else 0
+
+
+@functools.cache
+def _warn_once(findings: tuple[Finding, ...]) -> None:
+    """Says what concerns all trainings of a process, as those of an ablation, at the first."""
+    _warn(findings)
 
 
 def _warn(findings: Sequence[Finding]) -> None:
