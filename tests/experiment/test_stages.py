@@ -18,6 +18,7 @@ from jaxcap.inputs.batches import TrainingBatches
 from jaxcap.inputs.features import cache_key
 from jaxcap.models.encoder import Encoder
 from jaxcap.training.partition import combine, partition
+from jaxcap.training.stacking import Stacking
 from tests import small_run
 from tests.evaluation.runs import photo_folder
 
@@ -35,6 +36,7 @@ VALUES = small_run.SMALL | {
     "show.captions": 0,
 }
 STEPS = 3  # an epoch
+ONE = Stacking((small_run.SMALL["seed"],), None, shares_batch=True)  # model
 
 
 @pytest.fixture(scope="module")
@@ -101,9 +103,10 @@ def test_only_the_last_stage_moves_and_only_from_its_epoch_on(photos, rates, beg
     step = 0
     for phase in build_phases(experiment, STEPS):
         state = phase.create_state(trainable).replace(step=jnp.int32(step))
+        take_step = phase.build_step(ONE)
         for _ in range(phase.epochs):
             for number, batch in enumerate(batches.iterate_epoch(epoch)):
-                state, _ = phase.step(state, frozen, batch)
+                state, _ = take_step(state, frozen, batch)
                 for params in (state.params, state.ema):
                     now = copy_backbone(combine(params, frozen))
                     assert_still(first, now, ["conv1", "layer1_0"])
