@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -14,6 +14,18 @@ from jaxcap.models.layers import multiplies_bfloat16
 AXIS = "devices"
 CPU_INFO = Path("/proc/cpuinfo")  # Linux
 MEMORY_INFO = Path("/proc/meminfo")
+
+
+class MachineMemory(NamedTuple):
+    """The machine's memory in bytes.
+
+    Attributes:
+      total: all of it.
+      free: what programs can have without others being swapped out.
+    """
+
+    total: int
+    free: int
 
 
 def device_count() -> int:
@@ -56,23 +68,24 @@ def free_memory() -> int | None:
     None where the system does not tell.
     """
     if shares_memory():
-        return _free_machine_memory()
+        memory = read_machine_memory()
+        return memory.free if memory else None
     stats = jax.local_devices()[0].memory_stats() or {}
     if "bytes_limit" not in stats:
         return None
     return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
 
 
-def _free_machine_memory() -> int | None:
+def read_machine_memory() -> MachineMemory | None:
+    """Reads how much memory the machine has; None where the system does not tell."""
+    found = {}
     try:
-        text = MEMORY_INFO.read_text(encoding="utf-8")
-    except OSError:
+        for line in MEMORY_INFO.read_text(encoding="utf-8").splitlines():
+            name, _, value = line.partition(":")
+            found[name] = 1024 * int(value.split()[0])  # given in KiB
+        return MachineMemory(found["MemTotal"], found["MemAvailable"])
+    except (OSError, ValueError, LookupError):
         return None
-    for line in text.splitlines():
-        name, _, value = line.partition(":")
-        if name == "MemAvailable":
-            return 1024 * int(value.split()[0])  # given in KiB
-    return None
 
 
 def _has_bfloat16_units(device: jax.Device) -> bool:

@@ -15,7 +15,6 @@ from jaxcap.io.files import cache_root
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 SEARCHED = ("flickr8k", "flickr30k", "coco")  # the data sets with usual places
-_MEMORY = Path("/proc/meminfo")  # Linux
 
 
 def describe_machine(data: Section) -> list[str]:
@@ -60,17 +59,11 @@ def _find_version(package: str) -> str:
 
 
 def _describe_memory() -> str:
-    """Returns how much memory there is and, where the system tells, how much is free."""
-    kilobytes = {}
-    try:
-        for line in _MEMORY.read_text(encoding="utf-8").splitlines():
-            key, _, value = line.partition(":")
-            kilobytes[key] = int(value.split()[0])
-        total = plain.format_bytes(1024 * kilobytes["MemTotal"])
-        free = plain.format_bytes(1024 * kilobytes["MemAvailable"])
-    except (OSError, ValueError, KeyError, IndexError):
+    memory = parallel.read_machine_memory()
+    if memory is None:
         return "unknown"
-    return f"{total}, {free} of it free"
+    total = plain.format_bytes(memory.total)
+    return f"{total}, {plain.format_bytes(memory.free)} of it free"
 
 
 def _describe_disk(folder: Path) -> str:
