@@ -86,7 +86,7 @@ def critic(request):
     config = {
         "seed": 1,
         "encoder": {"rates": ("*:0",)},
-        "embedding": {"rate": 1.0},
+        "embedding": {"rate": 1.0, "missing_rate": -1.0},
         "text": {"max_length": LENGTH, "end_mark": True},
         "self_critical": {"captions": SAMPLES, "epochs": 1, "learning_rate": 0.02},
         "train": tiny.TRAIN | {"weight_decay": 0.0, "ema_decay": 0.0},
@@ -96,6 +96,7 @@ def critic(request):
         model=model,
         params=params,
         rates=assign_rates(params, [("encoder/*", 0), ("*", 1)]),
+        row_rates=None,
         vocabulary=VOCABULARY,
         captions={"train": SimpleNamespace(tokens=references)},
     )
