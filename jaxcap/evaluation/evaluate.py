@@ -34,6 +34,7 @@ from jaxcap.inputs.noise import Noise
 from jaxcap.io import uses
 from jaxcap.io.progress import Progress
 from jaxcap.scores.signature import write_signature
+from jaxcap.training import partition
 
 _BATCHES_A_CALL = 8  # of what is cached
 
@@ -196,6 +197,10 @@ def _describe_run(run: TrainedRun) -> RunInfo:
             trained += leaf.size
         else:
             frozen += leaf.size
+    for single in run.singles:
+        still = _count_still_words(single)
+        trained -= still
+        frozen += still
     return RunInfo(
         workdir=str(run.folder),
         folder=str(run.folder.resolve()),
@@ -210,6 +215,16 @@ def _describe_run(run: TrainedRun) -> RunInfo:
         val_loss=None if run.members else read_validation_loss(run),
         members=describe_members(run),
     )
+
+
+def _count_still_words(run: TrainedRun) -> int:
+    """Counts the numbers of word vectors that stayed as they were while others learned."""
+    coverage = workdir.load_coverage(run.folder)
+    if coverage is None:
+        return 0
+    section = run.config.embedding
+    rows = partition.count_frozen_rows(section, len(run.vocabulary), coverage.found)
+    return rows * section.dim
 
 
 def _describe_denoiser(run: TrainedRun) -> DenoiserInfo | None:

@@ -177,6 +177,22 @@ def count_parameters(params: Any, rates: Any, row_rates: Any = None) -> dict[str
     return {"trained": trained, "frozen": total - trained}
 
 
+def count_frozen_rows(embedding: Mapping[str, Any], words: int, found: int) -> int:
+    """Counts the rows that stay as they are of a word embedding of which others learn.
+
+    Args:
+      embedding: the section `embedding` of a config.
+      words: V.
+      found: how many of them have an imported vector.
+    """
+    rate, missing = _read_embedding_rates(embedding)
+    if rate == missing:
+        return 0
+    if not rate:
+        return found
+    return 0 if missing else words - found
+
+
 def _read_embedding_rates(embedding: Mapping[str, Any]) -> tuple[float, float]:
     """Returns the rates of words with an imported vector and of those without."""
     rate = embedding["rate"]

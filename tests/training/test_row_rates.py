@@ -17,6 +17,7 @@ from jaxcap.training.partition import (
     assign_rates,
     assign_row_rates,
     combine,
+    count_frozen_rows,
     count_parameters,
     partition,
     read_rules,
@@ -156,3 +157,19 @@ def test_a_run_trains_missing_words_alone_resumes_and_is_restored_without_the_fi
     np.testing.assert_array_equal(rows[run.vocabulary.index("circle")], np.float32(-0.25))
     drawn = rows[run.vocabulary.index("a")]
     assert not np.isin(drawn, rows[run.vocabulary.index("red")]).any()
+
+
+@pytest.mark.parametrize(
+    ("rate", "missing", "expected"),
+    [(0.0, 1.0, 8), (1.0, 0.0, tiny.VOCABULARY - 8), (0.5, 1.0, 0), (0.0, -1.0, 0)],
+)
+def test_rows_that_stay_are_counted_where_only_their_number_is_known(rate, missing, expected):
+    """A run that is restored knows no more than how many words were found."""
+    assert FOUND.sum() == 8
+    embedding = config_of(rate=rate, missing_rate=missing).embedding
+    assert count_frozen_rows(embedding, tiny.VOCABULARY, 8) == expected
+    state, frozen, _ = tiny.training(encoder=0)
+    rates = assign_rates(combine(state.params, frozen), [("encoder/*", 0), ("decoder/*", 1)])
+    row_rates = assign_row_rates(rates, embedding, FOUND)
+    if row_rates is not None:
+        assert (take(row_rates, *EMBED) == 0).sum() == expected
