@@ -60,7 +60,7 @@ def main() -> None:
             if number:  # the first round compiles
                 seconds[count].append(time.perf_counter() - start)
     base = statistics.median(seconds[0])
-    dtype = config.decoder.dtype
+    dtype = choose_dtype(config)
     print(f"{parallel.describe()}, jax {jax.__version__}, {options.experiment}, {dtype}")
     print("| replicas | seconds a step | in single steps |\n|---|---|---|")
     rows = []
