@@ -181,7 +181,7 @@ def resolve_arms(
             check(config)
         except UserError as error:
             raise UserError(f"arm {arm.name}: {error}") from error
-        if config.train.get("replicas", 1) > 1:
+        if config.train.replicas > 1:
             raise UserError(f"arm {arm.name}: train.replicas must be 1, for the grid has seeds")
         found[arm.name] = config
     if not found:

@@ -80,7 +80,7 @@ def expand_replicas(path: Path) -> list[Path]:
     """
     is_single = os.path.isfile(path / "scores.json")
     if os.path.isfile(path / workdir.CONFIG):
-        is_single = workdir.load_config(path).train.get("replicas", 1) == 1
+        is_single = workdir.load_config(path).train.replicas == 1
     runs = {}
     for child in path.glob("seed_*"):
         number = child.name.removeprefix("seed_")
