@@ -8,7 +8,7 @@ import jax
 import pytest
 
 from tests import small_denoiser, small_run
-from tests.devices import virtual_devices
+from tests.devices import compile_quickly, virtual_devices
 
 MAPS = Path("/proc/self/maps")
 MOST_MAPS = 20_000
@@ -21,12 +21,17 @@ def pytest_addoption(parser):
         metavar="N",
         help="run on N virtual devices of this machine's processor",
     )
+    parser.addoption(
+        "--optimized",
+        action="store_true",
+        help="compile as training does: tests compile with few optimisations, many times faster",
+    )
 
 
 def pytest_configure(config):
-    """Asks for the devices of --devices, also for the commands that tests start, before JAX looks
-    for any.
-    """
+    """Sets the flags of XLA, also for the commands that tests start, before JAX reads them."""
+    if not config.getoption("optimized"):
+        os.environ.update(compile_quickly())
     if count := config.getoption("devices"):
         os.environ.update(virtual_devices(count))
 
