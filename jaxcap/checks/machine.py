@@ -21,15 +21,20 @@ def describe_machine(data: Section) -> list[str]:
     """Returns the lines that describe the machine.
 
     Args:
-      data: a section `data` of a config, of which only the name and the folder do not count.
+      data: a section `data` of a config. Its folder is that of the data set it names; the others
+        are looked for in their usual places.
     """
+    data_sets = []
+    for name in SEARCHED:
+        folder = data["dir"] if name == data["name"] else ""
+        data_sets.append(describe_data({**data, "name": name, "dir": folder}))
     return [
         f"jaxcap {jaxcap.__version__}, Python {platform.python_version()}, {platform.platform()}",
         ", ".join(f"{name} {_find_version(name)}" for name in PACKAGES),
         f"devices: {parallel.describe()}",
         f"processors: {os.cpu_count()}; memory: {_describe_memory()}",
         f"disk: {_describe_disk(Path.cwd())}; {_describe_disk(cache_root())}",
-        *(describe_data({**data, "name": name, "dir": ""}) for name in SEARCHED),
+        *data_sets,
     ]
 
 
