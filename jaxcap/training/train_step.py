@@ -83,7 +83,8 @@ def train_step(
       axis_name: the mapped axis of the devices, or None outside of a map.
 
     Returns:
-      The new state and global (sum, count) pairs: the objective's, and "gradient_norm".
+      The new state and global (sum, count) pairs: the objective's, and "gradient_norm", of all
+      gradients of `state.params` before clipping, whether their parameters rest or not.
     """
     psum = _psum_over(axis_name)
     key = jax.random.fold_in(jax.random.key(seed), state.step)
