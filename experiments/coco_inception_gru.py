@@ -20,8 +20,8 @@ encoder (`denoiser.py`). `--config.encoder.weights=hub` fetches Keras's weights 
 h5py: pip install 'jaxcap[keras]'.
 
 On two shared Xeon cores features at 7 photos/s (0.5 GB, kept), then 60 captions/s, 4 minutes an
-epoch with its validation, in 3.5 GB of memory. Of 30 epochs, 5 were tried, on other photos
-(`experiments/README.md`).
+epoch with its validation (reckoned: 2 hours in all), in 3.5 GB of memory. Of 30 epochs, 5 were
+tried, on other photos (`experiments/README.md`).
 
 Command:
 

@@ -14,9 +14,9 @@ split whose test part chooses the best epoch, and one random caption of a photo 
 
 The encoder runs in every step, on new crops: an accelerator is needed. On two CPU cores
 `--config.images.augment=views --config.images.views=centre,top_left,bottom_right,centre_mirror`
-reads cached views instead: 23 photos/s on shared Xeon cores, so 18 minutes an epoch of 25,426, in 4
-GB of memory. Of 50 epochs, 3 were tried, on 5,600 photos: validation 5.21 nats per word, the first
-sentences not yet formed (`experiments/README.md`).
+reads cached views instead: 23 photos/s on shared Xeon cores, so 18 minutes an epoch of 25,426
+(reckoned: 15 hours in all), in 4 GB of memory. Of 50 epochs, 3 were tried, on 5,600 photos:
+validation 5.21 nats per word, the first sentences not yet formed (`experiments/README.md`).
 
 Command:
 
