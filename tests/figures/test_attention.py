@@ -81,7 +81,9 @@ def draw_sheet(attention, grid):
 
 
 @pytest.mark.parametrize(
-    ("draw", "side"), [(draw_figure, 216), (draw_gif, 299), (draw_sheet, 92)], ids=str
+    ("draw", "side"),
+    [(draw_figure, 216), (draw_gif, 299), (draw_sheet, 92)],
+    ids=["figure", "gif", "sheet"],
 )
 def test_light_moves_with_its_region_over_a_grid_of_8_x_8(draw, side):
     """From row 1, column 1 to row 6, column 5: five and four eighths of the photo's side."""
