@@ -181,7 +181,8 @@ def strip(tokens):
 
 def assert_same(found, expected, tolerance=0.0):
     for a, b in zip(found, expected, strict=True):
-        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance)
+        # Log-probabilities are sums over words, as exact as they are large.
+        np.testing.assert_allclose(a, b, rtol=tolerance / 10, atol=tolerance)
 
 
 @pytest.mark.parametrize(
