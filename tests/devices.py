@@ -13,8 +13,8 @@ _QUICKEST = "--xla_cpu_use_fusion_emitters=false"
 
 def compile_quickly() -> dict[str, str]:
     """The environment of a process whose compiler hardly optimises; flags that are set stay."""
-    minor = int(metadata.version("jaxlib").split(".")[1])
-    flags = [*_QUICK, _QUICKEST] if minor <= 10 else _QUICK
+    version = [int(number) for number in metadata.version("jaxlib").split(".")[:2]]
+    flags = [*_QUICK, _QUICKEST] if version <= [0, 10] else _QUICK
     return {"XLA_FLAGS": " ".join([*flags, *_flags()])}
 
 
