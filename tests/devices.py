@@ -24,6 +24,7 @@ def virtual_devices(count: int) -> dict[str, str]:
     """
     flags = [flag for flag in _flags() if not flag.startswith(DEVICES)]
     return {
+        "JAX_PLATFORMS": "cpu",
         "XLA_FLAGS": " ".join([*flags, f"{DEVICES}={count}"]),
         # many virtual devices on few cores can deadlock unless XLA believes in more cores
         "NPROC": "16",

@@ -231,9 +231,9 @@ def test_the_examples_of_the_other_commands_run(made_run, cache, tmp_path, monke
     Path("folder").mkdir()
     photo.save("photo.jpg")
     photo.save("folder/other.png")
+    # Another test may have scored the run already.
+    unscored = shutil.ignore_patterns("evaluation")
     for name in ("quickstart", "short"):
-        # Another test may have scored the run already.
-        unscored = shutil.ignore_patterns("evaluation")
         shutil.copytree(made_run, f"checkpoints/{name}", ignore=unscored)
     for arguments in examples(evaluate):
         assert evaluate.main(arguments) == 0
