@@ -44,7 +44,7 @@ def photos_at_once() -> int:
     Processors gain nothing from more than a few, and would hold what the encoder makes of them in
     the machine's memory.
     """
-    return 4 if jax.local_devices()[0].platform == "cpu" else 32
+    return 4 if is_processor() else 32
 
 
 def fastest_dtype() -> str:
@@ -57,9 +57,17 @@ def fastest_dtype() -> str:
     return "bfloat16" if has_units and multiplies_bfloat16() else "float32"
 
 
+def is_processor() -> bool:
+    """Tells whether the devices are processors, with caches that are small beside an accelerator's.
+
+    What they compute is then best cut into pieces; an accelerator wants few and large ones.
+    """
+    return jax.local_devices()[0].platform == "cpu"
+
+
 def shares_memory() -> bool:
     """Tells whether all devices use the memory of the machine, as processors do."""
-    return jax.local_devices()[0].platform == "cpu"
+    return is_processor()
 
 
 def free_memory() -> int | None:

@@ -92,7 +92,12 @@ def build(config, vocabulary):
     """Returns parameters, trained and frozen, the step and the function that creates its state."""
     dtype = choose_dtype(config)
     model = build_captioner(
-        config, vocabulary, pool="padded", normalization="imagenet", dtype=dtype
+        config,
+        vocabulary,
+        pool="padded",
+        normalization="imagenet",
+        dtype=dtype,
+        one_by_one=parallel.is_processor(),
     )
     size = config.images.size
     batch = {

@@ -264,6 +264,7 @@ def build_model(
         pool=encoder_info["pool"],
         normalization=encoder_info["normalization"],
         dtype=encoder_info["dtype"],
+        one_by_one=parallel.is_processor(),
         denoiser=encoder_info.get("denoiser"),
     )
     return model.clone(encoder=cut_encoder(config, model.encoder))

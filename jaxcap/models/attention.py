@@ -20,11 +20,14 @@ class AdditiveAttention(nn.Module):
       width: A, the space in which regions and hidden state meet.
       activation: f, "relu" or "tanh".
       dtype: of the matrix products, see `layers.product`.
+      one_by_one: scores a photo's captions one after another, as processors want it; False: all at
+        once, as accelerators do. The scores are the same.
     """
 
     width: int
     activation: str = "relu"
     dtype: str = "float32"
+    one_by_one: bool = True
 
     def setup(self) -> None:
         self.features = dense(self.width, dtype=self.dtype)
@@ -59,14 +62,17 @@ class AdditiveAttention(nn.Module):
         activation = ACTIVATIONS[self.activation]
         score = self.score
 
-        # One caption after another, and computed again for the gradient: [B, C, L, A] for all of
-        # them outgrows the caches, and kept for every word of the scan it outgrows the memory. On
-        # two CPU cores this is 3 times as fast.
+        # Computed again for the gradient: [B, C, L, A] kept for every word of the scan outgrows the
+        # memory.
         @functools.partial(jax.checkpoint, prevent_cse=False)
-        def scores_of(query: jax.Array) -> jax.Array:
-            return (activation(projected + query[:, None]) @ score)[..., 0]  # [B, L]
+        def scores_of(query: jax.Array, projected: jax.Array) -> jax.Array:
+            return (activation(projected + query[..., None, :]) @ score)[..., 0]
 
-        return jax.lax.map(scores_of, query.swapaxes(0, 1)).swapaxes(0, 1)
+        if not self.one_by_one:
+            return scores_of(query, projected[:, None])  # [B, C, L]
+        # [B, C, L, A] outgrows a processor's caches: on two cores this is 3 times as fast.
+        each = jax.lax.map(lambda query: scores_of(query, projected), query.swapaxes(0, 1))
+        return each.swapaxes(0, 1)
 
 
 class ContextGate(nn.Module):

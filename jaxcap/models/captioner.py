@@ -97,6 +97,7 @@ def build_captioner(
     pool: str,
     normalization: str,
     dtype: str,
+    one_by_one: bool = True,
     denoiser: Mapping[str, Any] | None = None,
 ) -> Captioner:
     """Builds the captioner that a config describes.
@@ -107,6 +108,7 @@ def build_captioner(
       pool: how the encoder pools, as its weights want it.
       normalization: how its weights want photos normalised.
       dtype: of the decoder's products, for the config may leave it open.
+      one_by_one: see `Decoder`.
       denoiser: the encoder's first step, as `denoiser.build_denoiser` takes it; None for none.
 
     Returns:
@@ -116,6 +118,10 @@ def build_captioner(
         config["encoder"], pool=pool, normalization=normalization, denoiser=denoiser
     )
     decoder = build_decoder(
-        config, vocabulary_size, level_channels=encoder.level_channels, dtype=dtype
+        config,
+        vocabulary_size,
+        level_channels=encoder.level_channels,
+        dtype=dtype,
+        one_by_one=one_by_one,
     )
     return Captioner(encoder, decoder)

@@ -48,6 +48,7 @@ class Decoder(nn.Module):
         attention alone. A fault of published code, kept so that its results can be repeated.
       word_dropout: of the embedded words.
       dtype: of the matrix products, see `layers.product`.
+      one_by_one: the attention to a photo's captions, see `AdditiveAttention`.
     """
 
     vocabulary_size: int
@@ -61,12 +62,15 @@ class Decoder(nn.Module):
     stateless: bool = False
     word_dropout: float = 0.0
     dtype: str = "float32"
+    one_by_one: bool = True
 
     def setup(self) -> None:
         self.embed = nn.Embed(
             self.vocabulary_size, self.embedding, embedding_init=nn.initializers.normal(0.1)
         )
-        self.attend = AdditiveAttention(self.attention, self.activation, self.dtype)
+        self.attend = AdditiveAttention(
+            self.attention, self.activation, self.dtype, self.one_by_one
+        )
         if self.context_gate:
             self.gate = ContextGate(self.dtype)
 
@@ -180,6 +184,7 @@ def build_decoder(
     *,
     level_channels: tuple[int, ...] = (),
     dtype: str = "float32",
+    one_by_one: bool = True,
 ) -> Decoder:
     """Builds the decoder that a config describes.
 
@@ -188,6 +193,7 @@ def build_decoder(
       vocabulary_size: V.
       level_channels: of the encoder.
       dtype: of the matrix products; the config's may be "auto".
+      one_by_one: see `Decoder`.
 
     Returns:
       The module; it holds no parameters.
@@ -206,6 +212,7 @@ def build_decoder(
         stateless=section["stateless"],
         word_dropout=section["word_dropout"],
         dtype=dtype,
+        one_by_one=one_by_one,
     )
 
 

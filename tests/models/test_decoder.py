@@ -87,6 +87,25 @@ def test_scan_equals_loop(options):
             np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
+@pytest.mark.parametrize("options", [PLAIN, FULL, STATELESS], ids=str)
+def test_captions_attended_to_at_once_are_the_same(options):
+    """In value and gradient: accelerators attend to all captions of a photo in one call."""
+    decoder, variables, regions, tokens = make(**options)
+    results = []
+    for one_by_one in (True, False):
+        model = decoder.clone(one_by_one=one_by_one)
+
+        def total(variables, model=model):
+            logits, attention = model.apply(variables, regions, tokens)
+            return jnp.square(logits).sum() + jnp.square(attention).sum(), (logits, attention)
+
+        gradients, outputs = jax.jit(jax.grad(total, has_aux=True))(variables)
+        results.append((outputs, gradients))
+    one, other = map(jax.tree.leaves, results)
+    for ours, theirs in zip(one, other, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
 def test_attention_is_a_distribution():
     decoder, variables, features, tokens = make(**FULL)
     _, attention = decoder.apply(variables, features, tokens)
