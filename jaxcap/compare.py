@@ -4,11 +4,13 @@ Runs that differ in nothing but seeds are one group.
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from jaxcap import errors, flags
+from jaxcap.errors import UserError
 from jaxcap.evaluation.comparison import (
     Comparison,
     Group,
@@ -18,8 +20,10 @@ from jaxcap.evaluation.comparison import (
 )
 from jaxcap.evaluation.entries import SCORES, expand_replicas, read_entries
 from jaxcap.evaluation.groups import METHOD, format_p
+from jaxcap.evaluation.scoring import LEVEL
 from jaxcap.evaluation.tables import align_columns, format_interval, format_percent
 from jaxcap.experiment.ranges import KEYS
+from jaxcap.figures.intervals import Line, write_intervals
 from jaxcap.io import plain, records
 
 DESCRIPTION = """Compare runs by what jaxcap.evaluate wrote: scores with intervals, the validation
@@ -30,9 +34,11 @@ cannot be compared are said to be so.
 Runs that differ in nothing but their seeds are one group, and where there is such a group, groups
 are compared: means over seeds, intervals over seeds and images together, and p of the differences
 to the first group, corrected for their number. A folder of seed_K folders stands for all of them.
+--picture draws CIDEr-D with its intervals.
 
 DIR is a run's folder, or one evaluation: DIR/evaluation/test-beam5, or what evaluate --out named.
 An evaluation tells all that is compared, so its run may have moved."""
+DRAWN = "CIDEr-D"
 EXAMPLE = """example, once jaxcap.evaluate has scored both:
   %(prog)s checkpoints/quickstart checkpoints/short --split test"""
 
@@ -47,17 +53,52 @@ def main(argv: Sequence[str] | None = None) -> int:
     groups = group_entries(entries)
     if len(groups) < len(entries):
         compared_groups = compare_groups(groups)
+        if options.picture:
+            _draw(options.picture, [_make_group_line(group) for group in compared_groups])
         if options.json:
             _print_json(compared_groups)
         else:
             print("\n".join(format_groups(compared_groups, options.split)))
         return 0
     compared = [compare_entries(entries[0], entry) for entry in entries]
+    if options.picture:
+        _draw(options.picture, [_make_line(one) for one in compared])
     if options.json:
         _print_json(compared)
     else:
         print("\n".join(format_comparisons(compared, options.split)))
     return 0
+
+
+def _draw(path: Path, lines: Sequence[Line | None]) -> None:
+    """Draws what was scored.
+
+    Raises:
+      UserError: nothing was.
+    """
+    scored = [line for line in lines if line is not None]
+    if not scored:
+        raise UserError("--picture: none of the runs has been scored, so there is nothing to draw")
+    write_intervals(scored, path, label=f"{DRAWN} x 100 with its {LEVEL:.0%} interval")
+    print(f"written to {plain.line(path)}", file=sys.stderr)
+
+
+def _make_line(one: Comparison) -> Line | None:
+    """Returns what the picture shows of an entry; None where it has no scores."""
+    if one.scores is None:
+        return None
+    score = one.scores[DRAWN]
+    return Line(_name(one), 100 * score.value, 100 * score.low, 100 * score.high, [])
+
+
+def _make_group_line(group: Group) -> Line | None:
+    """Returns what the picture shows of a group; None where it has no scores."""
+    if group.scores is None:
+        return None
+    score = group.scores[DRAWN]
+    mean = score.mean
+    each = [100 * value for value in score.each]
+    return Line(_name_group(group), 100 * mean.value, 100 * mean.low, 100 * mean.high, each)
 
 
 def _print_json(compared: Sequence[Any]) -> None:
@@ -81,6 +122,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         help="only evaluations at this beam (all)",
     )
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
+    parser.add_argument(
+        "--picture", type=flags.path, metavar="FILE", help=f"draw {DRAWN} to this PNG as well"
+    )
     return parser.parse_args(argv)
 
 
@@ -120,14 +164,15 @@ def format_groups(groups: Sequence[Group], split: str) -> list[str]:
     remarks = []
     for group in groups:
         one = group.first
-        row = [_name(one), str(len(group.seeds)), f"{one.vocabulary_size:,}"]
-        for name in SCORES:
-            row += _format_group_score(group, name)
+        name = _name_group(group)
+        row = [name, str(len(group.seeds)), f"{one.vocabulary_size:,}"]
+        for score in SCORES:
+            row += _format_group_score(group, score)
         rows.append(row)
         of_group = _list_remarks(groups[0].first, one, split)
         if one.scores is not None and len(group.runs) > 1:
             of_group.insert(0, _list_seeds(group))
-        remarks += [f"{_name(one)}: {remark}" for remark in of_group]
+        remarks += [f"{name}: {remark}" for remark in of_group]
     return [*align_columns(rows), "", *remarks, METHOD]
 
 
@@ -162,7 +207,23 @@ def _list_seeds(group: Group) -> str:
 
 
 def _name(one: Comparison) -> str:
-    return f"{one.run} ({Path(one.evaluation).name})" if one.evaluation else one.run
+    return _name_run(one.run, one)
+
+
+def _name_group(group: Group) -> str:
+    """Names a group by the folder that holds the seeds' folders, where there is one."""
+    runs = [Path(run) for run in group.runs]
+    same_parent = len({run.parent for run in runs}) == 1
+    named_by_seed = all(
+        run.name == f"seed_{seed}" for run, seed in zip(runs, group.seeds, strict=True)
+    )
+    if len(runs) > 1 and same_parent and named_by_seed:
+        return _name_run(str(runs[0].parent), group.first)
+    return _name(group.first)
+
+
+def _name_run(run: str, one: Comparison) -> str:
+    return f"{run} ({Path(one.evaluation).name})" if one.evaluation else run
 
 
 def _format_score(one: Comparison, name: str) -> list[str]:

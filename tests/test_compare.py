@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from jaxcap import compare
 from jaxcap.errors import UserError
@@ -351,6 +352,31 @@ def test_the_table_of_groups_has_a_row_a_group_and_says_its_method(seeds, capsys
     assert header.split()[:3] == ["x", "100", "seeds"]
     assert len(rows) == 2 and rows[1].count("+") == 2
     assert "by seed: BLEU-4" in out and "over seeds and photos together" in out
+
+
+def test_a_group_is_named_by_the_folder_of_its_seeds(seeds, capsys):
+    compare.main([str(seeds / "plain"), str(seeds / "better" / "seed_1")])
+    rows = capsys.readouterr().out.splitlines()[1:3]
+    assert rows[0].startswith(f"{seeds / 'plain'} (test-beam")
+    assert rows[1].startswith(f"{seeds / 'better' / 'seed_1'} (test-beam")
+
+
+@pytest.mark.parametrize("arms", [("plain", "better"), ("plain/seed_0", "better/seed_0")], ids=str)
+def test_the_picture_shows_groups_and_runs(seeds, tmp_path, arms, capsys):
+    path = tmp_path / "picture.png"
+    assert compare.main([*(str(seeds / arm) for arm in arms), "--picture", str(path)]) == 0
+    with Image.open(path) as picture:
+        pixels = np.asarray(picture.convert("RGB"))
+    assert pixels.std() > 10
+    assert f"written to {path}" in capsys.readouterr().err
+
+
+def test_a_picture_of_nothing_is_refused(tmp_path):
+    path = tmp_path / "picture.png"
+    young = make_run(tmp_path / "young")
+    with pytest.raises(UserError, match="none of the runs has been scored"):
+        compare.main([str(young), "--picture", str(path)])
+    assert not path.exists()
 
 
 def test_p_is_corrected_for_the_number_of_groups(seeds, tmp_path, capsys):
