@@ -16,7 +16,7 @@ COMMANDS = {
     "caption": "caption photos with a run",
     "compare": "set scored runs side by side",
     "ablate": "run a grid of arms by seeds, and compare the arms",
-    "cache": "list and remove prepared data and features",
+    "cache": "list and remove prepared data, features and compiled programs",
     "doctor": "check the machine, a set-up, or what came of a run",
 }
 

@@ -23,6 +23,7 @@ from jaxcap.experiment import ranges
 from jaxcap.experiment.catalog import find_ablation, list_ablations
 from jaxcap.figures.intervals import Line, write_intervals
 from jaxcap.io import locks, plain
+from jaxcap.io.compiled import keep_compiled
 from jaxcap.io.progress import format_time
 
 DESCRIPTION = """Train and score every arm of an ablation with every seed, and set the arms side by
@@ -56,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print("\n".join([*_describe(folder, ablation, cells), *left_out]), flush=True)
     if options.dry_run:
         return 0
+    keep_compiled()
     with locks.hold_folder(folder):
         record.write_grid(folder, known)
         code = run_cells(folder, cells, ablation.split, ablation.metric)

@@ -1,4 +1,4 @@
-"""Lists and removes prepared sets and features: `python -m jaxcap.cache [--remove ENTRY ...]`."""
+"""Lists and removes what is kept to save work: `python -m jaxcap.cache [--remove ENTRY ...]`."""
 
 import argparse
 import dataclasses
@@ -11,12 +11,13 @@ from jaxcap.errors import UserError
 from jaxcap.evaluation.tables import align_columns
 from jaxcap.experiment import workdir
 from jaxcap.io import locks, plain
+from jaxcap.io.compiled import compiled_root
 from jaxcap.io.files import cache_root
 from jaxcap.io.uses import read_uses
 
 DESCRIPTION = """List what jaxcap keeps on this machine to save work: prepared sets of photos and
-captions, and the encoder's features. Both are made again when they are needed. An entry is in use
-while a run that used it exists.
+captions, the encoder's features, and compiled programs. All are made again when they are needed. A
+set and features are in use while a run that used them exists; programs never count as used.
 
 They lie in the folder that the environment variable JAXCAP_CACHE names, or in ~/.cache/jaxcap."""
 EXAMPLE = """examples:
@@ -51,9 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parse(argv)
     prepared = options.prepared_dir or cache_root() / "prepared"
     features = options.features_dir or cache_root() / "features"
-    entries = list_entries(prepared, features)
+    compiled = compiled_root()
+    entries = list_entries(prepared, features, compiled)
     if options.remove is None:
-        print_entries(entries, (prepared, features), as_json=options.json)
+        print_entries(entries, (prepared, features, compiled), as_json=options.json)
         return 0
     for entry in select_entries(entries, options.remove):
         remove_entry(entry)
@@ -63,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = flags.Parser("cache", DESCRIPTION, EXAMPLE)
+    parser = flags.Parser("cache", DESCRIPTION, EXAMPLE, compiles=False)
     parser.add_argument(
         "--remove",
         nargs="+",
@@ -84,8 +86,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def list_entries(prepared: Path, features: Path) -> list[Entry]:
-    """Lists the prepared sets in one folder and the features in another, by name."""
+def list_entries(prepared: Path, features: Path, compiled: Path) -> list[Entry]:
+    """Lists the prepared sets, features and compiled programs in three folders, by name."""
     entries = []
     for captions in prepared.glob("*/*/captions"):
         path = captions.parent
@@ -93,6 +95,8 @@ def list_entries(prepared: Path, features: Path) -> list[Entry]:
     for meta in features.glob("*/meta.json"):
         path = meta.parent
         entries.append(_read_entry(f"features/{path.name}", path))
+    for path in compiled.glob("*"):
+        entries.append(_read_entry(f"compiled/{path.name}", path))
     return sorted(entries, key=lambda entry: entry.name)
 
 
@@ -154,7 +158,8 @@ def print_entries(entries: Sequence[Entry], places: Sequence[Path], *, as_json: 
         print(plain.to_json(values, indent=2, ascii_only=True))
         return
     if not entries:
-        print(f"nothing in {' or '.join(map(str, places))}")
+        *others, last = map(str, places)
+        print(f"nothing in {', '.join(others)} or {last}")
         return
     rows = [["entry", "size", "last used", "runs"]]
     for entry in entries:

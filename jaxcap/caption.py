@@ -22,6 +22,7 @@ from jaxcap.figures.drawings import Drawings
 from jaxcap.inputs.photo_files import LoadedPhoto, Reader, find_photos
 from jaxcap.inputs.prefetch import prefetch
 from jaxcap.io import plain
+from jaxcap.io.compiled import keep_compiled
 from jaxcap.io.files import check_writable
 from jaxcap.io.progress import Progress
 
@@ -54,6 +55,7 @@ class Item:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
     options = parse(argv)
+    keep_compiled()
     if options.attention:
         check_writable(options.attention, "name another folder with --attention")
     run = restore_ensemble(options.workdir, options.denoiser)

@@ -108,7 +108,7 @@ def _print_json(compared: Sequence[Any]) -> None:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = flags.Parser("compare", DESCRIPTION, EXAMPLE)
+    parser = flags.Parser("compare", DESCRIPTION, EXAMPLE, compiles=False)
     parser.add_argument(
         "runs", type=flags.path, nargs="+", metavar="DIR", help="a run or an evaluation"
     )

@@ -31,6 +31,7 @@ from jaxcap.figures.denoising import draw_denoised
 from jaxcap.inputs.batches import read_photos
 from jaxcap.inputs.noise import Noise
 from jaxcap.io import files, locks, plain, records
+from jaxcap.io.compiled import keep_compiled
 from jaxcap.training import partition, starting, writers
 from jaxcap.training.checkpoint import Checkpoints
 from jaxcap.training.history import METRICS, read_lines
@@ -53,6 +54,7 @@ The first example needs no data; other data sets take theirs from --config.data.
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
     config, folder = parse(argv)
+    keep_compiled()
     with locks.hold_folder(folder):
         build.check(config)
         resuming = workdir.check_config(folder, config, DENOISER)

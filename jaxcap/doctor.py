@@ -16,6 +16,7 @@ from jaxcap.experiment import config as configs
 from jaxcap.experiment.check import check
 from jaxcap.experiment.kinds import CAPTIONER
 from jaxcap.io import plain
+from jaxcap.io.compiled import compiled_root, keep_compiled
 from jaxcap.io.files import cache_root
 
 DESCRIPTION = """Look for what makes results worth less than they look. Without a flag: the machine
@@ -38,6 +39,7 @@ EXAMPLE = """examples:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
     options = parse(argv)
+    keep_compiled()
     codes = []
     if options.config is not None or not options.workdir:
         codes.append(_examine_machine(options))
@@ -124,7 +126,7 @@ def _print_findings(findings: Sequence[Finding], place: str) -> None:
 def _describe_cache() -> str:
     """Returns one line on the caches and their sizes."""
     root = cache_root()
-    entries = cache.list_entries(root / "prepared", root / "features")
+    entries = cache.list_entries(root / "prepared", root / "features", compiled_root())
     parts = []
     for kind in ("prepared", "features"):
         sizes = [entry.size for entry in entries if entry.name.startswith(f"{kind}/")]

@@ -18,6 +18,7 @@ from jaxcap.experiment import ranges
 from jaxcap.experiment.ensembles import restore_ensemble
 from jaxcap.figures.samples import view_photo
 from jaxcap.io import plain
+from jaxcap.io.compiled import keep_compiled
 from jaxcap.io.digests import digest_json
 from jaxcap.io.files import check_writable, write_atomically
 from jaxcap.training import history
@@ -56,6 +57,7 @@ _SHORT_SAMPLING = {"temperature": "t", "top_k": "k", "top_p": "p", "seed": "seed
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
     options = parse(argv)
+    keep_compiled()
     run = restore_ensemble(options.workdir, options.denoiser)
     rules, strategy = flags.read_search(options, run.config)
     check_writable(options.out or run.folder / "evaluation", "name another folder with --out")

@@ -39,6 +39,11 @@ def name_program(command: str) -> str:
     return f"python -m jaxcap.{command}"
 
 
+_COMPILED = """What JAX compiles is kept for the next time, at most 2 GB, in `compiled` of the
+folder that the environment variable JAXCAP_CACHE names, or of ~/.cache/jaxcap, or where
+JAX_COMPILATION_CACHE_DIR says. Programs are run from there, so the folder must be private."""
+
+
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are `UserError`, one line like every other, and whose help is raw.
 
@@ -46,13 +51,14 @@ class Parser(argparse.ArgumentParser):
       command: as "train".
       description: what it does.
       epilog: examples, in which `%(prog)s` stands for how the command was called.
+      compiles: the help says where the command keeps what it compiles.
     """
 
-    def __init__(self, command: str, description: str, epilog: str):
+    def __init__(self, command: str, description: str, epilog: str, *, compiles: bool = True):
         super().__init__(
             name_program(command),
             description=description,
-            epilog=epilog,
+            epilog=f"{epilog}\n\n{_COMPILED}" if compiles else epilog,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )

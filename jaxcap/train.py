@@ -28,6 +28,7 @@ from jaxcap.experiment.sharing import Shared
 from jaxcap.figures.curves import write_curves
 from jaxcap.inputs.batches import Inputs, TrainingBatches
 from jaxcap.io import files, locks
+from jaxcap.io.compiled import keep_compiled
 from jaxcap.training import starting, writers
 from jaxcap.training.checkpoint import Checkpoints
 from jaxcap.training.history import METRICS, read_lines
@@ -50,6 +51,7 @@ be. The first example needs no data; flickr8k and the others take theirs from --
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
     config, folder = parse(argv)
+    keep_compiled()
     with locks.hold_folder(folder):
         experiment, resuming = prepare(config, folder)
         return train(experiment, folder, resuming)

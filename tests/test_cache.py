@@ -43,9 +43,22 @@ def test_what_a_run_uses_is_kept_while_the_run_exists(tmp_path, place, capsys):
     assert command.main(["--remove", "unused"]) == 0
     assert listed(capsys) == {}
     assert command.main([]) == 0
-    assert capsys.readouterr().out == f"nothing in {place / 'prepared'} or {place / 'features'}\n"
+    assert capsys.readouterr().out == (
+        f"nothing in {place / 'prepared'}, {place / 'features'} or {place / 'compiled'}\n"
+    )
     # What was removed is made again when it is asked for.
     assert len(load("scenes", scenes=10, scene_size=32)["train"]) == 8
+
+
+def test_compiled_programs_are_listed_and_removed(place, capsys):
+    folder = place / "compiled" / "1f0c"
+    folder.mkdir(parents=True)
+    (folder / "jit_step-cache").write_bytes(bytes(1000))
+    entry = listed(capsys)["compiled/1f0c"]
+    assert (entry["size"], entry["runs"]) == (1000, [])
+    assert command.main(["--remove", "compiled/"]) == 0
+    assert not folder.exists()
+    assert listed(capsys) == {}
 
 
 def test_entries_are_removed_by_the_beginning_of_their_names(place, capsys):
