@@ -1,7 +1,7 @@
 """Devices, which no other file names: everything else passes arrays in and gets arrays out."""
 
 from collections.abc import Callable, Collection, Mapping
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +10,9 @@ import numpy as np
 
 from jaxcap.errors import UserError
 from jaxcap.models.layers import multiplies_bfloat16
+
+# From a batch that is shared out over the devices to static arguments of a step.
+Choose = Callable[[Any], Mapping[str, Any]]
 
 AXIS = "devices"
 CPU_INFO = Path("/proc/cpuinfo")  # Linux
@@ -143,24 +146,41 @@ def check_batch_size(batch_size: int, key: str) -> None:
         )
 
 
-def compile_train_step(step: Callable) -> Callable:
+def compile_train_step(step: Callable, choose: Choose | None = None) -> Callable:
     """Compiles `step(state, frozen, batch, axis_name=...)` for all devices.
 
     The state enters and leaves unreplicated, as if there were one device; its buffers are donated,
     so the state that went in must not be used again. The frozen parameters are not donated.
+
+    Args:
+      step: of one device.
+      choose: what `step` takes besides, by keyword, for a sharded batch, arrays
+        [devices, B / devices, ...]; it is compiled anew for each value.
     """
-    mapped = jax.pmap(
-        partial(step, axis_name=AXIS),
-        AXIS,
-        in_axes=(None, None, 0),
-        out_axes=(None, None),
-        donate_argnums=0,
-    )
-    return lambda state, frozen, batch: mapped(state, frozen, shard(batch))
+
+    @cache
+    def compile_chosen(**chosen: Any) -> Callable:
+        return jax.pmap(
+            partial(step, axis_name=AXIS, **chosen),
+            AXIS,
+            in_axes=(None, None, 0),
+            out_axes=(None, None),
+            donate_argnums=0,
+        )
+
+    def call(state: Any, frozen: Any, batch: Any) -> Any:
+        sharded = shard(batch)
+        chosen = choose(sharded) if choose else {}
+        return compile_chosen(**chosen)(state, frozen, sharded)
+
+    return call
 
 
 def compile_replica_step(
-    step: Callable, frozen_axes: Any, stacked: Collection[str] | None
+    step: Callable,
+    frozen_axes: Any,
+    stacked: Collection[str] | None,
+    choose: Choose | None = None,
 ) -> Callable:
     """Compiles `step(state, frozen, batch, seed=..., axis_name=...)` of several replicas.
 
@@ -170,6 +190,7 @@ def compile_replica_step(
         replicas share them.
       stacked: the names of the batch's arrays that are stacked, [N, B, ...]; the replicas share
         the others, [B, ...]. None: all are stacked.
+      choose: as of `compile_train_step`; stacked arrays are [devices, N, B / devices, ...].
 
     Returns:
       Compiled (states, frozen, batch, seeds=[N]) -> (states, metrics of [N] each); as of
@@ -179,22 +200,24 @@ def compile_replica_step(
     def is_stacked(name: str) -> bool:
         return stacked is None or name in stacked
 
-    def step_all(states: Any, frozen: Any, batch: Any, seeds: jax.Array) -> Any:
-        batch_axes = {name: 0 if is_stacked(name) else None for name in batch}
+    @cache
+    def compile_chosen(**chosen: Any) -> Callable:
+        def step_all(states: Any, frozen: Any, batch: Any, seeds: jax.Array) -> Any:
+            batch_axes = {name: 0 if is_stacked(name) else None for name in batch}
 
-        def step_one(state: Any, frozen: Any, batch: Any, seed: jax.Array) -> Any:
-            return step(state, frozen, batch, seed=seed, axis_name=AXIS)
+            def step_one(state: Any, frozen: Any, batch: Any, seed: jax.Array) -> Any:
+                return step(state, frozen, batch, seed=seed, axis_name=AXIS, **chosen)
 
-        step_each = jax.vmap(step_one, in_axes=(0, frozen_axes, batch_axes, 0))
-        return step_each(states, frozen, batch, seeds)
+            step_each = jax.vmap(step_one, in_axes=(0, frozen_axes, batch_axes, 0))
+            return step_each(states, frozen, batch, seeds)
 
-    mapped = jax.pmap(
-        step_all,
-        AXIS,
-        in_axes=(None, None, 0, None),
-        out_axes=(None, None),
-        donate_argnums=0,
-    )
+        return jax.pmap(
+            step_all,
+            AXIS,
+            in_axes=(None, None, 0, None),
+            out_axes=(None, None),
+            donate_argnums=0,
+        )
 
     def call(states: Any, frozen: Any, batch: Mapping[str, Any], seeds: np.ndarray) -> Any:
         sharded = {}
@@ -204,7 +227,8 @@ def compile_replica_step(
                 sharded[name] = by_image.swapaxes(1, 2)
             else:
                 sharded[name] = shard(array)
-        return mapped(states, frozen, sharded, seeds)
+        chosen = choose(sharded) if choose else {}
+        return compile_chosen(**chosen)(states, frozen, sharded, seeds)
 
     return call
 
@@ -217,13 +241,27 @@ def replicate(tree: Any) -> Any:
     return copy(np.arange(device_count()), tree)
 
 
-def compile_eval_step(step: Callable) -> Callable:
+def compile_eval_step(step: Callable, choose: Choose | None = None) -> Callable:
     """Compiles `step(params, batch, axis_name=...)` for all devices.
 
     Its result must be the same on every device.
+
+    Args:
+      step: of one device.
+      choose: as of `compile_train_step`.
     """
-    mapped = jax.pmap(partial(step, axis_name=AXIS), AXIS, in_axes=(None, 0), out_axes=None)
-    return lambda params, batch: mapped(params, shard(batch))
+
+    @cache
+    def compile_chosen(**chosen: Any) -> Callable:
+        one = partial(step, axis_name=AXIS, **chosen)
+        return jax.pmap(one, AXIS, in_axes=(None, 0), out_axes=None)
+
+    def call(params: Any, batch: Any) -> Any:
+        sharded = shard(batch)
+        chosen = choose(sharded) if choose else {}
+        return compile_chosen(**chosen)(params, sharded)
+
+    return call
 
 
 def compile_per_image(function: Callable) -> Callable:

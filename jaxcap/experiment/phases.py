@@ -12,6 +12,7 @@ from jaxcap.decoding.rules import make_plain_rules
 from jaxcap.experiment.build import Experiment, choose_selection
 from jaxcap.experiment.stages import assign_first_steps
 from jaxcap.training import self_critical
+from jaxcap.training.capacity import choose_words
 from jaxcap.training.objectives import PolicyGradient, TeacherForcing
 from jaxcap.training.optim import build_optimizer, build_schedule
 from jaxcap.training.phases import Phase
@@ -134,9 +135,10 @@ def compile_step(
         ema_decay=experiment.config.train.ema_decay,
     )
     if stacking.is_single:
-        return parallel.compile_train_step(functools.partial(step, seed=stacking.seeds[0]))
+        single = functools.partial(step, seed=stacking.seeds[0])
+        return parallel.compile_train_step(single, choose_words)
     compiled = parallel.compile_replica_step(
-        step, stacking.frozen, own if stacking.shares_batch else None
+        step, stacking.frozen, own if stacking.shares_batch else None, choose_words
     )
     return functools.partial(compiled, seeds=np.array(stacking.seeds, np.int32))
 

@@ -61,13 +61,16 @@ class Captioner(nn.Module):
         """Teacher forcing over the batch's captions.
 
         Args:
-          batch: "tokens" [B, C, T + 1] int32, and what `regions` reads.
+          batch: "tokens" [B, C, T + 1] int32, what `regions` reads and, to predict at some
+            positions alone, "positions" [N], see `Head`.
           keys: one random key a photo, [B], for dropout; None in evaluation.
 
         Returns:
-          Logits [B, C, T, V] that predict tokens[..., 1:], and attention [B, C, T, L].
+          Logits [B, C, T, V] (or [N, V]) that predict tokens[..., 1:], and attention
+          [B, C, T, L].
         """
-        return self.decoder(self.regions(batch), batch["tokens"][..., :-1], keys)
+        read = batch["tokens"][..., :-1]
+        return self.decoder(self.regions(batch), read, keys, batch.get("positions"))
 
     def start(
         self, regions: jax.Array, captions: int, keys: jax.Array | None = None

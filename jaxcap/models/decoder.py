@@ -75,7 +75,11 @@ class Decoder(nn.Module):
             self.gate = ContextGate(self.dtype)
 
     def __call__(
-        self, regions: jax.Array, tokens: jax.Array, keys: jax.Array | None = None
+        self,
+        regions: jax.Array,
+        tokens: jax.Array,
+        keys: jax.Array | None = None,
+        positions: jax.Array | None = None,
     ) -> tuple[jax.Array, jax.Array]:
         """Teacher forcing: predicts, at every position, the word after `tokens`.
 
@@ -83,9 +87,10 @@ class Decoder(nn.Module):
           regions: [B, L, D].
           tokens: [B, C, T] int32, beginning with <start>.
           keys: one random key a photo, [B], for dropout; None in evaluation.
+          positions: those to predict at, see `Head`; None: all.
 
         Returns:
-          Logits [B, C, T, V] and attention [B, C, T, L].
+          Logits [B, C, T, V] (or [N, V] at N positions) and attention [B, C, T, L].
         """
         memory, carry = self.start(regions, tokens.shape[1], keys)
         word_keys, head_keys, _ = _split_keys(keys)
@@ -99,7 +104,7 @@ class Decoder(nn.Module):
             out_axes=2,
         )
         _, (hidden, context, attention) = scan(self, carry, memory, self.cell.project(words))
-        logits = self.head(hidden, words, context, self.embed.embedding, head_keys)
+        logits = self.head(hidden, words, context, self.embed.embedding, head_keys, positions)
         return logits, attention
 
     def start(

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcap.models.layers import dense, dropout, product
+from jaxcap.models.positions import take_positions
 
 
 class Head(nn.Module):
@@ -38,6 +39,7 @@ class Head(nn.Module):
         context: jax.Array | None,
         embedding: jax.Array,
         keys: jax.Array | None = None,
+        positions: jax.Array | None = None,
     ) -> jax.Array:
         """Computes logits.
 
@@ -47,9 +49,10 @@ class Head(nn.Module):
           context: [B, C, ..., D]; read by deep output alone, and None without it.
           embedding: the word embedding [V, E]; read by tied weights alone.
           keys: one random key a photo, [B], for dropout; None in evaluation.
+          positions: of [B, C, T], those to predict at, [N] of `find_positions`; None: all.
 
         Returns:
-          [B, C, ..., V].
+          [B, C, ..., V], or [N, V].
         """
         x = hidden
         width = self.embedding if self.deep_output or self.tie_weights else self.hidden
@@ -58,7 +61,7 @@ class Head(nn.Module):
         if self.deep_output:
             joined = dense(self.embedding, use_bias=False, dtype=self.dtype, name="context")
             x = jnp.tanh(x + words + joined(context))
-        x = dropout(keys, x, self.dropout)
+        x = take_positions(dropout(keys, x, self.dropout), positions)
         if self.tie_weights:
             bias = self.param("bias", nn.initializers.zeros, (self.vocabulary_size,))
             return product(x, embedding, self.dtype, transposed=True) + bias

@@ -1,7 +1,8 @@
 """Objectives: what a training step minimises, as weighted terms of sums and counts.
 
 An objective is called with what the model returns, here the logits [B, C, T, V] and the attention
-[B, C, T, L], and the batch of one device. It returns its terms and what it measures. The step adds
+[B, C, T, L], and the batch of one device. Where the batch names positions, the logits are of these
+alone, [N, V]. It returns its terms and what it measures. The step adds
 sums and counts up over the devices and divides them once, so that any number of devices minimises
 the same.
 """
@@ -14,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcap.models.positions import take_positions
 from jaxcap.training.losses import (
     SumCount,
     count_positions,
@@ -63,13 +65,15 @@ class TeacherForcing:
     ) -> tuple[list[Term], Metrics]:
         """Measures what `measure_loss` does."""
         targets = batch["tokens"][..., 1:]
-        mask = target_mask(targets)
-        smoothed, words = cross_entropy(logits, targets, mask, self.label_smoothing)
+        predicted = _take_predicted(targets, batch)
+        mask = target_mask(predicted)
+        smoothed, words = cross_entropy(logits, predicted, mask, self.label_smoothing)
         count = count_positions(targets, self.positions) if self.positions else words
         terms = [Term(1.0, smoothed, count)]
         if self.doubly_stochastic:
-            terms.append(Term(self.doubly_stochastic, *doubly_stochastic(attention, mask)))
-        return terms, measure_loss(logits, targets, self.positions)
+            penalty = doubly_stochastic(attention, target_mask(targets))
+            terms.append(Term(self.doubly_stochastic, *penalty))
+        return terms, measure_loss(logits, batch, self.positions)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -94,26 +98,34 @@ class PolicyGradient:
         """
         del attention
         targets = batch["tokens"][..., 1:]
-        mask = target_mask(targets)
+        weights = target_mask(targets) * batch["advantages"][..., None]
+        predicted = _take_predicted(targets, batch)
         logits = jnp.where(self.token_mask, logits, NEG_INF)
-        nats, words = cross_entropy(logits, targets, mask)
-        weighted, _ = cross_entropy(logits, targets, mask * batch["advantages"][..., None])
+        nats, words = cross_entropy(logits, predicted, target_mask(predicted))
+        weighted, _ = cross_entropy(logits, predicted, _take_predicted(weights, batch))
         return [Term(1.0, weighted, words)], {"sample_loss": (nats, words)}
 
 
-def measure_loss(logits: jax.Array, targets: jax.Array, positions: int = 0) -> Metrics:
+def measure_loss(logits: jax.Array, batch: Batch, positions: int = 0) -> Metrics:
     """Measures the cross-entropy of teacher forcing, without smoothing.
 
     Args:
-      logits: [B, C, T, V].
-      targets: [B, C, T] int32.
+      logits: [B, C, T, V], or [N, V] at the batch's "positions" [N].
+      batch: with "tokens" [B, C, T + 1].
       positions: see `TeacherForcing`.
 
     Returns:
       "loss" in nats per word or per position; for positions also "word_loss", in nats per word,
       which can be compared with other runs'.
     """
-    nats, words = cross_entropy(logits, targets, target_mask(targets))
+    targets = batch["tokens"][..., 1:]
+    predicted = _take_predicted(targets, batch)
+    nats, words = cross_entropy(logits, predicted, target_mask(predicted))
     if not positions:
         return {"loss": (nats, words)}
     return {"loss": (nats, count_positions(targets, positions)), "word_loss": (nats, words)}
+
+
+def _take_predicted(x: jax.Array, batch: Batch) -> jax.Array:
+    """Takes from [B, C, T] what belongs to the logits' positions: [N], or all."""
+    return take_positions(x, batch.get("positions"))

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import optax
 
 from jaxcap.models.captioner import Captioner
+from jaxcap.models.positions import find_positions
+from jaxcap.training.losses import target_mask
 from jaxcap.training.objectives import Batch, Metrics, Term, measure_loss
 from jaxcap.training.partition import combine
 
@@ -65,6 +67,7 @@ def train_step(
     objective: Objective,
     seed: int,
     ema_decay: float = 0.0,
+    words: int | None = None,
     axis_name: str | None = None,
 ) -> tuple[TrainState, Metrics]:
     """Makes one update.
@@ -80,6 +83,8 @@ def train_step(
       objective: from `objectives`.
       seed: of the keys; each step's key follows from it and the state's step.
       ema_decay: of the moving average.
+      words: predict at so many positions, which must be enough for all words of `batch`; None: at
+        all of them. It changes no number, but padding is not computed.
       axis_name: the mapped axis of the devices, or None outside of a map.
 
     Returns:
@@ -89,6 +94,7 @@ def train_step(
     psum = _psum_over(axis_name)
     key = jax.random.fold_in(jax.random.key(seed), state.step)
     keys = per_image_keys(key, len(jax.tree.leaves(batch)[0]), axis_name)
+    batch = _predict_words(batch, words)
 
     def compute_loss(params: Any) -> tuple[jax.Array, Metrics]:
         outputs = model.apply({"params": combine(params, frozen)}, batch, keys)
@@ -121,6 +127,7 @@ def eval_step(
     *,
     model: Captioner,
     positions: int = 0,
+    words: int | None = None,
     axis_name: str | None = None,
 ) -> Metrics:
     """Measures teacher forcing on a batch, without dropout.
@@ -130,13 +137,15 @@ def eval_step(
       batch: as of `train_step`.
       model: the captioner.
       positions: see `objectives.TeacherForcing`.
+      words: as of `train_step`.
       axis_name: the mapped axis of the devices, or None outside of a map.
 
     Returns:
       The global pairs of `objectives.measure_loss`.
     """
+    batch = _predict_words(batch, words)
     logits, _ = model.apply({"params": params}, batch)
-    return _psum_over(axis_name)(measure_loss(logits, batch["tokens"][..., 1:], positions))
+    return _psum_over(axis_name)(measure_loss(logits, batch, positions))
 
 
 def measure_step(
@@ -164,6 +173,14 @@ def per_image_keys(key: jax.Array, images: int, axis_name: str | None = None) ->
     if axis_name is not None:
         indices += jax.lax.axis_index(axis_name) * images
     return jax.vmap(lambda index: jax.random.fold_in(key, index))(indices)
+
+
+def _predict_words(batch: Batch, words: int | None) -> Batch:
+    """Names, in a batch, the positions that hold its words."""
+    if words is None:
+        return batch
+    mask = target_mask(batch["tokens"][..., 1:])
+    return {**batch, "positions": find_positions(mask, words)}
 
 
 def _psum_over(axis_name: str | None) -> Callable[[Any], Any]:

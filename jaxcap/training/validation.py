@@ -14,6 +14,7 @@ from jaxcap.inputs.batches import Batch, Captions, Inputs, draw_captions, iterat
 from jaxcap.models.captioner import Captioner
 from jaxcap.scores import cider, tokenizer
 from jaxcap.text import Vocabulary
+from jaxcap.training.capacity import choose_words
 from jaxcap.training.metrics import add_metrics, compute_means, read_metrics
 from jaxcap.training.partition import combine
 from jaxcap.training.progress import check_finite
@@ -117,5 +118,5 @@ def measure_batches(
 def compile_eval_step(model: Captioner, positions: int = 0) -> Callable:
     """Compiles `eval_step` for all devices."""
     return parallel.compile_eval_step(
-        functools.partial(eval_step, model=model, positions=positions)
+        functools.partial(eval_step, model=model, positions=positions), choose_words
     )

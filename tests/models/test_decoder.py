@@ -12,6 +12,7 @@ import pytest
 
 from jaxcap.models.decoder import build_decoder
 from jaxcap.models.layers import dropout, product
+from jaxcap.models.positions import find_positions
 from tests import tiny
 
 B = 3
@@ -104,6 +105,18 @@ def test_captions_attended_to_at_once_are_the_same(options):
     one, other = map(jax.tree.leaves, results)
     for ours, theirs in zip(one, other, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [PLAIN, FULL, STATELESS], ids=str)
+def test_logits_at_some_positions_are_those_at_all(options):
+    decoder, variables, regions, tokens = make(**options)
+    mask = np.random.default_rng(0).random(tokens.shape) < 0.6
+    keys = jax.random.split(jax.random.key(3), B)
+    positions = find_positions(jnp.asarray(mask), int(mask.sum()) + 3)
+    whole, attention = decoder.apply(variables, regions, tokens, keys)
+    logits, same = decoder.apply(variables, regions, tokens, keys, positions)
+    np.testing.assert_array_equal(same, attention)
+    np.testing.assert_allclose(logits[:-3], np.asarray(whole)[mask], rtol=1e-5, atol=1e-6)
 
 
 def test_attention_is_a_distribution():

@@ -103,13 +103,12 @@ def test_the_average_over_positions_is_the_original_loop_over_words(example):
         ]
         expected += np.mean(of_step)
     expected /= T + 1
-    terms, metrics = TeacherForcing(positions=T + 1)(
-        logits, attention, {"tokens": jnp.pad(targets, ((0, 0), (0, 0), (1, 0)))}
-    )
+    batch = {"tokens": jnp.pad(targets, ((0, 0), (0, 0), (1, 0)))}
+    terms, metrics = TeacherForcing(positions=T + 1)(logits, attention, batch)
     total, count = metrics["loss"]
     np.testing.assert_allclose(total / count, expected, rtol=1e-5)
     np.testing.assert_allclose(terms[0].total / terms[0].count, expected, rtol=1e-5)
-    words = measure_loss(logits, targets)["loss"]
+    words = measure_loss(logits, batch)["loss"]
     np.testing.assert_array_equal(metrics["word_loss"], words)
 
 

@@ -13,7 +13,8 @@ import optax
 import pytest
 
 from jaxcap import parallel
-from jaxcap.training.objectives import TeacherForcing
+from jaxcap.training.capacity import choose_words
+from jaxcap.training.objectives import PolicyGradient, TeacherForcing
 from jaxcap.training.partition import combine
 from jaxcap.training.train_step import create_state, eval_step, per_image_keys, train_step
 from tests import tiny
@@ -25,6 +26,18 @@ def leaves(tree) -> dict[str, np.ndarray]:
         jax.tree_util.keystr(path): np.asarray(x)
         for path, x in jax.tree_util.tree_leaves_with_path(tree)
     }
+
+
+def assert_close(ours, theirs):
+    for one, other in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        np.testing.assert_allclose(one, other, rtol=2e-5, atol=1e-6)
+
+
+def plain_training(objective):
+    """By plain gradient descent, for Adam makes much of the rounding of small gradients."""
+    state, frozen, step = tiny.training()
+    step |= {"optimizer": optax.sgd(0.1), "objective": objective, "ema_decay": 0.0}
+    return create_state(state.params, step["optimizer"], ema=False), frozen, step
 
 
 def compile_step(step):
@@ -108,6 +121,55 @@ def test_metrics_are_sums_and_counts():
     # An untrained captioner knows nothing: about log V nats a word.
     nats, words = metrics["loss"]
     assert abs(nats / words - np.log(tiny.VOCABULARY)) < 0.5
+
+
+@pytest.mark.parametrize("averaged", [0, 9])
+def test_positions_without_a_word_need_not_be_predicted(averaged):
+    """Neither the update nor the sums change where the step predicts at the words' positions."""
+    objective = TeacherForcing(averaged, label_smoothing=0.1, doubly_stochastic=0.5)
+    state, frozen, step = plain_training(objective)
+    batch = tiny.batch(4)
+    batch["tokens"][3, 1] = 0
+    words = int((batch["tokens"][..., 1:] > 0).sum())
+    assert words < batch["tokens"][..., 1:].size
+    whole, expected = compile_step(step)(state, frozen, batch)
+    for size in (words, words + 2):
+        after, metrics = compile_step(step | {"words": size})(state, frozen, batch)
+        assert_close(after.params, whole.params)
+        assert_close(metrics, expected)
+    params = combine(state.params, frozen)
+    measure = functools.partial(eval_step, model=step["model"], positions=averaged)
+    assert_close(measure(params, batch, words=words), measure(params, batch))
+
+
+def test_samples_too_are_predicted_at_their_words_alone():
+    state, frozen, step = plain_training(PolicyGradient(np.arange(tiny.VOCABULARY) > 3))
+    advantages = np.random.default_rng(0).normal(size=(4, 2)).astype(np.float32)
+    batch = tiny.batch(4) | {"advantages": advantages}
+    words = int((batch["tokens"][..., 1:] > 0).sum())
+    whole, expected = compile_step(step)(state, frozen, batch)
+    after, metrics = compile_step(step | {"words": words})(state, frozen, batch)
+    assert_close(after.params, whole.params)
+    assert_close(metrics, expected)
+
+
+def test_enough_positions_are_predicted_on_every_device_in_few_sizes():
+    rng = np.random.default_rng(0)
+    sizes = set()
+    for seed in range(40):
+        batch = parallel.shard(
+            {"tokens": tiny.batch(8, captions=5, length=12, seed=seed)["tokens"]}
+        )
+        halves = {"tokens": batch["tokens"].reshape(2, 4, 5, 12)}
+        (words,) = choose_words(halves).values()
+        fullest = (halves["tokens"][..., 1:] > 0).sum((1, 2, 3)).max()
+        assert fullest <= words <= 4 * 5 * 11
+        sizes.add(words)
+    assert len(sizes) <= 2
+    none = {"tokens": np.zeros((1, 4, 5, 12), np.int32)}
+    every = {"tokens": rng.integers(4, 9, (1, 4, 5, 12))}
+    assert choose_words(none) == {"words": 55}
+    assert choose_words(every) == {"words": 220}
 
 
 def test_ema_follows_its_recursion():
