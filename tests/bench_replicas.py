@@ -24,6 +24,7 @@ from jaxcap.experiment.build import choose_dtype
 from jaxcap.experiment.catalog import find_experiment
 from jaxcap.models.captioner import build_captioner
 from jaxcap.text import END, SPECIALS, START
+from jaxcap.training.capacity import choose_words
 from jaxcap.training.objectives import TeacherForcing
 from jaxcap.training.optim import build_optimizer, build_schedule
 from jaxcap.training.partition import assign_rates, partition, read_rules
@@ -37,7 +38,7 @@ def main() -> None:
     config = configs.load(find_experiment(options.experiment), overrides)
     params, frozen, step, create = build(config, options.vocabulary)
     batch = draw_batch(config, options)
-    single = parallel.compile_train_step(functools.partial(step, seed=0))
+    single = parallel.compile_train_step(functools.partial(step, seed=0), choose_words)
     runs = {0: functools.partial(single, frozen=share_frozen([frozen])[0], batch=batch)}
     states = {0: create(params)}
     for count in options.replicas:
@@ -48,7 +49,7 @@ def main() -> None:
             states[count] = jax.tree.map(lambda leaf: leaf[None], create(params))
         else:
             states[count] = stack([create(params) for _ in range(count)])
-        compiled = parallel.compile_replica_step(step, axes, ())
+        compiled = parallel.compile_replica_step(step, axes, (), choose_words)
         seeds = np.arange(count, dtype=np.int32)
         runs[count] = functools.partial(compiled, frozen=stacked, batch=batch, seeds=seeds)
     seconds: dict[int, list[float]] = {count: [] for count in runs}

@@ -13,6 +13,7 @@ from jaxcap.experiment import config as configs
 from jaxcap.experiment import workdir
 from jaxcap.experiment.replicas import list_replicas
 from jaxcap.training import history
+from jaxcap.training.capacity import choose_words
 from jaxcap.training.loop import Loop
 from jaxcap.training.stacking import (
     Stacking,
@@ -84,7 +85,9 @@ def test_a_stack_trains_as_its_members_alone(shares_batch, words):
     assert axes["encoder"]["backbone"]["conv1"]["kernel"] is None  # one encoder for all
     if not words:
         assert axes["decoder"]["embed"]["embedding"] == 0
-    compiled = parallel.compile_replica_step(step, axes, () if shares_batch else None)
+    own = () if shares_batch else None
+    # As training compiles it: without the padding, which its members alone compute.
+    compiled = parallel.compile_replica_step(step, axes, own, choose_words)
     state = stack(states)
     seeds = np.array(SEEDS, np.int32)
     for batches in zip(*of_each, strict=True):
