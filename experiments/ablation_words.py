@@ -13,6 +13,8 @@ Command, where FILE holds word2vec's vectors, and GLOVE those of GloVe:
 
   jaxcap ablate --config ablation_words --config.data.dir=DIR --config.embedding.path=FILE \
       --arm glove_frozen:embedding.path=GLOVE
+
+With --together, as on an accelerator, the seeds of an arm train side by side.
 """
 
 from jaxcap.ablation.grid import Ablation, Arm

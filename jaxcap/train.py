@@ -109,6 +109,28 @@ def train(experiment: Experiment, folder: Path, resuming: bool) -> int:
       resuming: the workdir holds the run already.
 
     Returns:
+      As `train_models`.
+    """
+    experiments = build_replicas(experiment, folder)
+    runs = [one for one in experiments if one is not experiment]
+    # The run's own workdir comes last: where it exists, all of them do.
+    begun = [(one, resuming) for one in (*runs, experiment)]
+    return train_models(experiment, experiments, begun)
+
+
+def train_models(
+    experiment: Experiment,
+    experiments: Sequence[Experiment],
+    runs: Sequence[tuple[Experiment, bool]],
+) -> int:
+    """Trains models that differ in their seeds alone side by side, and shows what came of them.
+
+    Args:
+      experiment: what they have in common.
+      experiments: the models, each with its workdir.
+      runs: whose workdirs are made, in this order, and whether each is there already.
+
+    Returns:
       The exit code: 0, 2 where doctor=error finds a fault in the result, or 128 + the signal that
       stopped it.
     """
@@ -125,9 +147,12 @@ def train(experiment: Experiment, folder: Path, resuming: bool) -> int:
     )
     steps_per_epoch = len(make_batches(seed=config.seed))
     phases = build_phases(experiment, steps_per_epoch)
-    check_memory(experiment, phases[0])
-    experiments = build_replicas(experiment, folder)
-    _write_workdirs(experiment, experiments, resuming)
+    check_memory(experiment, phases[0], len(experiments))
+    for one, resuming in runs:
+        changes = _write_workdir(one, resuming)
+        if one is experiment:
+            for change in changes:
+                print(f"resuming with {change}", flush=True)
     beginnings = _begin(experiments, phases[0])
     first_step = min(int(beginning.state.step) for beginning in beginnings)
     search = compile_search(experiment, make_plain_rules(config.text), GREEDY)
@@ -259,33 +284,27 @@ def _name(experiment: Experiment) -> str:
     return f"seed {experiment.config.seed}" if experiment.is_replica else ""
 
 
-def _write_workdirs(
-    experiment: Experiment, experiments: Sequence[Experiment], resuming: bool
-) -> None:
-    """Makes the workdirs of a run and its replicas, or brings those of a resumed run up to date.
+def _write_workdir(experiment: Experiment, resuming: bool) -> list[str]:
+    """Makes a run's workdir, or brings that of a resumed run up to date.
 
-    The run's own comes last: where it exists, all of them do.
+    Returns:
+      A line for each key that has changed since.
     """
-    replicas = [one for one in experiments if one is not experiment]
-    for one in (*replicas, experiment):
-        folder = one.folder
-        assert folder is not None
-        files.remove_unfinished(folder)
-        files.remove_unfinished(folder / "samples")
-        if not resuming:
-            workdir.create(
-                folder,
-                one.config,
-                one.vocabulary,
-                one.encoder_info,
-                one.contents,
-                one.coverage,
-            )
-            continue
-        changes = workdir.update_config(folder, one.config)
-        if one is experiment:
-            for change in changes:
-                print(f"resuming with {change}", flush=True)
+    folder = experiment.folder
+    assert folder is not None
+    files.remove_unfinished(folder)
+    files.remove_unfinished(folder / "samples")
+    if resuming:
+        return workdir.update_config(folder, experiment.config)
+    workdir.create(
+        folder,
+        experiment.config,
+        experiment.vocabulary,
+        experiment.encoder_info,
+        experiment.contents,
+        experiment.coverage,
+    )
+    return []
 
 
 def _print_best(experiment: Experiment, select: str, replica: Replica) -> None:

@@ -1,5 +1,6 @@
 """The cells of a grid are trained and scored, one after the other."""
 
+import contextlib
 import dataclasses
 import gc
 import sys
@@ -18,7 +19,9 @@ from jaxcap.decoding.strategy import make_strategy
 from jaxcap.errors import UserError
 from jaxcap.evaluation import evaluate as evaluation
 from jaxcap.evaluation.tables import format_percent
-from jaxcap.experiment import restore
+from jaxcap.experiment import restore, workdir
+from jaxcap.experiment.build import Experiment, build_replica
+from jaxcap.experiment.check import check_replicas
 from jaxcap.experiment.inputs import open_plain_inputs, open_training_inputs
 from jaxcap.experiment.sharing import Shared
 from jaxcap.io import locks
@@ -29,7 +32,9 @@ _BATCH = 32  # photos that are captioned at a time
 _LONGEST = 300  # letters of a failure's line
 
 
-def run_cells(folder: Path, cells: Sequence[Cell], split: str, metric: str) -> int:
+def run_cells(
+    folder: Path, cells: Sequence[Cell], split: str, metric: str, *, together: bool
+) -> int:
     """Runs the cells that are not finished; one that fails is named, and the rest goes on.
 
     Args:
@@ -37,11 +42,12 @@ def run_cells(folder: Path, cells: Sequence[Cell], split: str, metric: str) -> i
       cells: in their order.
       split: that is scored.
       metric: that is printed of each cell.
+      together: an arm's seeds train side by side as one program, where they can.
 
     Returns:
       0, 2 where a cell failed, or 128 + the signal that stopped the grid.
     """
-    runner = _Runner(folder, split, metric)
+    runner = _Runner(folder, cells if together else (), split, metric)
     for number, cell in enumerate(cells, 1):
         title = f"cell {number} of {len(cells)}, {cell.arm} seed {cell.seed}"
         if is_finished(folder, runner.state, cell):
@@ -65,8 +71,9 @@ def run_cells(folder: Path, cells: Sequence[Cell], split: str, metric: str) -> i
 class _Runner:
     """Trains and scores cells, and keeps the grid's state on disk up to date."""
 
-    def __init__(self, folder: Path, split: str, metric: str):
+    def __init__(self, folder: Path, together: Sequence[Cell], split: str, metric: str):
         self.folder = folder
+        self._together = together  # those whose arms' seeds train side by side
         self.state = read_state(folder)
         self._split = split
         self._metric = metric
@@ -80,7 +87,7 @@ class _Runner:
         if not is_trained(self.folder, self.state, cell.training):
             if cell.training in self._broken:
                 raise UserError(f"its training failed: {self._broken[cell.training]}")
-            code = self._train(cell)
+            code = self._train_group(self._find_group(cell))
             if code:
                 return code
             seconds = self.state.trainings[cell.training].seconds
@@ -107,29 +114,81 @@ class _Runner:
         write_state(self.folder, self.state)
         print(f"error: {cell.arm} seed {cell.seed}: {reason}", file=sys.stderr, flush=True)
 
-    def _train(self, cell: Cell) -> int:
-        """Trains a cell's run, or goes on with it; returns the exit code of training."""
-        folder = self.folder / cell.training
-        before = self.state.trainings.get(cell.training)
-        seconds = before.seconds if before else 0.0
+    def _find_group(self, cell: Cell) -> list[Cell]:
+        """Returns the cells to train with one: of its arm's other seeds, those not yet trained."""
+        group = [cell]
+        arm = Path(cell.training).parent
+        for other in self._together:
+            names = {one.training for one in group}
+            if other.training in names or Path(other.training).parent != arm:
+                continue
+            if not is_trained(self.folder, self.state, other.training):
+                group.append(other)
+        return group
+
+    def _train_group(self, group: Sequence[Cell]) -> int:
+        """Trains runs side by side, or the first one alone where they cannot."""
+        if len(group) > 1:
+            seeds = ", ".join(str(cell.seed) for cell in group)
+            print(f"{group[0].arm}: seeds {seeds} train together", flush=True)
+            try:
+                check_replicas(group[0].config, len(group))
+                return self._train(group)
+            except UserError as error:
+                reason = one_line(str(error))
+                print(
+                    f"{group[0].arm}: its seeds train one by one, for {reason}",
+                    file=sys.stderr,
+                    flush=True,
+                )
+        return self._train(group[:1])
+
+    def _train(self, group: Sequence[Cell]) -> int:
+        """Trains the runs of cells, or goes on with them; returns the exit code of training."""
         start = time.monotonic()
-        with locks.hold_folder(folder):
-            experiment, resuming = train.prepare(cell.config, folder, self._shared)
+        with contextlib.ExitStack() as held:
+            for cell in group:
+                held.enter_context(locks.hold_folder(self.folder / cell.training))
+            first = group[0]
+            experiment, resuming = train.prepare(
+                first.config, self.folder / first.training, self._shared
+            )
+            if len(group) > 1:
+                experiment = dataclasses.replace(experiment, is_replica=True)
+            runs = [(experiment, resuming)]
+            runs += [self._prepare_beside(experiment, cell) for cell in group[1:]]
             # Features are computed once for all cells, so their time is no cell's.
             open_training_inputs(experiment)
             open_plain_inputs(experiment, experiment.splits["val"])
             begun = time.monotonic()
             finished = False
             try:
-                code = train.train(experiment, folder, resuming)
+                code = train.train_models(experiment, [one for one, _ in runs], runs)
                 finished = code == 0
             finally:
-                seconds += time.monotonic() - begun
-                self.state.trainings[cell.training] = Training(
-                    finished, seconds, begun - start, self._machine
-                )
+                # Side by side, each costs its share.
+                seconds = (time.monotonic() - begun) / len(group)
+                preparing = (begun - start) / len(group)
+                for cell in group:
+                    self._record_training(cell, finished, seconds, preparing)
                 write_state(self.folder, self.state)
         return code
+
+    def _prepare_beside(self, experiment: Experiment, cell: Cell) -> tuple[Experiment, bool]:
+        """Builds a run that differs from another in its seed, and tells whether it is there."""
+        folder = self.folder / cell.training
+        resuming = workdir.check_config(folder, cell.config)
+        beside = build_replica(experiment, cell.config, folder)
+        if resuming:
+            workdir.check_contents(folder, beside.contents)
+        return beside, resuming
+
+    def _record_training(
+        self, cell: Cell, finished: bool, seconds: float, preparing: float
+    ) -> None:
+        before = self.state.trainings.get(cell.training)
+        seconds += before.seconds if before else 0.0
+        self.state.trainings[cell.training] = Training(finished, seconds, preparing, self._machine)
 
     def _score(self, cell: Cell) -> tuple[str, float]:
         """Scores a cell; returns the folder of the evaluation, from the grid's, and the score."""

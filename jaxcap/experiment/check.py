@@ -132,6 +132,22 @@ def _check_head(config: ConfigDict) -> None:
             )
 
 
+def check_replicas(config: ConfigDict, replicas: int) -> None:
+    """Checks that several seeds of a config can train side by side, each in an order of its own.
+
+    Args:
+      config: of one of them, checked.
+      replicas: how many.
+
+    Raises:
+      UserError: they cannot.
+    """
+    several = ConfigDict(config.to_dict()).unlock()
+    several.train.replicas = replicas
+    several.train.shared_order = False
+    check(several.lock())
+
+
 def _check_replicas(config: ConfigDict, encoder: Encoder) -> None:
     train = config.train
     if train.replicas == 1:

@@ -66,22 +66,23 @@ def build_replicas(experiment: Experiment, folder: Path) -> list[Experiment]:
     return replicas
 
 
-def check_memory(experiment: Experiment, phase: Phase) -> None:
+def check_memory(experiment: Experiment, phase: Phase, replicas: int) -> None:
     """Makes sure that what replicas hold at the least fits the memory of each device.
 
     Counted are parameters, their moments, averages and gradients, and the logits with theirs. All
     else that a step holds comes on top, so a run that passes may still not fit.
 
     Args:
-      experiment: with the config of the whole run.
+      experiment: what they have in common.
       phase: the first one.
+      replicas: how many.
 
     Raises:
       UserError: it does not fit.
     """
     config = experiment.config
     free = parallel.free_memory()
-    if free is None or config.train.replicas == 1:
+    if free is None or replicas == 1:
         return
     trainable, _ = partition(experiment.params, experiment.rates)
     state = jax.eval_shape(phase.create_state, trainable)
@@ -93,11 +94,11 @@ def check_memory(experiment: Experiment, phase: Phase) -> None:
     positions = config.train.batch_size * captions * config.text.max_length
     logits = positions * len(experiment.vocabulary) * np.dtype(np.float32).itemsize
     devices = parallel.device_count()
-    needed = config.train.replicas * (state_bytes + 2 * logits // devices)
+    needed = replicas * (state_bytes + 2 * logits // devices)
     if parallel.shares_memory():
         needed *= devices
     if needed > free:
         raise UserError(
-            f"train.replicas={config.train.replicas} needs at least {format_bytes(needed)} of "
-            f"memory, and {format_bytes(free)} are free: take fewer, or a smaller train.batch_size"
+            f"train.replicas={replicas} needs at least {format_bytes(needed)} of memory, and "
+            f"{format_bytes(free)} are free: take fewer, or a smaller train.batch_size"
         )

@@ -10,6 +10,7 @@ from jaxcap import ablate, compare, train
 from jaxcap.ablation import cells, plan, record
 from jaxcap.errors import UserError
 from jaxcap.experiment import workdir
+from jaxcap.training import history
 from tests.ablation import grids
 
 ARMS = {
@@ -117,6 +118,38 @@ def test_compare_finds_the_same_groups(whole, capsys):
     for group, row in zip(groups, read_table(whole)["rows"], strict=True):
         assert group["seeds"] == row["seeds"]
         assert group["scores"]["CIDEr-D"] == row["score"]
+
+
+@pytest.mark.slow
+def test_seeds_that_train_together_are_those_that_train_alone(whole, tmp_path, capsys):
+    assert run(tmp_path, "--together", arms={"plain": {}, "greedy": {"search.kind": "greedy"}}) == 0
+    assert capsys.readouterr().out.count("seeds 0, 1 train together\n") == 1
+    state = record.read_state(tmp_path / "grid")
+    assert sorted(state.trainings) == ["plain/seed_0", "plain/seed_1"]
+    assert state.trainings["plain/seed_0"] == state.trainings["plain/seed_1"]
+    for name in state.trainings:
+        together = tmp_path / "grid" / name
+        alone = whole / "grid" / name
+        assert workdir.load_config(together) == workdir.load_config(alone)
+        ours = history.read_lines(together / history.METRICS)[-1]
+        theirs = history.read_lines(alone / history.METRICS)[-1]
+        assert ours["split"] == theirs["split"] == "val"
+        assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-4)
+    losses = [
+        history.read_lines(tmp_path / "grid" / name / history.METRICS)[-1]["loss"]
+        for name in state.trainings
+    ]
+    assert losses[0] != pytest.approx(losses[1], rel=1e-3)
+
+
+@pytest.mark.slow
+def test_seeds_that_cannot_train_together_train_alone(tmp_path, capsys):
+    """Frozen random encoders, whose features are cached, differ."""
+    arms = {"frozen": {"encoder.rates": ("*:0",)}}
+    assert run(tmp_path, "--together", arms=arms) == 0
+    err = capsys.readouterr().err
+    assert "frozen: its seeds train one by one, for train.replicas=2 share the features" in err
+    assert len(record.read_state(tmp_path / "grid").scored) == 2
 
 
 def test_a_failing_training_fails_its_cells_once_and_the_rest_goes_on(
