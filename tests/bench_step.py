@@ -222,18 +222,19 @@ def products_step(words):
     shapes = [(shape, 1) for shape in once] + [(shape, T) for shape in each]
     matrices = []
     for (rows, inner, columns), times in shapes:
-        x, w = torch.randn(rows, inner, device=device), torch.randn(inner, columns, device=device)
-        matrices.append((x, w, torch.randn(rows, columns, device=device), times))
+        x = torch.randn(times * rows, inner, device=device)
+        w = torch.randn(inner, columns, device=device)
+        y = torch.randn(times * rows, columns, device=device)
+        matrices.append((x, w, y, rows))
 
     def call():
-        for number, (x, w, y, times) in enumerate(matrices):
-            for _ in range(times):
-                x @ w
+        for number, (x, w, y, rows) in enumerate(matrices):
+            for first in range(0, len(x), rows):
+                x[first : first + rows] @ w
                 if number:  # the regions need no gradient
-                    y @ w.T
+                    y[first : first + rows] @ w.T
             # The gradients of a recurrence's weights can be summed in one product.
-            many = x.repeat(times, 1), y.repeat(times, 1)
-            many[0].T @ many[1]
+            x.T @ y
         if device == "cuda":
             torch.cuda.synchronize()
 

@@ -6,13 +6,11 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from jaxcap.data.source import Example
+from jaxcap.data.source import VERSION, Example, photo_sizes, read_photo
 from jaxcap.data.split import Split
 from jaxcap.errors import UserError
 from jaxcap.io.digests import digest_bytes
 
-# Raise it whenever prepared sets are to be written otherwise than before: they are then made anew.
-VERSION = "2.0.0"
 # TFDS holds one file's photos in memory while it writes them.
 _SHARD_PHOTOS = 1000
 _SHARD_BYTES = 2**25
@@ -153,28 +151,3 @@ def cut_into_shards(sizes: Sequence[int]) -> list[range]:
             shard_bytes = 0
         shard_bytes += size
     return [*shards, range(first, len(sizes))]
-
-
-def photo_sizes(examples: Sequence[Example]) -> list[int]:
-    """Returns each photo's size in bytes; 0 for one that is gone, which `read_photo` reports."""
-    sizes = []
-    for example in examples:
-        if isinstance(example.photo, bytes):
-            sizes.append(len(example.photo))
-        else:
-            sizes.append(example.photo.stat().st_size if example.photo.exists() else 0)
-    return sizes
-
-
-def read_photo(example: Example) -> bytes:
-    """Returns the encoded bytes of an example's photo.
-
-    Raises:
-      UserError: the file cannot be read.
-    """
-    if isinstance(example.photo, bytes):
-        return example.photo
-    try:
-        return example.photo.read_bytes()
-    except OSError as error:
-        raise UserError(f"{example.photo}: cannot be read ({error.strerror})") from error

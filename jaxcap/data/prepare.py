@@ -15,10 +15,10 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from jaxcap.data.builder import VERSION, SplitBuilder, photo_sizes, read_photo
 from jaxcap.data.checks import STAT_THREADS, check_reading, select_splits
-from jaxcap.data.source import Example, Reading, Source
+from jaxcap.data.source import VERSION, Example, Reading, Source, photo_sizes, read_photo
 from jaxcap.data.split import Split, summarize
 from jaxcap.errors import out_of_space
 from jaxcap.io.digests import digest_bytes, digest_json
@@ -26,6 +26,9 @@ from jaxcap.io.files import check_space, report_full_disk, write_atomically
 from jaxcap.io.locks import hold_writable
 from jaxcap.io.plain import list_some
 from jaxcap.io.progress import Progress
+
+if TYPE_CHECKING:
+    from jaxcap.data.builder import SplitBuilder
 
 SEEN = "seen"  # the folder of notes beside the sets
 _READ_THREADS = 4  # each holds one photo
@@ -217,7 +220,9 @@ def _note_twins(reading: Reading, digests: Mapping[str, Sequence[str]]) -> list[
     ]
 
 
-def _set_in(folder: Path) -> SplitBuilder:
+def _set_in(folder: Path) -> "SplitBuilder":
+    from jaxcap.data.builder import SplitBuilder  # takes a moment, and some commands read no data
+
     return SplitBuilder(data_dir=folder)
 
 

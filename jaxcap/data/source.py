@@ -12,6 +12,9 @@ from jaxcap.io.plain import list_some
 # seconds; `datasets.LOCATE` says how each is found.
 NAMES = ("flickr30k", "flickr8k", "coco", "folder", "scenes")
 
+# Raise it whenever prepared sets are to be written otherwise than before: they are then made anew.
+VERSION = "2.0.0"
+
 Section = Mapping[str, Any]  # the config's section `data`
 # How the raw files are split into train, val and test, see `splits`.
 SPLITS = ("published", "random", "random_test", "pairs")
@@ -129,3 +132,28 @@ def make_reading(
     if others:
         all_notes.append(f"{len(others):,} captioned images are in no split")
     return Reading(examples, all_notes, left_out)
+
+
+def photo_sizes(examples: Sequence[Example]) -> list[int]:
+    """Returns each photo's size in bytes; 0 for one that is gone, which `read_photo` reports."""
+    sizes = []
+    for example in examples:
+        if isinstance(example.photo, bytes):
+            sizes.append(len(example.photo))
+        else:
+            sizes.append(example.photo.stat().st_size if example.photo.exists() else 0)
+    return sizes
+
+
+def read_photo(example: Example) -> bytes:
+    """Returns the encoded bytes of an example's photo.
+
+    Raises:
+      UserError: the file cannot be read.
+    """
+    if isinstance(example.photo, bytes):
+        return example.photo
+    try:
+        return example.photo.read_bytes()
+    except OSError as error:
+        raise UserError(f"{example.photo}: cannot be read ({error.strerror})") from error
