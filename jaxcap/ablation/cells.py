@@ -104,10 +104,7 @@ class _Runner:
 
     def record_failure(self, cell: Cell, error: Exception) -> None:
         """Keeps and prints why a cell failed."""
-        reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-        reason = one_line(reason)
-        if len(reason) > _LONGEST:
-            reason = f"{reason[: _LONGEST - 3]}..."
+        reason = _explain(error)
         if not is_trained(self.folder, self.state, cell.training):
             self._broken.setdefault(cell.training, reason)
         self.state.failed[cell.name] = reason
@@ -122,25 +119,25 @@ class _Runner:
             names = {one.training for one in group}
             if other.training in names or Path(other.training).parent != arm:
                 continue
-            if not is_trained(self.folder, self.state, other.training):
+            broken = other.training in self._broken
+            if not broken and not is_trained(self.folder, self.state, other.training):
                 group.append(other)
         return group
 
     def _train_group(self, group: Sequence[Cell]) -> int:
         """Trains runs side by side, or the first one alone where they cannot."""
-        if len(group) > 1:
+        if len(group) == 1:
+            return self._train(group)
+        arm = group[0].arm
+        try:
+            check_replicas(group[0].config, len(group))
             seeds = ", ".join(str(cell.seed) for cell in group)
-            print(f"{group[0].arm}: seeds {seeds} train together", flush=True)
-            try:
-                check_replicas(group[0].config, len(group))
-                return self._train(group)
-            except UserError as error:
-                reason = one_line(str(error))
-                print(
-                    f"{group[0].arm}: its seeds train one by one, for {reason}",
-                    file=sys.stderr,
-                    flush=True,
-                )
+            print(f"{arm}: seeds {seeds} train together", flush=True)
+            return self._train(group)
+        # Whatever it was, as too little memory for all: one alone may be trained yet.
+        except Exception as error:
+            reason = _explain(error)
+        print(f"{arm}: its seeds train one by one, for {reason}", file=sys.stderr, flush=True)
         return self._train(group[:1])
 
     def _train(self, group: Sequence[Cell]) -> int:
@@ -208,6 +205,13 @@ class _Runner:
         photos = evaluate.choose_photos(scores)
         evaluate.write_scores(self.folder / place, scores.result, photos)
         return place.as_posix(), scores.result.scores[self._metric].value
+
+
+def _explain(error: Exception) -> str:
+    """Returns why something failed, in one line that is not long."""
+    reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+    reason = one_line(reason)
+    return reason if len(reason) <= _LONGEST else f"{reason[: _LONGEST - 3]}..."
 
 
 def _format_left(folder: Path, state: State, cells: Sequence[Cell]) -> str:

@@ -152,6 +152,21 @@ def test_seeds_that_cannot_train_together_train_alone(tmp_path, capsys):
     assert len(record.read_state(tmp_path / "grid").scored) == 2
 
 
+def test_seeds_that_fail_together_are_tried_alone(tmp_path, monkeypatch, capsys):
+    tried = []
+
+    def fails(self, group):
+        tried.append([cell.seed for cell in group])
+        raise RuntimeError("too little memory")
+
+    monkeypatch.setattr(cells._Runner, "_train", fails)
+    assert run(tmp_path, "--together", arms={"wide": {"decoder.hidden": 9}}) == 2
+    assert tried == [[0, 1], [0], [1]]
+    err = capsys.readouterr().err
+    assert "wide: its seeds train one by one, for RuntimeError: too little memory\n" in err
+    assert "error: wide seed 1: RuntimeError: too little memory\n" in err
+
+
 def test_a_failing_training_fails_its_cells_once_and_the_rest_goes_on(
     tmp_path, monkeypatch, capsys
 ):
