@@ -4,7 +4,9 @@ Sixteen epochs on cross-entropy and none self-critical. The last stage, conv5, i
 epochs, until the decoder's gradients mean something, and then learns at a tenth of the decoder's
 rate. What is below never changes: its grids of two views, 14 x 14 x 1024 in half precision and 401
 KB a view, are computed once and stay cached (4.8 GB, and 0.4 GB of the development photos), and
-each step runs conv5 alone. What it costs and reaches has not been measured yet.
+each step runs conv5 alone. A core without AVX-512 takes 2 to 4 photos/s (reckoned: 4 hours or more
+on two), so an accelerator is better. It was tried for two epochs on 2,000 photos, which showed no
+gain yet (`experiments/README.md`).
 
 Command, where `--config.data.download=True` fetches the data (1.1 GB):
 
