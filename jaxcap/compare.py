@@ -27,9 +27,9 @@ from jaxcap.figures.intervals import Line, write_intervals
 from jaxcap.io import plain, records
 
 DESCRIPTION = """Compare runs by what jaxcap.evaluate wrote: scores with intervals, the validation
-loss, the keys of the config that differ, and the difference in BLEU-4 and CIDEr-D to the first run,
-with a paired bootstrap interval over the images where both captioned the same ones. Runs that
-cannot be compared are said to be so.
+loss, words of the vocabulary, parameters that were trained, the keys of the config that differ, and
+the difference in BLEU-4 and CIDEr-D to the first run, with a paired bootstrap interval over the
+images where both captioned the same ones. Runs that cannot be compared are said to be so.
 
 Runs that differ in nothing but their seeds are one group, and where there is such a group, groups
 are compared: means over seeds, intervals over seeds and images together, and p of the differences
@@ -135,14 +135,14 @@ def format_comparisons(compared: Sequence[Comparison], split: str) -> list[str]:
       compared: the first entry beside itself, then the others.
       split: whose evaluations were asked for.
     """
-    head = ["x 100", "val loss", "words"]
+    head = ["x 100", "val loss", "words", "trained"]
     for name in SCORES:
         head += [name, "95% interval", "to the first"]
     rows = [head]
     remarks = []
     for one in compared:
         loss = "-" if one.val_loss is None else f"{one.val_loss:.3f}"
-        row = [_name(one), loss, f"{one.vocabulary_size:,}"]
+        row = [_name(one), loss, *_format_sizes(one)]
         for name in SCORES:
             row += _format_score(one, name)
         rows.append(row)
@@ -157,7 +157,7 @@ def format_groups(groups: Sequence[Group], split: str) -> list[str]:
       groups: the first one, then the others.
       split: whose evaluations were asked for.
     """
-    head = ["x 100", "seeds", "words"]
+    head = ["x 100", "seeds", "words", "trained"]
     for name in SCORES:
         head += [name, "95% interval", "to the first", "p"]
     rows = [head]
@@ -165,7 +165,7 @@ def format_groups(groups: Sequence[Group], split: str) -> list[str]:
     for group in groups:
         one = group.first
         name = _name_group(group)
-        row = [name, str(len(group.seeds)), f"{one.vocabulary_size:,}"]
+        row = [name, str(len(group.seeds)), *_format_sizes(one)]
         for score in SCORES:
             row += _format_group_score(group, score)
         rows.append(row)
@@ -174,6 +174,12 @@ def format_groups(groups: Sequence[Group], split: str) -> list[str]:
             of_group.insert(0, _list_seeds(group))
         remarks += [f"{name}: {remark}" for remark in of_group]
     return [*align_columns(rows), "", *remarks, METHOD]
+
+
+def _format_sizes(one: Comparison) -> list[str]:
+    """Returns the cells of the vocabulary's size and of the parameters that were trained."""
+    trained = "-" if one.parameters is None else f"{one.parameters:,}"
+    return [f"{one.vocabulary_size:,}", trained]
 
 
 def _format_group_score(group: Group, name: str) -> list[str]:

@@ -349,7 +349,7 @@ def test_the_table_of_groups_has_a_row_a_group_and_says_its_method(seeds, capsys
     compare.main([str(seeds / "plain"), str(seeds / "better")])
     out = capsys.readouterr().out
     header, *rows = out.split("\n\n")[0].splitlines()
-    assert header.split()[:3] == ["x", "100", "seeds"]
+    assert header.split()[:5] == ["x", "100", "seeds", "words", "trained"]
     assert len(rows) == 2 and rows[1].count("+") == 2
     assert "by seed: BLEU-4" in out and "over seeds and photos together" in out
 

@@ -32,6 +32,7 @@ class Comparison:
       evaluation: its folder; None where the run has not been scored.
       val_loss: of the checkpoint, in nats per word.
       vocabulary_size: words of the vocabulary.
+      parameters: that were trained; None where the run has not been scored.
       same_vocabulary: it is that of the first entry.
       signature: of the scores.
       scores: by name; None where the run has not been scored.
@@ -45,6 +46,7 @@ class Comparison:
     evaluation: str | None
     val_loss: float | None
     vocabulary_size: int
+    parameters: int | None
     same_vocabulary: bool
     signature: str | None
     scores: dict[str, Estimate] | None
@@ -134,6 +136,7 @@ def compare_entries(first: Entry, entry: Entry) -> Comparison:
         evaluation=plain.name(entry.folder) if entry.folder else None,
         val_loss=entry.val_loss,
         vocabulary_size=entry.vocabulary_size,
+        parameters=entry.result.run.parameters.trained if entry.result else None,
         same_vocabulary=entry.vocabulary == first.vocabulary,
         signature=entry.result.signature if entry.result else None,
         scores=entry.result.scores if entry.result else None,
