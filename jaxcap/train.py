@@ -111,6 +111,7 @@ def train(experiment: Experiment, folder: Path, resuming: bool) -> int:
     Returns:
       As `train_models`.
     """
+    check_memory(experiment, experiment.config.train.replicas)
     experiments = build_replicas(experiment, folder)
     runs = [one for one in experiments if one is not experiment]
     # The run's own workdir comes last: where it exists, all of them do.
@@ -147,7 +148,6 @@ def train_models(
     )
     steps_per_epoch = len(make_batches(seed=config.seed))
     phases = build_phases(experiment, steps_per_epoch)
-    check_memory(experiment, phases[0], len(experiments))
     for one, resuming in runs:
         changes = _write_workdir(one, resuming)
         if one is experiment:

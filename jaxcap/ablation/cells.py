@@ -23,6 +23,7 @@ from jaxcap.experiment import restore, workdir
 from jaxcap.experiment.build import Experiment, build_replica
 from jaxcap.experiment.check import check_replicas
 from jaxcap.experiment.inputs import open_plain_inputs, open_training_inputs
+from jaxcap.experiment.replicas import check_memory
 from jaxcap.experiment.sharing import Shared
 from jaxcap.io import locks
 from jaxcap.io.progress import format_time
@@ -152,6 +153,7 @@ class _Runner:
             )
             if len(group) > 1:
                 experiment = dataclasses.replace(experiment, is_replica=True)
+            check_memory(experiment, len(group))
             runs = [(experiment, resuming)]
             runs += [self._prepare_beside(experiment, cell) for cell in group[1:]]
             # Features are computed once for all cells, so their time is no cell's.

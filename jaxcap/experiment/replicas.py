@@ -10,9 +10,9 @@ from jaxcap import parallel
 from jaxcap.errors import UserError
 from jaxcap.experiment import workdir
 from jaxcap.experiment.build import Experiment, build_replica
+from jaxcap.experiment.phases import build_phases
 from jaxcap.io.plain import format_bytes
 from jaxcap.training.partition import partition
-from jaxcap.training.phases import Phase
 
 
 def list_seeds(config: ConfigDict) -> list[int]:
@@ -66,7 +66,7 @@ def build_replicas(experiment: Experiment, folder: Path) -> list[Experiment]:
     return replicas
 
 
-def check_memory(experiment: Experiment, phase: Phase, replicas: int) -> None:
+def check_memory(experiment: Experiment, replicas: int) -> None:
     """Makes sure that what replicas hold at the least fits the memory of each device.
 
     Counted are parameters, their moments, averages and gradients, and the logits with theirs. All
@@ -74,7 +74,6 @@ def check_memory(experiment: Experiment, phase: Phase, replicas: int) -> None:
 
     Args:
       experiment: what they have in common.
-      phase: the first one.
       replicas: how many.
 
     Raises:
@@ -84,6 +83,7 @@ def check_memory(experiment: Experiment, phase: Phase, replicas: int) -> None:
     free = parallel.free_memory()
     if free is None or replicas == 1:
         return
+    phase = build_phases(experiment, 1)[0]
     trainable, _ = partition(experiment.params, experiment.rates)
     state = jax.eval_shape(phase.create_state, trainable)
     counted = [*jax.tree.leaves(state), *jax.tree.leaves(state.params)]  # and the gradients
