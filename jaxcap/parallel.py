@@ -158,7 +158,6 @@ def compile_train_step(step: Callable, choose: Choose | None = None) -> Callable
         [devices, B / devices, ...]; it is compiled anew for each value.
     """
 
-    @cache
     def compile_chosen(**chosen: Any) -> Callable:
         return jax.pmap(
             partial(step, axis_name=AXIS, **chosen),
@@ -168,10 +167,11 @@ def compile_train_step(step: Callable, choose: Choose | None = None) -> Callable
             donate_argnums=0,
         )
 
+    select = _compile_once(compile_chosen, choose)
+
     def call(state: Any, frozen: Any, batch: Any) -> Any:
         sharded = shard(batch)
-        chosen = choose(sharded) if choose else {}
-        return compile_chosen(**chosen)(state, frozen, sharded)
+        return select(sharded)(state, frozen, sharded)
 
     return call
 
@@ -200,7 +200,6 @@ def compile_replica_step(
     def is_stacked(name: str) -> bool:
         return stacked is None or name in stacked
 
-    @cache
     def compile_chosen(**chosen: Any) -> Callable:
         def step_all(states: Any, frozen: Any, batch: Any, seeds: jax.Array) -> Any:
             batch_axes = {name: 0 if is_stacked(name) else None for name in batch}
@@ -219,6 +218,8 @@ def compile_replica_step(
             donate_argnums=0,
         )
 
+    select = _compile_once(compile_chosen, choose)
+
     def call(states: Any, frozen: Any, batch: Mapping[str, Any], seeds: np.ndarray) -> Any:
         sharded = {}
         for name, array in batch.items():
@@ -227,10 +228,17 @@ def compile_replica_step(
                 sharded[name] = by_image.swapaxes(1, 2)
             else:
                 sharded[name] = shard(array)
-        chosen = choose(sharded) if choose else {}
-        return compile_chosen(**chosen)(states, frozen, sharded, seeds)
+        return select(sharded)(states, frozen, sharded, seeds)
 
     return call
+
+
+def _compile_once(
+    compile_chosen: Callable[..., Callable], choose: Choose | None
+) -> Callable[[Any], Callable]:
+    """Returns what selects the program for a sharded batch, each compiled when first selected."""
+    compiled = cache(compile_chosen)
+    return lambda sharded: compiled(**(choose(sharded) if choose else {}))
 
 
 def replicate(tree: Any) -> Any:
@@ -251,15 +259,15 @@ def compile_eval_step(step: Callable, choose: Choose | None = None) -> Callable:
       choose: as of `compile_train_step`.
     """
 
-    @cache
     def compile_chosen(**chosen: Any) -> Callable:
         one = partial(step, axis_name=AXIS, **chosen)
         return jax.pmap(one, AXIS, in_axes=(None, 0), out_axes=None)
 
+    select = _compile_once(compile_chosen, choose)
+
     def call(params: Any, batch: Any) -> Any:
         sharded = shard(batch)
-        chosen = choose(sharded) if choose else {}
-        return compile_chosen(**chosen)(params, sharded)
+        return select(sharded)(params, sharded)
 
     return call
 

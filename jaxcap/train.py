@@ -113,10 +113,10 @@ def train(experiment: Experiment, folder: Path, resuming: bool) -> int:
     """
     check_memory(experiment, experiment.config.train.replicas)
     experiments = build_replicas(experiment, folder)
-    runs = [one for one in experiments if one is not experiment]
+    replicas = [one for one in experiments if one is not experiment]
     # The run's own workdir comes last: where it exists, all of them do.
-    begun = [(one, resuming) for one in (*runs, experiment)]
-    return train_models(experiment, experiments, begun)
+    runs = [(one, resuming) for one in (*replicas, experiment)]
+    return train_models(experiment, experiments, runs)
 
 
 def train_models(

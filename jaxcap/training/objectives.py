@@ -2,9 +2,8 @@
 
 An objective is called with what the model returns, here the logits [B, C, T, V] and the attention
 [B, C, T, L], and the batch of one device. Where the batch names positions, the logits are of these
-alone, [N, V]. It returns its terms and what it measures. The step adds
-sums and counts up over the devices and divides them once, so that any number of devices minimises
-the same.
+alone, [N, V]. It returns its terms and what it measures. The step adds sums and counts up over the
+devices and divides them once, so that any number of devices minimises the same.
 """
 
 import dataclasses
