@@ -21,7 +21,7 @@ from jaxcap.ablation.table import JSON, MARKDOWN, Table, format_markdown, make_t
 from jaxcap.experiment import config as configs
 from jaxcap.experiment import ranges
 from jaxcap.experiment.catalog import find_ablation, list_ablations
-from jaxcap.figures.intervals import Line, write_intervals
+from jaxcap.figures.intervals import make_line, write_intervals
 from jaxcap.io import locks, plain
 from jaxcap.io.compiled import keep_compiled
 from jaxcap.io.progress import format_time
@@ -181,11 +181,7 @@ def _describe(folder: Path, ablation: Ablation, cells: Sequence[Cell]) -> list[s
 def _write(folder: Path, table: Table) -> None:
     """Writes and prints the table."""
     write_table(folder, table)
-    lines = []
-    for row in table.rows:
-        mean = row.score.mean
-        each = [100 * value for value in row.score.each]
-        lines.append(Line(row.arm, 100 * mean.value, 100 * mean.low, 100 * mean.high, each))
+    lines = [make_line(row.arm, row.score.mean, row.score.each) for row in table.rows]
     write_intervals(
         lines,
         folder / PICTURE,

@@ -23,7 +23,7 @@ from jaxcap.evaluation.groups import METHOD, format_p
 from jaxcap.evaluation.scoring import LEVEL
 from jaxcap.evaluation.tables import align_columns, format_interval, format_percent
 from jaxcap.experiment.ranges import KEYS
-from jaxcap.figures.intervals import Line, write_intervals
+from jaxcap.figures.intervals import Line, make_line, write_intervals
 from jaxcap.io import plain, records
 
 DESCRIPTION = """Compare runs by what jaxcap.evaluate wrote: scores with intervals, the validation
@@ -87,8 +87,7 @@ def _make_line(one: Comparison) -> Line | None:
     """Returns what the picture shows of an entry; None where it has no scores."""
     if one.scores is None:
         return None
-    score = one.scores[DRAWN]
-    return Line(_name(one), 100 * score.value, 100 * score.low, 100 * score.high, [])
+    return make_line(_name(one), one.scores[DRAWN])
 
 
 def _make_group_line(group: Group) -> Line | None:
@@ -96,9 +95,7 @@ def _make_group_line(group: Group) -> Line | None:
     if group.scores is None:
         return None
     score = group.scores[DRAWN]
-    mean = score.mean
-    each = [100 * value for value in score.each]
-    return Line(_name_group(group), 100 * mean.value, 100 * mean.low, 100 * mean.high, each)
+    return make_line(_name_group(group), score.mean, score.each)
 
 
 def _print_json(compared: Sequence[Any]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from jaxcap.io.files import write_atomically
+from jaxcap.scores.intervals import Estimate
 
 _MEAN = "#2a5cd4"
 _EACH = "#c46000"
@@ -21,6 +22,18 @@ class Line(NamedTuple):
     low: float
     high: float
     each: Sequence[float]
+
+
+def make_line(name: str, estimate: Estimate, each: Sequence[float] = ()) -> Line:
+    """Makes the line of an arm, in hundredths as papers print scores.
+
+    Args:
+      name: of the arm.
+      estimate: its score.
+      each: the scores of its seeds.
+    """
+    low, high = 100 * estimate.low, 100 * estimate.high
+    return Line(name, 100 * estimate.value, low, high, [100 * value for value in each])
 
 
 def write_intervals(
