@@ -180,6 +180,9 @@ class _Runner:
         beside = build_replica(experiment, cell.config, folder)
         if resuming:
             workdir.check_contents(folder, beside.contents)
+            dtype = workdir.load_encoder(folder)["dtype"]
+            if dtype != experiment.encoder_info["dtype"]:
+                raise UserError(f"{folder} was begun with products in {dtype}, and another was not")
         return beside, resuming
 
     def _record_training(
