@@ -9,12 +9,11 @@ The three seeds of an arm took 3 to 4 minutes as one program of three replicas o
 other arms shared, after features of 12,000 views in 1.5 minutes (3.6 GB, kept); the arms ended
 within 1 CIDEr-D of one another, 48.7 to 50.1 (`experiments/README.md`).
 
-Command, where FILE holds word2vec's vectors, and GLOVE those of GloVe:
+Command, where FILE holds word2vec's vectors, and GLOVE those of GloVe; with `--together`, as on an
+accelerator, the seeds of an arm train side by side:
 
   jaxcap ablate --config ablation_words --config.data.dir=DIR --config.embedding.path=FILE \
       --arm glove_frozen:embedding.path=GLOVE
-
-With --together, as on an accelerator, the seeds of an arm train side by side.
 """
 
 from jaxcap.ablation.grid import Ablation, Arm
