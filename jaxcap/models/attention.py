@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxcap.models.layers import dense, uniform_fan_in
+from jaxcap.models.layers import Dense, uniform_fan_in
 
 ACTIVATIONS = {"relu": nn.relu, "tanh": jnp.tanh}
 
@@ -30,8 +30,8 @@ class AdditiveAttention(nn.Module):
     one_by_one: bool = True
 
     def setup(self) -> None:
-        self.features = dense(self.width, dtype=self.dtype)
-        self.hidden = dense(self.width, dtype=self.dtype)
+        self.features = Dense(self.width, dtype=self.dtype)
+        self.hidden = Dense(self.width, dtype=self.dtype)
         self.score = self.param(
             "score", uniform_fan_in, (self.width, 1)
         )  # a bias would cancel in the softmax
@@ -87,4 +87,4 @@ class ContextGate(nn.Module):
     @nn.compact
     def __call__(self, hidden: jax.Array, context: jax.Array) -> jax.Array:
         """Gates the context [B, C, D] by sigmoid(W h) of the hidden state [B, C, H]."""
-        return nn.sigmoid(dense(context.shape[-1], dtype=self.dtype, name="gate")(hidden)) * context
+        return nn.sigmoid(Dense(context.shape[-1], dtype=self.dtype, name="gate")(hidden)) * context

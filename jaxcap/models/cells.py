@@ -16,7 +16,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxcap.models.layers import dense
+from jaxcap.models.layers import Dense
 
 LSTMCarry = tuple[jax.Array, jax.Array]
 
@@ -36,11 +36,11 @@ class LSTMCell(nn.Module):
 
     def setup(self) -> None:
         # One matrix for all four gates, so that a step is one product.
-        self.word = dense(4 * self.hidden, dtype=self.dtype)
-        self.recurrent = dense(4 * self.hidden, use_bias=False, dtype=self.dtype)
+        self.word = Dense(4 * self.hidden, dtype=self.dtype)
+        self.recurrent = Dense(4 * self.hidden, use_bias=False, dtype=self.dtype)
         if self.init_from_mean:
-            self.init_h = dense(self.hidden, dtype=self.dtype)
-            self.init_c = dense(self.hidden, dtype=self.dtype)
+            self.init_h = Dense(self.hidden, dtype=self.dtype)
+            self.init_c = Dense(self.hidden, dtype=self.dtype)
 
     def project(self, words: jax.Array) -> jax.Array:
         """Computes the words' share of the gates, for all positions: [..., E] -> [..., 4H]."""
@@ -105,16 +105,16 @@ class GRUCell(nn.Module):
     dtype: str = "float32"
 
     def setup(self) -> None:
-        self.word = dense(3 * self.hidden, dtype=self.dtype)
+        self.word = Dense(3 * self.hidden, dtype=self.dtype)
         # Apart from the recurrent product, because the reset gate scales that one alone.
-        self.context = dense(3 * self.hidden, use_bias=False, dtype=self.dtype)
+        self.context = Dense(3 * self.hidden, use_bias=False, dtype=self.dtype)
         if self.reset_after:
-            self.recurrent = dense(3 * self.hidden, dtype=self.dtype)
+            self.recurrent = Dense(3 * self.hidden, dtype=self.dtype)
         else:
-            self.recurrent = dense(2 * self.hidden, use_bias=False, dtype=self.dtype)
-            self.candidate = dense(self.hidden, use_bias=False, dtype=self.dtype)
+            self.recurrent = Dense(2 * self.hidden, use_bias=False, dtype=self.dtype)
+            self.candidate = Dense(self.hidden, use_bias=False, dtype=self.dtype)
         if self.init_from_mean:
-            self.init_h = dense(self.hidden, dtype=self.dtype)
+            self.init_h = Dense(self.hidden, dtype=self.dtype)
 
     def project(self, words: jax.Array) -> jax.Array:
         """Computes the words' share of update, reset and candidate: [..., E] -> [..., 3H]."""

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxcap.models.layers import dense, dropout, product
+from jaxcap.models.layers import Dense, add_bias, dropout, product
 from jaxcap.models.positions import take_positions
 
 
@@ -57,12 +57,12 @@ class Head(nn.Module):
         x = hidden
         width = self.embedding if self.deep_output or self.tie_weights else self.hidden
         if width:
-            x = dense(width, dtype=self.dtype, name="hidden")(x)
+            x = Dense(width, dtype=self.dtype, name="hidden")(x)
         if self.deep_output:
-            joined = dense(self.embedding, use_bias=False, dtype=self.dtype, name="context")
+            joined = Dense(self.embedding, use_bias=False, dtype=self.dtype, name="context")
             x = jnp.tanh(x + words + joined(context))
         x = take_positions(dropout(keys, x, self.dropout), positions)
         if self.tie_weights:
             bias = self.param("bias", nn.initializers.zeros, (self.vocabulary_size,))
-            return product(x, embedding, self.dtype, transposed=True) + bias
-        return dense(self.vocabulary_size, dtype=self.dtype, name="output")(x)
+            return add_bias(product(x, embedding, self.dtype, transposed=True), bias)
+        return Dense(self.vocabulary_size, dtype=self.dtype, name="output")(x)

@@ -1,7 +1,6 @@
 """The small pieces that every model here is made of."""
 
 import functools
-from typing import Any
 
 import flax.linen as nn
 import jax
@@ -15,17 +14,51 @@ DTYPES = ("float32", "bfloat16")
 uniform_fan_in = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
-def dense(
-    features: int, *, use_bias: bool = True, dtype: str = "float32", name: str | None = None
-) -> nn.Dense:
-    """Returns a linear layer, [..., X] -> [..., features]; `dtype` as in `product`."""
+class Dense(nn.Module):
+    """A linear layer, [..., X] -> [..., features].
 
-    def dot_general(x: jax.Array, kernel: jax.Array, *_: Any, **__: Any) -> jax.Array:
-        return product(x, kernel, dtype)
+    Attributes:
+      features: of the output.
+      use_bias: adds a bias.
+      dtype: of the product, see `product`.
+    """
 
-    return nn.Dense(
-        features, use_bias=use_bias, kernel_init=uniform_fan_in, dot_general=dot_general, name=name
-    )
+    features: int
+    use_bias: bool = True
+    dtype: str = "float32"
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Multiplies by the kernel and adds the bias."""
+        kernel = self.param("kernel", uniform_fan_in, (x.shape[-1], self.features))
+        y = product(x, kernel, self.dtype)
+        if not self.use_bias:
+            return y
+        return add_bias(y, self.param("bias", nn.initializers.zeros, (self.features,)))
+
+
+@jax.custom_vjp
+def add_bias(x: jax.Array, bias: jax.Array) -> jax.Array:
+    """Adds a bias [X] to float32 [..., X].
+
+    Its gradient, a sum over the rows, is a product with ones: XLA sums columns on processors 20
+    times as slowly as it multiplies, which took a twelfth of a step with 20,000 words.
+    """
+    return x + bias
+
+
+def _add_bias_forward(x: jax.Array, bias: jax.Array) -> tuple[jax.Array, None]:
+    return x + bias, None
+
+
+def _add_bias_backward(_: None, grad: jax.Array) -> tuple[jax.Array, jax.Array]:
+    rows = grad.reshape(-1, grad.shape[-1])
+    # Accelerators would round the factors of a product by default.
+    ones = jnp.ones(len(rows), grad.dtype)
+    return grad, jnp.matmul(ones, rows, precision=jax.lax.Precision.HIGHEST)
+
+
+add_bias.defvjp(_add_bias_forward, _add_bias_backward)
 
 
 def product(

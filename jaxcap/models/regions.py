@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcap.models.layers import dense, dropout
+from jaxcap.models.layers import Dense, dropout
 
 
 class Regions(nn.Module):
@@ -35,7 +35,7 @@ class Regions(nn.Module):
         if self.norm:
             self.norms = [nn.LayerNorm() for _ in (self.level_channels or (None,))]
         if self.embedding:
-            self.embed = [dense(self.embedding, dtype=self.dtype) for _ in range(self.layers)]
+            self.embed = [Dense(self.embedding, dtype=self.dtype) for _ in range(self.layers)]
 
     def __call__(self, regions: jax.Array, keys: jax.Array | None = None) -> jax.Array:
         """Prepares the regions.
