@@ -1,6 +1,6 @@
 """Devices, which no other file names: everything else passes arrays in and gets arrays out."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -146,16 +146,26 @@ def check_batch_size(batch_size: int, key: str) -> None:
         )
 
 
-def compile_train_step(step: Callable, choose: Choose | None = None) -> Callable:
-    """Compiles `step(state, frozen, batch, axis_name=...)` for all devices.
+def compile_train_step(
+    step: Callable,
+    choose: Choose | None = None,
+    image_axis: Callable[[str], int] = lambda name: 0,
+) -> Callable:
+    """Compiles `step(state, constants, batch, axis_name=...)` for all devices.
 
     The state enters and leaves unreplicated, as if there were one device; its buffers are donated,
-    so the state that went in must not be used again. The frozen parameters are not donated.
+    so the state that went in must not be used again. The constants, frozen parameters above all,
+    are not donated.
 
     Args:
       step: of one device.
-      choose: what `step` takes besides, by keyword, for a sharded batch, arrays
-        [devices, B / devices, ...]; it is compiled anew for each value.
+      choose: what `step` takes besides, by keyword, for a sharded batch, whose arrays are
+        [devices, ...] with a device's share of the images; it is compiled anew for each value.
+      image_axis: from the name of one of the batch's arrays to its axis of images.
+
+    Returns:
+      Compiled (state, constants, batch, **chosen) -> (state, metrics); what is chosen by keyword
+      goes to `step` too.
     """
 
     def compile_chosen(**chosen: Any) -> Callable:
@@ -169,76 +179,25 @@ def compile_train_step(step: Callable, choose: Choose | None = None) -> Callable
 
     select = _compile_once(compile_chosen, choose)
 
-    def call(state: Any, frozen: Any, batch: Any) -> Any:
-        sharded = shard(batch)
-        return select(sharded)(state, frozen, sharded)
-
-    return call
-
-
-def compile_replica_step(
-    step: Callable,
-    frozen_axes: Any,
-    stacked: Collection[str] | None,
-    choose: Choose | None = None,
-) -> Callable:
-    """Compiles `step(state, frozen, batch, seed=..., axis_name=...)` of several replicas.
-
-    Args:
-      step: of one replica; it is mapped over the first axis of states and seeds.
-      frozen_axes: a tree as the frozen parameters, 0 where they are stacked and None where the
-        replicas share them.
-      stacked: the names of the batch's arrays that are stacked, [N, B, ...]; the replicas share
-        the others, [B, ...]. None: all are stacked.
-      choose: as of `compile_train_step`; stacked arrays are [devices, N, B / devices, ...].
-
-    Returns:
-      Compiled (states, frozen, batch, seeds=[N]) -> (states, metrics of [N] each); as of
-      `compile_train_step`, the states that went in must not be used again.
-    """
-
-    def is_stacked(name: str) -> bool:
-        return stacked is None or name in stacked
-
-    def compile_chosen(**chosen: Any) -> Callable:
-        def step_all(states: Any, frozen: Any, batch: Any, seeds: jax.Array) -> Any:
-            batch_axes = {name: 0 if is_stacked(name) else None for name in batch}
-
-            def step_one(state: Any, frozen: Any, batch: Any, seed: jax.Array) -> Any:
-                return step(state, frozen, batch, seed=seed, axis_name=AXIS, **chosen)
-
-            step_each = jax.vmap(step_one, in_axes=(0, frozen_axes, batch_axes, 0))
-            return step_each(states, frozen, batch, seeds)
-
-        return jax.pmap(
-            step_all,
-            AXIS,
-            in_axes=(None, None, 0, None),
-            out_axes=(None, None),
-            donate_argnums=0,
-        )
-
-    select = _compile_once(compile_chosen, choose)
-
-    def call(states: Any, frozen: Any, batch: Mapping[str, Any], seeds: np.ndarray) -> Any:
-        sharded = {}
-        for name, array in batch.items():
-            if is_stacked(name):
-                by_image = shard(array.swapaxes(0, 1))  # [devices, B / devices, N, ...]
-                sharded[name] = by_image.swapaxes(1, 2)
-            else:
-                sharded[name] = shard(array)
-        return select(sharded)(states, frozen, sharded, seeds)
+    def call(state: Any, constants: Any, batch: Mapping[str, Any], **chosen: Any) -> Any:
+        sharded = {name: shard(array, image_axis(name)) for name, array in batch.items()}
+        return select(sharded, **chosen)(state, constants, sharded)
 
     return call
 
 
 def _compile_once(
     compile_chosen: Callable[..., Callable], choose: Choose | None
-) -> Callable[[Any], Callable]:
+) -> Callable[..., Callable]:
     """Returns what selects the program for a sharded batch, each compiled when first selected."""
     compiled = cache(compile_chosen)
-    return lambda sharded: compiled(**(choose(sharded) if choose else {}))
+
+    def select(sharded: Any, **chosen: Any) -> Callable:
+        if choose is not None:
+            chosen |= choose(sharded)
+        return compiled(**chosen)
+
+    return select
 
 
 def replicate(tree: Any) -> Any:
@@ -301,6 +260,16 @@ def pad_batch(batch: Any, size: int) -> Any:
     return jax.tree.map(pad, batch)
 
 
-def shard(batch: Mapping[str, np.ndarray] | Any) -> Any:
-    """Splits the first axis over the devices: [B, ...] -> [devices, B / devices, ...]."""
-    return jax.tree.map(lambda x: x.reshape(device_count(), -1, *x.shape[1:]), batch)
+def shard(batch: Any, axis: int = 0) -> Any:
+    """Splits arrays over the devices: [B, ...] -> [devices, B / devices, ...].
+
+    Args:
+      batch: a tree of arrays.
+      axis: that of B; what stands before it stays, behind the devices.
+    """
+
+    def split(x: Any) -> Any:
+        parts = x.reshape(*x.shape[:axis], device_count(), -1, *x.shape[axis + 1 :])
+        return np.moveaxis(parts, axis, 0) if axis else parts
+
+    return jax.tree.map(split, batch)

@@ -23,6 +23,7 @@ from jaxcap.experiment.inputs import open_plain_inputs, open_training_inputs
 from jaxcap.experiment.kinds import CAPTIONER
 from jaxcap.experiment.phases import build_phases, count_averaged_positions, count_epochs
 from jaxcap.experiment.replicas import build_replicas, check_memory, choose_order_seed
+from jaxcap.experiment.resident import keep_inputs, keep_training
 from jaxcap.experiment.restore import compile_search
 from jaxcap.experiment.sharing import Shared
 from jaxcap.figures.curves import write_curves
@@ -147,7 +148,11 @@ def train_models(
         choice=config.train.captions,
     )
     steps_per_epoch = len(make_batches(seed=config.seed))
-    phases = build_phases(experiment, steps_per_epoch)
+    resident = keep_training(config, inputs, experiment.captions["train"])
+    if resident is not None:
+        val_inputs = keep_inputs(val_inputs)
+        print(f"features and captions are on the devices: {resident.span} steps a call", flush=True)
+    phases = build_phases(experiment, steps_per_epoch, resident)
     for one, resuming in runs:
         changes = _write_workdir(one, resuming)
         if one is experiment:

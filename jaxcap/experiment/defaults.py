@@ -226,6 +226,10 @@ def train() -> dict:
         "select": "loss",
         "patience": 5,  # epochs without a better validation, by `select`, before it stops; 0: never
         "checkpoint_every": 500,  # steps between saves inside an epoch
+        # the most steps that one program makes, on features and captions that lie on the devices;
+        # 0: one, of a batch that the host reads; -1: 50 on GPUs and TPUs whose memory holds the
+        # cached features twice, else 0
+        "span": -1,
         # of the order of photos, captions and views; -1: as `seed`
         "order_seed": -1,
         # models of the seeds `seed`, `seed` + 1, ... that train side by side as one program, each

@@ -19,7 +19,7 @@ from jaxcap.experiment.build import Experiment
 from jaxcap.experiment.run import Run
 from jaxcap.experiment.stages import caches_photos, reads_cache
 from jaxcap.inputs import features, images
-from jaxcap.inputs.batches import Inputs, read_cached, read_photos
+from jaxcap.inputs.batches import CachedInputs, Inputs, read_photos
 from jaxcap.inputs.noise import Noise
 from jaxcap.io import uses
 from jaxcap.io.files import cache_root
@@ -94,7 +94,7 @@ def _read_features(
     """Returns inputs from the feature cache of a split, its views counted from `first_view` on."""
     cache = _open_features(run, split, views, noise)
     name = "grid" if run.model.encoder.entry else "features"
-    return read_cached(cache[:, first_view:], name)
+    return CachedInputs(cache[:, first_view:], name)
 
 
 def _open_features(

@@ -4,7 +4,6 @@ import functools
 from collections.abc import Callable, Collection
 from typing import Any
 
-import numpy as np
 from ml_collections import ConfigDict
 
 from jaxcap import parallel
@@ -17,20 +16,25 @@ from jaxcap.training.objectives import PolicyGradient, TeacherForcing
 from jaxcap.training.optim import build_optimizer, build_schedule
 from jaxcap.training.phases import Phase
 from jaxcap.training.self_critical import SelfCriticalStep
-from jaxcap.training.stacking import Stacking
+from jaxcap.training.spans import Resident, scan_steps
+from jaxcap.training.stacking import Stacking, step_each
 from jaxcap.training.train_step import Objective, create_state, train_step
 
 
-def build_phases(experiment: Experiment, steps_per_epoch: int) -> list[Phase]:
+def build_phases(
+    experiment: Experiment, steps_per_epoch: int, resident: Resident | None = None
+) -> list[Phase]:
     """Builds the phases of a run, those of no epoch left out.
 
     Args:
       experiment: the run.
       steps_per_epoch: of training.
+      resident: what teacher forcing reads on the devices; None: the host reads its batches.
+        Self-critical training, whose captions the host scores, always does that.
     """
     config = experiment.config
     select = choose_selection(config, experiment.splits["val"])
-    phases = [_build_teacher_forcing(experiment, steps_per_epoch, select)]
+    phases = [_build_teacher_forcing(experiment, steps_per_epoch, select, resident)]
     # Where CIDEr-D cannot choose the best epoch, it cannot reward either.
     if config.self_critical.epochs and select == config.train.select:
         phases.append(_build_self_critical(experiment, steps_per_epoch, select))
@@ -47,7 +51,9 @@ def count_averaged_positions(config: ConfigDict) -> int:
     return config.text.max_length if config.loss.average == "positions" else 0
 
 
-def _build_teacher_forcing(experiment: Experiment, steps_per_epoch: int, select: str) -> Phase:
+def _build_teacher_forcing(
+    experiment: Experiment, steps_per_epoch: int, select: str, resident: Resident | None
+) -> Phase:
     config = experiment.config
     schedule = build_schedule(config.train, steps_per_epoch)
     first_steps = assign_first_steps(config, experiment.params, steps_per_epoch)
@@ -59,13 +65,18 @@ def _build_teacher_forcing(experiment: Experiment, steps_per_epoch: int, select:
         label_smoothing=config.loss.label_smoothing,
         doubly_stochastic=config.loss.doubly_stochastic,
     )
+    if resident is None:
+        build_step = functools.partial(compile_step, experiment, objective, optimizer)
+    else:
+        build_step = functools.partial(compile_span, experiment, objective, optimizer, resident)
     return Phase(
-        build_step=functools.partial(compile_step, experiment, objective, optimizer),
+        build_step=build_step,
         create_state=_state_creator(experiment, optimizer),
         schedule=schedule,
         epochs=config.train.epochs,
         patience=config.train.patience,
         select=select,
+        span=resident.span if resident else 0,
     )
 
 
@@ -127,20 +138,52 @@ def compile_step(
       model: another than the experiment's.
       own: arrays of the batch that replicas do not share even where they share their photos.
     """
-    step = functools.partial(
+    step = _bind_step(experiment, objective, optimizer, model or experiment.model)
+    return parallel.compile_train_step(
+        step_each(step, stacking, own),
+        choose_words,
+        lambda name: int(stacking.is_stacked(name, own)),
+    )
+
+
+def compile_span(
+    experiment: Experiment,
+    objective: Objective,
+    optimizer: Any,
+    resident: Resident,
+    stacking: Stacking,
+) -> Callable:
+    """Compiles spans of `train_step` for all devices.
+
+    Args:
+      experiment: the run.
+      objective: what the steps minimise.
+      optimizer: from `build_optimizer`.
+      resident: what they read on the devices.
+      stacking: of the replicas, or of the one model.
+    """
+    step = _bind_step(experiment, objective, optimizer, experiment.model)
+    compiled = parallel.compile_train_step(
+        scan_steps(step_each(step, stacking), resident.name),
+        image_axis=lambda name: 1 + int(stacking.is_stacked(name)),
+    )
+
+    def take_steps(state: Any, frozen: Any, plan: Any, **chosen: int) -> Any:
+        return compiled(state, (frozen, resident.arrays), plan, **chosen)
+
+    return take_steps
+
+
+def _bind_step(
+    experiment: Experiment, objective: Objective, optimizer: Any, model: Any
+) -> Callable:
+    return functools.partial(
         train_step,
-        model=model or experiment.model,
+        model=model,
         optimizer=optimizer,
         objective=objective,
         ema_decay=experiment.config.train.ema_decay,
     )
-    if stacking.is_single:
-        single = functools.partial(step, seed=stacking.seeds[0])
-        return parallel.compile_train_step(single, choose_words)
-    compiled = parallel.compile_replica_step(
-        step, stacking.frozen, own if stacking.shares_batch else None, choose_words
-    )
-    return functools.partial(compiled, seeds=np.array(stacking.seeds, np.int32))
 
 
 def _state_creator(experiment: Experiment, optimizer: Any) -> Callable:

@@ -314,6 +314,7 @@ KEYS: dict[str, Range] = {
     "train.select": OneOf(("loss", "CIDEr-D")),
     "train.patience": Whole(at_least=0, note="0: never stops early"),
     "train.checkpoint_every": Whole(at_least=1),
+    "train.span": Whole(at_least=-1, at_most=10_000, note="-1: by device; 0: one at a time"),
     "train.order_seed": Whole(at_least=-1, at_most=MOST_SEED, note="-1: as seed"),
     "train.replicas": Whole(at_least=1, at_most=1000),
     "train.shared_order": Flag(),

@@ -47,6 +47,7 @@ _FREE = (
     "encoder.batch_size",
     "embedding.path",
     "train.checkpoint_every",
+    "train.span",
     "search.",
     "show.",
 )

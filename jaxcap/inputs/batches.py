@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from jaxcap.data.split import Split
@@ -97,22 +98,29 @@ class TrainingBatches:
         leaves, and "rows" [B], which photos these are. The captions of filling are padding, which
         counts nowhere.
         """
-        make_plan = plan_pairs if self.choice == "pairs" else plan_training
-        plan = make_plan(self.seed, epoch, self.captions.counts, self.views, self.batch_size)
+        plan = self.plan_epoch(epoch)
 
         def gather(step: int) -> Batch:
             rows = plan.rows[step]
             keys = [(self.seed, epoch, row) for row in rows.tolist()]
             batch = self.inputs(rows, plan.views[step], keys)
-            return {**batch, "rows": rows, "tokens": self._gather_tokens(plan, step)}
+            return {**batch, "rows": rows, "tokens": shorten(self.take_tokens(plan, step))}
 
         return prefetch(gather, range(first, len(self)))
 
-    def _gather_tokens(self, plan: Plan, step: int) -> np.ndarray:
-        tokens = self.captions.tokens[plan.rows[step]]
-        if self.choice != "all":
-            tokens = tokens[np.arange(len(tokens)), plan.captions[step]][:, None]
-        return shorten(np.where(plan.real[step][:, None, None], tokens, PAD))
+    def plan_epoch(self, epoch: int) -> Plan:
+        """Plans the batches of an epoch."""
+        make_plan = plan_pairs if self.choice == "pairs" else plan_training
+        return make_plan(self.seed, epoch, self.captions.counts, self.views, self.batch_size)
+
+    def take_tokens(self, plan: Plan, steps: int | slice) -> np.ndarray:
+        """Takes the captions of a step [B, C, T], or of several [S, B, C, T]."""
+        rows = plan.rows[steps]
+        if self.choice == "all":
+            tokens = self.captions.tokens[rows]
+        else:
+            tokens = self.captions.tokens[rows, plan.captions[steps]][..., None, :]
+        return np.where(plan.real[steps][..., None, None], tokens, PAD)
 
 
 def iterate_split(
@@ -168,14 +176,32 @@ def draw_captions(captions: Captions, seed: Sequence[int]) -> np.ndarray:
     return captions.tokens[np.arange(len(counts)), drawn][:, None]
 
 
-def read_cached(cache: np.ndarray, name: str = "features") -> Inputs:
-    """Returns inputs from a feature cache [N, views, L, D] (see `features.open_cache`).
+@dataclass(frozen=True)
+class CachedInputs:
+    """Inputs from a feature cache, see `features.open_cache`.
 
-    Args:
-      cache: of regions, or of the grids that enter the part of the encoder that learns.
+    Attributes:
+      cache: [N, views, L, D] of regions, or of the grids that enter the part of the encoder that
+        learns; on disk, or on the devices.
       name: what they are called in a batch, see `Captioner.regions`.
     """
-    return lambda rows, views, keys: {name: features.gather(cache, rows, views)}
+
+    cache: Any
+    name: str = "features"
+
+    def __call__(
+        self, rows: np.ndarray, views: np.ndarray, keys: Sequence[tuple[int, ...]]
+    ) -> Batch:
+        """Reads the features of a batch."""
+        del keys  # of random views, which no cache holds
+        if isinstance(self.cache, np.ndarray):
+            return {self.name: features.gather(self.cache, rows, views)}
+        return {self.name: _take_views(self.cache, rows, views)}
+
+
+@jax.jit
+def _take_views(cache: jax.Array, rows: jax.Array, views: jax.Array) -> jax.Array:
+    return cache[rows, views]
 
 
 def read_photos(

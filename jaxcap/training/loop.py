@@ -14,7 +14,8 @@ from jaxcap.training.metrics import add_metrics, compute_means, read_metrics
 from jaxcap.training.objectives import Metrics
 from jaxcap.training.phases import Phase, Step
 from jaxcap.training.progress import check_finite
-from jaxcap.training.replicas import Replica, iterate_epoch, shares_batches
+from jaxcap.training.replicas import Replica, iterate_spans, shares_batches
+from jaxcap.training.spans import Span
 from jaxcap.training.stacking import Stacking, stack, stack_frozen, take, unstack
 from jaxcap.training.train_step import TrainState
 
@@ -44,10 +45,10 @@ class Stop:
 
 
 class _Pending(NamedTuple):
-    """A step whose numbers have not been read yet."""
+    """A span whose numbers have not been read yet."""
 
-    step: int
-    rows: np.ndarray  # [B], or [N, B] where replicas read batches of their own
+    first: int  # updates made before it
+    span: Span
     metrics: Metrics
 
 
@@ -139,25 +140,27 @@ class Loop:
         epoch = step // self._steps_per_epoch
         end = (epoch + 1) * self._steps_per_epoch
         stacking, frozen = _stack_frozen(group)
-        take_step = self._build_step(group[0].progress.phase, stacking)
+        take_steps = self._build_step(group[0].progress.phase, stacking)
         state = stack([replica.state for replica in group])
         for replica in group:
             replica.state = None  # held in the stack alone, which the step donates
         pending = None
-        for batch in iterate_epoch(group, epoch, step - epoch * self._steps_per_epoch):
-            state, metrics = take_step(state, frozen, batch)
-            step += 1
-            # Numbers are read one step late, so that the device never waits for the host.
-            self._record_step(group, pending)
-            pending = _Pending(step, batch["rows"], metrics)
+        first = step - epoch * self._steps_per_epoch
+        size = self.phases[group[0].progress.phase].span
+        for span in iterate_spans(group, epoch, first, size, self.checkpoint_every):
+            state, metrics = take_steps(state, frozen, span.batch, **span.chosen)
+            # Numbers are read one span late, so that the device never waits for the host.
+            self._record_span(group, pending)
+            pending = _Pending(step, span, metrics)
+            step += len(span)
             if stop.signal:
                 break
             if step % self.checkpoint_every == 0 and step < end:
-                self._record_step(group, pending)
+                self._record_span(group, pending)
                 pending = None
                 for replica, of_replica in zip(group, unstack(state, len(group)), strict=True):
                     self._save(replica, of_replica)
-        self._record_step(group, pending)
+        self._record_span(group, pending)
         for replica, of_replica in zip(group, unstack(state, len(group)), strict=True):
             replica.state = of_replica
             replica.step = step
@@ -176,17 +179,31 @@ class Loop:
             self._compiled[key] = self.phases[phase].build_step(stacking)
         return self._compiled[key]
 
-    def _record_step(self, group: Sequence[Replica], pending: _Pending | None) -> None:
-        """Checks a step's numbers, adds them to the epoch's, and writes them if a record is due."""
+    def _record_span(self, group: Sequence[Replica], pending: _Pending | None) -> None:
+        """Reads the numbers of a span's steps and records them, step by step."""
         if pending is None:
             return
-        step = pending.step
-        # Read at once: a call for each replica would wait for the device each time.
+        # Read at once: a call for each step or replica would wait for the device each time.
         metrics = jax.device_get(pending.metrics)
+        for number, rows in enumerate(pending.span.rows):
+            of_step = take(metrics, number) if pending.span.is_scanned else metrics
+            self._record_step(group, pending.first + number + 1, rows, of_step)
+
+    def _record_step(
+        self, group: Sequence[Replica], step: int, all_rows: np.ndarray, metrics: Metrics
+    ) -> None:
+        """Checks a step's numbers, adds them to the epoch's, and writes them if a record is due.
+
+        Args:
+          group: whose step it was.
+          step: updates made with it.
+          all_rows: the photos, [B], or [N, B] where replicas read batches of their own.
+          metrics: of the step, [N] of several replicas.
+        """
         for number, replica in enumerate(group):
             alone = len(group) == 1
             sums = read_metrics(metrics if alone else take(metrics, number))
-            rows = pending.rows if pending.rows.ndim == 1 else pending.rows[number]
+            rows = all_rows if all_rows.ndim == 1 else all_rows[number]
             # A last batch is filled up with a photo that is in it already.
             photos = [self.photos[row] for row in dict.fromkeys(rows.tolist())]
             means = compute_means(sums)

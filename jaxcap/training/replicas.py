@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from jaxcap.inputs.batches import Batch
 from jaxcap.training.checkpoint import Checkpoints
 from jaxcap.training.progress import TrainingProgress
+from jaxcap.training.spans import Span, plan_spans
 from jaxcap.training.stacking import stack_batches
 from jaxcap.training.train_step import TrainState
 from jaxcap.training.writers import Writer
@@ -53,20 +54,28 @@ class Replica:
     progress: TrainingProgress = dataclasses.field(default_factory=TrainingProgress)
 
 
-def iterate_epoch(replicas: Sequence[Replica], epoch: int, first: int) -> Iterator[Batch]:
-    """Yields the batches of an epoch: as they are where all share them, else stacked.
+def iterate_spans(
+    replicas: Sequence[Replica], epoch: int, first: int, size: int, every: int
+) -> Iterator[Span]:
+    """Yields the spans of an epoch; batches are stacked where the replicas do not share them.
 
     Args:
       replicas: those that train side by side.
       epoch: its number from 0.
       first: the step of the epoch to begin with.
+      size: the most steps of a span; 0: one, of a batch that the host has read.
+      every: spans also end after so many steps of the run.
     """
+    orders: list[Any] = [replica.batches for replica in replicas]
     if shares_batches(replicas):
-        yield from replicas[0].batches.iterate_epoch(epoch, first)
+        orders = orders[:1]
+    if size:
+        yield from plan_spans(orders, epoch, first, size, every)
         return
-    iterators = [replica.batches.iterate_epoch(epoch, first) for replica in replicas]
+    iterators = [order.iterate_epoch(epoch, first) for order in orders]
     for batches in zip(*iterators, strict=True):
-        yield stack_batches(batches)
+        batch = batches[0] if len(batches) == 1 else stack_batches(batches)
+        yield Span(batch["rows"][None], batch, {}, is_scanned=False)
 
 
 def shares_batches(replicas: Sequence[Replica]) -> bool:

@@ -5,7 +5,8 @@ What is the same for all models, the frozen encoder first of all, is held once.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -35,6 +36,43 @@ class Stacking:
     def is_single(self) -> bool:
         """Tells whether there is one model, whose arrays are as they are."""
         return len(self.seeds) == 1
+
+    def is_stacked(self, name: str, own: Collection[str] = ()) -> bool:
+        """Tells whether an array of the batch is stacked.
+
+        Args:
+          name: of the array.
+          own: those that replicas do not share even where they share their batches.
+        """
+        return not self.is_single and (not self.shares_batch or name in own)
+
+
+def step_each(step: Callable, stacking: Stacking, own: Collection[str] = ()) -> Callable:
+    """Returns the step of all replicas: that of one, mapped over states, seeds and what each owns.
+
+    Args:
+      step: of one model, (state, frozen, batch, seed=..., **others) -> (state, metrics).
+      stacking: of the replicas, or of the one model.
+      own: as of `Stacking.is_stacked`.
+
+    Returns:
+      (states, frozen, batch, **others) -> (states, metrics of [N] each), for one model as of
+      `step`.
+    """
+    if stacking.is_single:
+        return functools.partial(step, seed=stacking.seeds[0])
+    seeds: Any = np.array(stacking.seeds, np.int32)
+
+    def step_all(states: Any, frozen: Any, batch: Mapping[str, Any], **others: Any) -> Any:
+        batch_axes = {name: 0 if stacking.is_stacked(name, own) else None for name in batch}
+
+        def step_one(state: Any, frozen: Any, batch: Any, seed: jax.Array) -> Any:
+            return step(state, frozen, batch, seed=seed, **others)
+
+        mapped = jax.vmap(step_one, in_axes=(0, stacking.frozen, batch_axes, 0))
+        return mapped(states, frozen, batch, seeds)
+
+    return step_all
 
 
 def stack(trees: Sequence[Any]) -> Any:

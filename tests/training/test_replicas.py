@@ -21,6 +21,7 @@ from jaxcap.training.stacking import (
     stack,
     stack_batches,
     stack_frozen,
+    step_each,
     take_frozen,
     unstack,
 )
@@ -85,14 +86,15 @@ def test_a_stack_trains_as_its_members_alone(shares_batch, words):
     assert axes["encoder"]["backbone"]["conv1"]["kernel"] is None  # one encoder for all
     if not words:
         assert axes["decoder"]["embed"]["embedding"] == 0
-    own = () if shares_batch else None
+    stacking = Stacking(SEEDS, axes, shares_batch)
     # As training compiles it: without the padding, which its members alone compute.
-    compiled = parallel.compile_replica_step(step, axes, own, choose_words)
+    compiled = parallel.compile_train_step(
+        step_each(step, stacking), choose_words, lambda name: int(stacking.is_stacked(name))
+    )
     state = stack(states)
-    seeds = np.array(SEEDS, np.int32)
     for batches in zip(*of_each, strict=True):
         batch = batches[0] if shares_batch else stack_batches(batches)
-        state, metrics = compiled(state, stacked_frozen, batch, seeds=seeds)
+        state, metrics = compiled(state, stacked_frozen, batch)
     for number, (alone, of_alone) in enumerate(expected):
         together = unstack(state, len(SEEDS))[number]
         jax.tree.map(functools.partial(np.testing.assert_allclose, **CLOSE), together, alone)
