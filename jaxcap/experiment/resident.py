@@ -1,5 +1,6 @@
 """What a run keeps on its devices, so that training does not wait for the host."""
 
+import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -49,10 +50,13 @@ def keep_training(config: ConfigDict, inputs: Inputs, captions: Captions) -> Res
 
 
 def keep_inputs(inputs: Inputs) -> Inputs:
-    """Copies cached features of another split to a device if they fit, too; else as they are."""
+    """Copies cached features of another split to the first device if they fit, too.
+
+    Their batches are shared out over the devices, which takes from one of them alone.
+    """
     if not isinstance(inputs, CachedInputs) or not _has_room(inputs.cache.nbytes, 2):
         return inputs
-    return CachedInputs(parallel.replicate(np.asarray(inputs.cache)), inputs.name)
+    return CachedInputs(jnp.asarray(inputs.cache), inputs.name)
 
 
 def _has_room(needed: int, times: int) -> bool:
