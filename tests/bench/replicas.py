@@ -1,18 +1,16 @@
-"""Times the training step of N replicas beside N steps of one model; run it by hand.
+"""Times the training step of N replicas beside N steps of one model.
 
-    python tests/bench_replicas.py --replicas 1 3 10 --experiment flickr8k
+    python -m tests.bench replicas --replicas 1 3 10 --experiment flickr8k
 
 The steps are the compiled ones of `jaxcap.train`, with random features in memory: the decoder of
 the experiment, its batch, captions and optimizer. Single step and replicas run in turn, several
-rounds in one process; printed are medians, and how many single steps the step of N replicas costs.
+rounds in one process; shown are medians, and how many single steps the step of N replicas costs.
 Below N, replicas are cheaper than runs one after another.
 """
 
 import argparse
 import functools
-import json
 import statistics
-import time
 
 import jax
 import jax.numpy as jnp
@@ -30,10 +28,33 @@ from jaxcap.training.optim import build_optimizer, build_schedule
 from jaxcap.training.partition import assign_rates, partition, read_rules
 from jaxcap.training.stacking import share_frozen, stack, stack_frozen
 from jaxcap.training.train_step import create_state, train_step
+from tests.bench.report import Row, take_ratio, time_in_turn
+
+SMALL = [
+    "train.batch_size=4",
+    "encoder.width=4",
+    "encoder.levels=1",
+    "images.size=32",
+    "embedding.dim=8",
+    "decoder.hidden=8",
+    "decoder.attention=8",
+    "regions.embedding=8",
+]
 
 
-def main() -> None:
-    options = parse()
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--experiment", default="flickr8k")
+    parser.add_argument("--replicas", type=int, nargs="+", default=[1, 3, 10])
+    parser.add_argument("--vocabulary", type=int, default=2542)
+    parser.add_argument("--words", type=float, default=11.0, help="mean length of a caption")
+    parser.add_argument("--override", nargs="*", default=[], metavar="KEY=VALUE")
+
+
+def run(options: argparse.Namespace) -> list[Row]:
+    if options.small:
+        options.replicas = [1, 2]
+        options.vocabulary = 30
+        options.override = SMALL
     overrides = [f"--config.{override}" for override in options.override]
     config = configs.load(find_experiment(options.experiment), overrides)
     params, frozen, step, create = build(config, options.vocabulary)
@@ -52,41 +73,24 @@ def main() -> None:
         compiled = parallel.compile_replica_step(step, axes, (), choose_words)
         seeds = np.arange(count, dtype=np.int32)
         runs[count] = functools.partial(compiled, frozen=stacked, batch=batch, seeds=seeds)
-    seconds: dict[int, list[float]] = {count: [] for count in runs}
-    for number in range(options.rounds + 1):
-        for count, run in runs.items():
-            start = time.perf_counter()
-            states[count], metrics = run(states[count])
-            jax.block_until_ready(metrics)
-            if number:  # the first round compiles
-                seconds[count].append(time.perf_counter() - start)
-    base = statistics.median(seconds[0])
-    dtype = choose_dtype(config)
-    print(f"{parallel.describe()}, jax {jax.__version__}, {options.experiment}, {dtype}")
-    print("| replicas | seconds a step | in single steps |\n|---|---|---|")
+
+    def take_step(count):
+        states[count], metrics = runs[count](states[count])
+        jax.block_until_ready(metrics)
+
+    calls = {count: functools.partial(take_step, count) for count in runs}
+    seconds = time_in_turn(calls, options.rounds)
     rows = []
     for count, of_count in seconds.items():
-        median = statistics.median(of_count)
-        ratios = sorted(time / one for time, one in zip(of_count, seconds[0], strict=True))
-        rows.append({"replicas": count, "seconds": median, "single_steps": median / base})
-        name = count or "one model"
-        print(
-            f"| {name} | {median:.3f} | {median / base:.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}) |"
-        )
-    print(json.dumps(rows))
-
-
-def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--experiment", default="flickr8k")
-    parser.add_argument("--replicas", type=int, nargs="+", default=[1, 3, 10])
-    parser.add_argument("--vocabulary", type=int, default=2542)
-    parser.add_argument("--words", type=float, default=11.0, help="mean length of a caption")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--override", nargs="*", default=[], metavar="KEY=VALUE")
-    return parser.parse_args()
+        row = {
+            "replicas": count or "one model",
+            "dtype": choose_dtype(config),
+            "seconds a step": statistics.median(of_count),
+            "in single steps": take_ratio(of_count, seconds[0]),
+            "rounds": of_count,
+        }
+        rows.append(row)
+    return rows
 
 
 def build(config, vocabulary):
@@ -133,10 +137,7 @@ def draw_batch(config, options):
     ends = np.clip(rng.poisson(options.words, (images, captions, 1)), 2, length - 1)
     place = np.arange(length)
     tokens = np.where(place == ends, END, np.where(place > ends, 0, tokens)).astype(np.int32)
-    channels = 2048 + (1024 if config.encoder.levels == 2 else 0)
+    width = config.encoder.width
+    channels = 32 * width + (16 * width if config.encoder.levels == 2 else 0)
     features = rng.standard_normal((images, 49, channels)).astype(np.float16)
     return {"features": features, "tokens": tokens}
-
-
-if __name__ == "__main__":
-    main()

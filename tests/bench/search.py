@@ -1,13 +1,12 @@
-"""Times beam search against a batched beam search in eager PyTorch over the same decoder; run it by
-hand.
+"""Times beam search against a batched beam search in eager PyTorch over the same decoder.
 
-    python tests/bench_search.py --images 1000 --beam 5 --vocabulary 2600 8000
+    python -m tests.bench search --images 1000 --beam 5 --vocabulary 2600 8000
 
 The decoder is the plain one of 2,048 channels a region or, with `--decoder recipe`, that of
 experiments/flickr8k.py. Both take the same weights and features and, in float32, must find the same
 sentences; the products of both are also taken in bfloat16 (jaxcap's `decoder.dtype`, PyTorch's
 autocast), which finds others where two words are nearly even. They run in turn, several rounds in
-one process, and the ratio of the medians is printed with its range over the rounds. Weights that
+one process; shown are medians, and what jaxcap takes of each. Weights that
 were never trained do not end a sentence, so the logit of <end> rises from a length drawn for each
 image (mean 11 tokens, as real captions have); `--full` leaves that out, and every sentence runs to
 the maximum length.
@@ -32,6 +31,7 @@ from jaxcap.decoding import Rules, beam_search, map_groups
 from jaxcap.experiment.defaults import get_config
 from jaxcap.models.decoder import build_decoder
 from jaxcap.text import END, PAD, START, UNK
+from tests.bench.report import Row, compare, time_in_turn
 
 L = 49
 H = 512
@@ -49,20 +49,7 @@ RULES = Rules()
 T = RULES.positions
 
 
-def main() -> None:
-    flags = parse()
-    torch.set_float32_matmul_precision("high")  # on a GPU, TF32 as in JAX; on a CPU, float32
-    if flags.threads:
-        torch.set_num_threads(flags.threads)
-    print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}, torch {torch.__version__}")
-    for vocabulary in flags.vocabulary:
-        compare(flags, vocabulary)
-
-
-def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--beam", type=int, default=5)
     parser.add_argument("--vocabulary", type=int, nargs="+", default=[2600, 8000])
@@ -70,19 +57,29 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=50, help="images a PyTorch call")
     parser.add_argument("--call", type=int, default=1000, help="images a jaxcap call")
     parser.add_argument("--slots", type=int, default=64, help="of them side by side; 0: all")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=0, help="of PyTorch; 0: its own choice")
     parser.add_argument(
         "--full", action="store_true", help="no sentence ends before the maximum length"
     )
     parser.add_argument(
         "--cpu-time", action="store_true", help="count processor seconds, for a busy machine"
     )
-    return parser.parse_args()
 
 
-def compare(flags: argparse.Namespace, vocabulary: int) -> None:
-    """Runs the contestants in turn and prints a table."""
+def run(options: argparse.Namespace) -> list[Row]:
+    torch.set_float32_matmul_precision("high")  # on a GPU, TF32 as in JAX; on a CPU, float32
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    if options.small:
+        options.images = 4
+        options.vocabulary = [30]
+    rows = []
+    for vocabulary in options.vocabulary:
+        rows += run_contestants(options, vocabulary)
+    return rows
+
+
+def run_contestants(flags: argparse.Namespace, vocabulary: int) -> list[Row]:
+    """Returns a row for each contestant with a vocabulary of this size."""
     random = np.random.RandomState(0)
     channels = sum(DECODERS[flags.decoder]["level_channels"])
     features = np.maximum(random.normal(size=(flags.images, L, channels)), 0).astype(np.float32)
@@ -125,29 +122,17 @@ def compare(flags: argparse.Namespace, vocabulary: int) -> None:
         "shared bfloat16": theirs(False, True),
         "copied": theirs(True, False),
     }
-    start = time.perf_counter()
-    found = {name: run() for name, run in contestants.items()}
-    print(f"\n{flags.decoder} decoder, V {vocabulary}, {flags.images} images, beam {flags.beam}")
-    print(f"  warm-up {time.perf_counter() - start:.1f} s")
-    times = {name: [] for name in contestants}
-    for _ in range(flags.rounds):
-        for name, run in contestants.items():
-            begin = clock()
-            run()
-            times[name].append(clock() - begin)
+    found = {name: search() for name, search in contestants.items()}
     tokens = found["jaxcap"][0]
-    print(f"  tokens a sentence {np.mean((tokens != PAD).sum(1)):.1f}")
-    for name, seconds in times.items():
-        same = np.mean((found[name][0] == tokens).all(axis=1))
-        ratios = [
-            np.array(times[ours]) / np.array(seconds) for ours in ("jaxcap", "jaxcap bfloat16")
-        ]
-        parts = [f"{np.median(r):.2f} (from {r.min():.2f} to {r.max():.2f})" for r in ratios]
-        print(
-            f"  {name:15s} {np.median(seconds):7.3f} s (from {min(seconds):.3f} to "
-            f"{max(seconds):.3f});  jaxcap takes "
-            f"{parts[0]} of it, in bfloat16 {parts[1]};  sentences as jaxcap's {same:.1%}"
-        )
+    length = float(np.mean((tokens != PAD).sum(1)))
+    seconds = time_in_turn(contestants, flags.rounds, clock)
+    rows = []
+    for row in compare(seconds, "search", ["jaxcap", "jaxcap bfloat16"]):
+        same = np.mean((found[row["search"]][0] == tokens).all(axis=1))
+        start = {"decoder": flags.decoder, "V": vocabulary, "images": flags.images}
+        end = {"sentences as jaxcap's": f"{same:.1%}", "tokens a sentence": length}
+        rows.append({**start, **row, **end})
+    return rows
 
 
 def in_calls(search, arrays, size):
@@ -369,7 +354,3 @@ def walk_back(history, end_step, row, end_log_prob, size, beam):
             (inside | end)[:, None], attention.view(size, beam, -1)[images, row], 0.0
         )
     return tokens, word_log_probs, maps
-
-
-if __name__ == "__main__":
-    main()

@@ -1,12 +1,11 @@
-"""Times the training step beside PyTorch and the products that nobody can avoid; run it by hand.
+"""Times the training step beside PyTorch and the products that nobody can avoid.
 
-    python tests/bench_step.py --rounds 7
+    python -m tests.bench step --rounds 7
 
 The shape is that of the published Flickr30k systems: 64 captions of at most 20 positions, of which
 about two thirds hold a word, V 20,273, E 300, H = A = 512, 49 regions of 2,048 channels, given. All
 step the same LSTM with additive attention, by Adam with clipping, from the same batch. They run in
-turn, several rounds in one process; printed are medians and their ratios to jaxcap's, as Markdown
-and, with --json FILE, as JSON.
+turn, several rounds in one process; shown are medians, and what jaxcap takes of each.
 
     originals      PyTorch as the systems' authors wrote it: a layer a gate, the regions projected
                    again for every word, logits for every position
@@ -18,10 +17,7 @@ and, with --json FILE, as JSON.
 
 import argparse
 import functools
-import json
-import statistics
-import time
-from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -39,75 +35,73 @@ from jaxcap.training.objectives import TeacherForcing
 from jaxcap.training.optim import build_optimizer, build_schedule
 from jaxcap.training.partition import assign_rates, partition
 from jaxcap.training.train_step import create_state, train_step
+from tests.bench.report import Row, compare, time_in_turn
 
-B, T, V, E, H, A, L, D = 64, 19, 20_273, 300, 512, 512, 49, 2048
+T, L = 19, 49
 
 
-def main() -> None:
-    options = parse()
+class Sizes(NamedTuple):
+    """B, V, E, H (and A, which is the same) and D."""
+
+    images: int = 64
+    vocabulary: int = 20_273
+    words: int = 300
+    hidden: int = 512
+    channels: int = 2048
+
+
+SMALL = Sizes(4, 50, 8, 8, 16)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+
+
+def run(options: argparse.Namespace) -> list[Row]:
     if options.threads:
         torch.set_num_threads(options.threads)
     torch.set_float32_matmul_precision("high")  # on a GPU, TF32 as in JAX; on a CPU, float32
-    features, tokens = draw_batch()
+    sizes = SMALL if options.small else Sizes()
+    features, tokens = draw_batch(sizes)
     contestants = {
-        "jaxcap": jaxcap_step(features, tokens, options.dtype, choose_words),
-        "all positions": jaxcap_step(features, tokens, options.dtype, None),
-        "originals": torch_step(Originals(), features, tokens, words_alone=False),
-        "hoisted": torch_step(Hoisted(), features, tokens, words_alone=False),
-        "words": torch_step(Hoisted(), features, tokens, words_alone=True),
-        "products": products_step(int((tokens[:, 1:] > 0).sum())),
+        "jaxcap": jaxcap_step(sizes, features, tokens, options.dtype, choose_words),
+        "all positions": jaxcap_step(sizes, features, tokens, options.dtype, None),
+        "originals": torch_step(Originals(sizes), features, tokens, words_alone=False),
+        "hoisted": torch_step(Hoisted(sizes), features, tokens, words_alone=False),
+        "words": torch_step(Hoisted(sizes), features, tokens, words_alone=True),
+        "products": products_step(sizes, int((tokens[:, 1:] > 0).sum())),
     }
-    seconds: dict[str, list[float]] = {name: [] for name in contestants}
-    for number in range(options.rounds + 1):
-        for name, step in contestants.items():
-            start = time.perf_counter()
-            step()
-            if number:  # the first round compiles
-                seconds[name].append(time.perf_counter() - start)
-    print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}, torch {torch.__version__}")
-    print("| step | seconds | jaxcap takes |\n|---|---|---|")
-    rows = {}
-    for name, of_one in seconds.items():
-        ratios = sorted(a / b for a, b in zip(seconds["jaxcap"], of_one, strict=True))
-        rows[name] = {"seconds": of_one, "ratio": statistics.median(ratios)}
-        print(
-            f"| {name} | {statistics.median(of_one):.3f} | {statistics.median(ratios):.2f} of it "
-            f"({ratios[0]:.2f} to {ratios[-1]:.2f}) |"
-        )
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=2))
+    seconds = time_in_turn(contestants, options.rounds)
+    return compare(seconds, "step", ["jaxcap"])
 
 
-def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
-    parser.add_argument("--threads", type=int, default=0, help="of PyTorch; 0: its own choice")
-    parser.add_argument("--json", type=Path, metavar="FILE")
-    return parser.parse_args()
-
-
-def draw_batch() -> tuple[np.ndarray, np.ndarray]:
+def draw_batch(sizes) -> tuple[np.ndarray, np.ndarray]:
     """Returns random features [B, L, D] and captions [B, T + 1] of the lengths of real ones."""
     rng = np.random.default_rng(0)
-    features = np.maximum(rng.standard_normal((B, L, D)), 0).astype(np.float32)
-    tokens = rng.integers(len(SPECIALS), V, (B, T + 1))
+    features = np.maximum(rng.standard_normal((sizes.images, L, sizes.channels)), 0).astype(
+        np.float32
+    )
+    tokens = rng.integers(len(SPECIALS), sizes.vocabulary, (sizes.images, T + 1))
     tokens[:, 0] = START
-    ends = np.clip(np.rint(rng.normal(12.7, 4, (B, 1))), 5, T).astype(int)
+    ends = np.clip(np.rint(rng.normal(12.7, 4, (sizes.images, 1))), 5, T).astype(int)
     place = np.arange(T + 1)
     tokens = np.where(place == ends, END, np.where(place > ends, 0, tokens))
     return features, tokens.astype(np.int32)
 
 
-def jaxcap_step(features, tokens, dtype, choose):
+def jaxcap_step(sizes, features, tokens, dtype, choose):
     """Returns a call that makes one update, its state kept between calls."""
     config = get_config()
-    config.decoder.hidden = H
-    config.decoder.attention = A
-    config.embedding.dim = E
-    decoder = build_decoder(config, V, dtype=dtype, one_by_one=parallel.is_processor())
+    config.decoder.hidden = sizes.hidden
+    config.decoder.attention = sizes.hidden
+    config.embedding.dim = sizes.words
+    decoder = build_decoder(
+        config,
+        sizes.vocabulary,
+        level_channels=(sizes.channels,),
+        dtype=dtype,
+        one_by_one=parallel.is_processor(),
+    )
     model = Given(decoder)
     batch = {"features": features, "tokens": tokens[:, None]}
     params = jax.jit(decoder.init)(jax.random.key(0), features[:1], tokens[:1, None, :2])["params"]
@@ -144,15 +138,20 @@ class Given:
 class Originals(nn.Module):
     """As the systems' authors wrote it."""
 
-    def __init__(self):
+    def __init__(self, sizes):
         super().__init__()
-        self.embed = nn.Embedding(V, E)
-        self.features, self.hidden, self.score = nn.Linear(D, A), nn.Linear(H, A), nn.Linear(A, 1)
-        self.gates = nn.ModuleList(nn.Linear(E + H + D, H) for _ in range(4))
-        self.output = nn.Linear(H, V)
+        words = sizes.words
+        hidden = sizes.hidden
+        channels = sizes.channels
+        self.embed = nn.Embedding(sizes.vocabulary, words)
+        self.features = nn.Linear(channels, hidden)
+        self.hidden = nn.Linear(hidden, hidden)
+        self.score = nn.Linear(hidden, 1)
+        self.gates = nn.ModuleList(nn.Linear(words + hidden + channels, hidden) for _ in range(4))
+        self.output = nn.Linear(hidden, sizes.vocabulary)
 
     def forward(self, features, tokens):
-        h = c = features.new_zeros(len(features), H)
+        h = c = features.new_zeros(len(features), self.hidden.in_features)
         states = []
         for word in self.embed(tokens).unbind(1):
             scores = self.score(torch.relu(self.features(features) + self.hidden(h)[:, None]))
@@ -168,15 +167,21 @@ class Originals(nn.Module):
 class Hoisted(nn.Module):
     """With what needs no recurrence before the loop, and one product for all gates."""
 
-    def __init__(self):
+    def __init__(self, sizes):
         super().__init__()
-        self.embed = nn.Embedding(V, E)
-        self.features, self.hidden, self.score = nn.Linear(D, A), nn.Linear(H, A), nn.Linear(A, 1)
-        self.word, self.state = nn.Linear(E, 4 * H), nn.Linear(H + D, 4 * H, bias=False)
-        self.output = nn.Linear(H, V)
+        words = sizes.words
+        hidden = sizes.hidden
+        channels = sizes.channels
+        self.embed = nn.Embedding(sizes.vocabulary, words)
+        self.features = nn.Linear(channels, hidden)
+        self.hidden = nn.Linear(hidden, hidden)
+        self.score = nn.Linear(hidden, 1)
+        self.word = nn.Linear(words, 4 * hidden)
+        self.state = nn.Linear(hidden + channels, 4 * hidden, bias=False)
+        self.output = nn.Linear(hidden, sizes.vocabulary)
 
     def forward(self, features, tokens):
-        h = c = features.new_zeros(len(features), H)
+        h = c = features.new_zeros(len(features), self.hidden.in_features)
         projected = self.features(features)
         states = []
         for word in self.word(self.embed(tokens)).unbind(1):
@@ -214,11 +219,18 @@ def torch_step(model, features, tokens, *, words_alone):
     return call
 
 
-def products_step(words):
+def products_step(sizes, words):
     """Returns a call that multiplies what a step must multiply, each product and its gradients."""
     device = "cuda" if jax.devices()[0].platform == "gpu" else "cpu"
-    once = [(B * L, D, A), (B * T, E, 4 * H), (words, H, V)]
-    each = [(B, H, A), (B, H + D, 4 * H)]
+    images = sizes.images
+    hidden = sizes.hidden
+    channels = sizes.channels
+    once = [
+        (images * L, channels, hidden),
+        (images * T, sizes.words, 4 * hidden),
+        (words, hidden, sizes.vocabulary),
+    ]
+    each = [(images, hidden, hidden), (images, hidden + channels, 4 * hidden)]
     shapes = [(shape, 1) for shape in once] + [(shape, T) for shape in each]
     matrices = []
     for (rows, inner, columns), times in shapes:
@@ -239,7 +251,3 @@ def products_step(words):
             torch.cuda.synchronize()
 
     return call
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,1 @@
+"""Benchmarks: `python -m tests.bench` runs all of them, `python -m tests.bench NAME` one."""
