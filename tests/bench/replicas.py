@@ -1,6 +1,6 @@
 """Times the training step of N replicas beside N steps of one model.
 
-    python -m tests.bench replicas --replicas 1 3 10 --experiment flickr8k
+    python -m tests.bench replicas --replicas 3 10 --experiment flickr8k
 
 The steps are the compiled ones of `jaxcap.train`, with random features in memory: the decoder of
 the experiment, its batch, captions and optimizer. Single step and replicas run in turn, several
@@ -26,7 +26,7 @@ from jaxcap.training.capacity import choose_words
 from jaxcap.training.objectives import TeacherForcing
 from jaxcap.training.optim import build_optimizer, build_schedule
 from jaxcap.training.partition import assign_rates, partition, read_rules
-from jaxcap.training.stacking import share_frozen, stack, stack_frozen
+from jaxcap.training.stacking import Stacking, share_frozen, stack, stack_frozen, step_each
 from jaxcap.training.train_step import create_state, train_step
 from tests.bench.report import Row, take_ratio, time_in_turn
 
@@ -44,7 +44,7 @@ SMALL = [
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--experiment", default="flickr8k")
-    parser.add_argument("--replicas", type=int, nargs="+", default=[1, 3, 10])
+    parser.add_argument("--replicas", type=int, nargs="+", default=[3, 10])
     parser.add_argument("--vocabulary", type=int, default=2542)
     parser.add_argument("--words", type=float, default=11.0, help="mean length of a caption")
     parser.add_argument("--override", nargs="*", default=[], metavar="KEY=VALUE")
@@ -52,7 +52,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> list[Row]:
     if options.small:
-        options.replicas = [1, 2]
+        options.replicas = [2]
         options.vocabulary = 30
         options.override = SMALL
     overrides = [f"--config.{override}" for override in options.override]
@@ -60,19 +60,14 @@ def run(options: argparse.Namespace) -> list[Row]:
     params, frozen, step, create = build(config, options.vocabulary)
     batch = draw_batch(config, options)
     single = parallel.compile_train_step(functools.partial(step, seed=0), choose_words)
-    runs = {0: functools.partial(single, frozen=share_frozen([frozen])[0], batch=batch)}
+    runs = {0: functools.partial(single, constants=share_frozen([frozen])[0], batch=batch)}
     states = {0: create(params)}
     for count in options.replicas:
-        shared = share_frozen([frozen] * count)
-        stacked, axes = stack_frozen(shared)
-        if count == 1:
-            axes = jax.tree.map(lambda _: None, frozen)
-            states[count] = jax.tree.map(lambda leaf: leaf[None], create(params))
-        else:
-            states[count] = stack([create(params) for _ in range(count)])
-        compiled = parallel.compile_replica_step(step, axes, (), choose_words)
-        seeds = np.arange(count, dtype=np.int32)
-        runs[count] = functools.partial(compiled, frozen=stacked, batch=batch, seeds=seeds)
+        stacked, axes = stack_frozen(share_frozen([frozen] * count))
+        states[count] = stack([create(params) for _ in range(count)])
+        stacking = Stacking(tuple(range(count)), axes, shares_batch=True)
+        compiled = parallel.compile_train_step(step_each(step, stacking), choose_words)
+        runs[count] = functools.partial(compiled, constants=stacked, batch=batch)
 
     def take_step(count):
         states[count], metrics = runs[count](states[count])

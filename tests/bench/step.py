@@ -11,6 +11,8 @@ turn, several rounds in one process; shown are medians, and what jaxcap takes of
                    again for every word, logits for every position
     hoisted        PyTorch with the projections before the loop and one product for all gates
     words          the same, projecting to the vocabulary where there is a word alone
+    shrinking      the same, and captions that have ended leave the loop
+    compiled       "words" by torch.compile, with --compile
     all positions  jaxcap's step as it predicts at every position
     products       the matrix products of the step alone, forward and backward, in PyTorch
 """
@@ -55,6 +57,7 @@ SMALL = Sizes(4, 50, 8, 8, 16)
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--compile", action="store_true", help="needs a C++ compiler, and minutes")
 
 
 def run(options: argparse.Namespace) -> list[Row]:
@@ -66,11 +69,16 @@ def run(options: argparse.Namespace) -> list[Row]:
     contestants = {
         "jaxcap": jaxcap_step(sizes, features, tokens, options.dtype, choose_words),
         "all positions": jaxcap_step(sizes, features, tokens, options.dtype, None),
-        "originals": torch_step(Originals(sizes), features, tokens, words_alone=False),
-        "hoisted": torch_step(Hoisted(sizes), features, tokens, words_alone=False),
+        "originals": torch_step(Originals(sizes), features, tokens),
+        "hoisted": torch_step(Hoisted(sizes), features, tokens),
         "words": torch_step(Hoisted(sizes), features, tokens, words_alone=True),
+        "shrinking": torch_step(Hoisted(sizes), features, tokens, shrinking=True),
         "products": products_step(sizes, int((tokens[:, 1:] > 0).sum())),
     }
+    if options.compile:
+        model = Hoisted(sizes)
+        model.compile()
+        contestants["compiled"] = torch_step(model, features, tokens, words_alone=True)
     seconds = time_in_turn(contestants, options.rounds)
     return compare(seconds, "step", ["jaxcap"])
 
@@ -150,7 +158,9 @@ class Originals(nn.Module):
         self.gates = nn.ModuleList(nn.Linear(words + hidden + channels, hidden) for _ in range(4))
         self.output = nn.Linear(hidden, sizes.vocabulary)
 
-    def forward(self, features, tokens):
+    def forward(self, features, tokens, counts):
+        """Returns the states [sum of counts, H], position by position."""
+        del counts
         h = c = features.new_zeros(len(features), self.hidden.in_features)
         states = []
         for word in self.embed(tokens).unbind(1):
@@ -161,7 +171,7 @@ class Originals(nn.Module):
             c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
             h = torch.sigmoid(o) * torch.tanh(c)
             states.append(h)
-        return torch.stack(states, 1)
+        return torch.cat(states)
 
 
 class Hoisted(nn.Module):
@@ -180,37 +190,47 @@ class Hoisted(nn.Module):
         self.state = nn.Linear(hidden + channels, 4 * hidden, bias=False)
         self.output = nn.Linear(hidden, sizes.vocabulary)
 
-    def forward(self, features, tokens):
+    def forward(self, features, tokens, counts):
+        """Runs at each position for the first so many captions; returns as `Originals`."""
         h = c = features.new_zeros(len(features), self.hidden.in_features)
         projected = self.features(features)
         states = []
-        for word in self.word(self.embed(tokens)).unbind(1):
+        for word, count in zip(self.word(self.embed(tokens)).unbind(1), counts, strict=True):
+            h, c, features, projected = (x[:count] for x in (h, c, features, projected))
             scores = self.score(torch.relu(projected + self.hidden(h)[:, None]))[..., 0]
             context = torch.bmm(torch.softmax(scores, 1)[:, None], features)[:, 0]
-            i, f, g, o = (word + self.state(torch.cat([h, context], 1))).chunk(4, 1)
+            i, f, g, o = (word[:count] + self.state(torch.cat([h, context], 1))).chunk(4, 1)
             c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
             h = torch.sigmoid(o) * torch.tanh(c)
             states.append(h)
-        return torch.stack(states, 1)
+        return torch.cat(states)
 
 
-def torch_step(model, features, tokens, *, words_alone):
+def torch_step(model, features, tokens, *, words_alone=False, shrinking=False):
     """Returns a call that makes one update."""
     device = "cuda" if jax.devices()[0].platform == "gpu" else "cpu"
+    counts = [len(tokens)] * T
+    if shrinking:
+        lengths = (tokens[:, 1:] > 0).sum(1)
+        order = np.argsort(-lengths)
+        features = features[order]
+        tokens = tokens[order]
+        counts = (lengths[:, None] > np.arange(T)).sum(0).tolist()
     model = model.to(device)
     features = torch.from_numpy(features).to(device)
     tokens = torch.from_numpy(tokens.astype(np.int64)).to(device)
+    all_targets = torch.cat([tokens[:count, 1 + place] for place, count in enumerate(counts)])
     optimizer = torch.optim.Adam(model.parameters(), lr=4e-4, fused=True)
 
     def call():
         optimizer.zero_grad(set_to_none=True)
-        states = model(features, tokens[:, :-1])
-        targets = tokens[:, 1:]
+        states = model(features, tokens[:, :-1], counts)
+        targets = all_targets
         if words_alone:
             real = targets > 0
-            states, targets = states[real], targets[real]
-        logits = model.output(states).flatten(0, -2)
-        functional.cross_entropy(logits, targets.flatten(), ignore_index=0).backward()
+            states = states[real]
+            targets = targets[real]
+        functional.cross_entropy(model.output(states), targets, ignore_index=0).backward()
         nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimizer.step()
         if device == "cuda":
