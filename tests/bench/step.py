@@ -99,6 +99,20 @@ def draw_batch(sizes) -> tuple[np.ndarray, np.ndarray]:
 
 def jaxcap_step(sizes, features, tokens, dtype, choose):
     """Returns a call that makes one update, its state kept between calls."""
+    step, frozen, state = build_step(sizes, dtype)
+    compiled = parallel.compile_train_step(step, choose)
+    batch = {"features": features, "tokens": tokens[:, None]}
+    holder = [state]
+
+    def call():
+        holder[0], metrics = compiled(holder[0], frozen, batch)
+        jax.block_until_ready((holder[0], metrics))
+
+    return call
+
+
+def build_step(sizes, dtype):
+    """Returns the step of the decoder, its frozen parameters and the state to begin with."""
     config = get_config()
     config.decoder.hidden = sizes.hidden
     config.decoder.attention = sizes.hidden
@@ -110,23 +124,16 @@ def jaxcap_step(sizes, features, tokens, dtype, choose):
         dtype=dtype,
         one_by_one=parallel.is_processor(),
     )
-    model = Given(decoder)
-    batch = {"features": features, "tokens": tokens[:, None]}
-    params = jax.jit(decoder.init)(jax.random.key(0), features[:1], tokens[:1, None, :2])["params"]
+    regions = jnp.zeros((1, L, sizes.channels))
+    tokens = jnp.ones((1, 1, 2), jnp.int32)
+    params = jax.jit(decoder.init)(jax.random.key(0), regions, tokens)["params"]
     rates = assign_rates(params, [("*", 1)])
     optimizer = build_optimizer(config.train, build_schedule(config.train, 400), rates)
     step = functools.partial(
-        train_step, model=model, optimizer=optimizer, objective=TeacherForcing(), seed=0
+        train_step, model=Given(decoder), optimizer=optimizer, objective=TeacherForcing(), seed=0
     )
-    compiled = parallel.compile_train_step(step, choose)
     trainable, frozen = partition(params, rates)
-    holder = [create_state(trainable, optimizer, ema=False)]
-
-    def call():
-        holder[0], metrics = compiled(holder[0], frozen, batch)
-        jax.block_until_ready((holder[0], metrics))
-
-    return call
+    return step, frozen, create_state(trainable, optimizer, ema=False)
 
 
 class Given:
