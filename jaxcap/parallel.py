@@ -204,7 +204,8 @@ def replicate(tree: Any) -> Any:
     """Copies arrays to every device once, so that no step has to do it again."""
     if not jax.tree.leaves(tree):
         return tree
-    copy = jax.pmap(lambda _, tree: tree, in_axes=(0, None), out_axes=None)
+    # On the axis of the steps: what lies along another one counts as new, and compiles them again.
+    copy = jax.pmap(lambda _, tree: tree, AXIS, in_axes=(0, None), out_axes=None)
     return copy(np.arange(device_count()), tree)
 
 

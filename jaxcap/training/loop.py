@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Self
 import jax
 import numpy as np
 
+from jaxcap import parallel
 from jaxcap.errors import UserError
 from jaxcap.training.history import selection_value
 from jaxcap.training.metrics import add_metrics, compute_means, read_metrics
@@ -141,7 +142,8 @@ class Loop:
         end = (epoch + 1) * self._steps_per_epoch
         stacking, frozen = _stack_frozen(group)
         take_steps = self._build_step(group[0].progress.phase, stacking)
-        state = stack([replica.state for replica in group])
+        # Where a step leaves its state, so that the first one is not compiled for another place.
+        state = parallel.replicate(stack([replica.state for replica in group]))
         for replica in group:
             replica.state = None  # held in the stack alone, which the step donates
         pending = None

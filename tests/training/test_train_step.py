@@ -279,3 +279,15 @@ def test_one_device_equals_eight(tmp_path):
     assert one.keys() == eight.keys()
     for name, value in one.items():
         np.testing.assert_allclose(value, eight[name], atol=2e-5, rtol=2e-4, err_msg=name)
+
+
+def test_the_step_is_compiled_once_for_a_state_that_is_replicated(caplog):
+    """Not once for where the first state lies, and once for where a step leaves its own."""
+    state, frozen, step = tiny.training(encoder=0)
+    compiled = parallel.compile_train_step(functools.partial(train_step, **step))
+    batch = tiny.batch(8)
+    state, _ = compiled(parallel.replicate(state), frozen, batch)
+    jax.block_until_ready(state)
+    with jax.log_compiles():
+        jax.block_until_ready(compiled(state, frozen, batch))
+    assert not [record for record in caplog.messages if "Compiling" in record]
