@@ -83,17 +83,23 @@ class SelfCriticalStep:
         stacking = self.stacking
         if stacking.is_single:
             params = combine(state.params, frozen)
-            scored, reward = self._sample(params, int(state.step), stacking.seeds[0], batch)
+            sampled = self._draw(params, int(state.step), stacking.seeds[0], batch)
+            scored, reward = self._score_samples(sampled, batch)
             state, metrics = self.update(state, frozen, _take_photos(batch) | scored)
             return state, metrics | {"reward": reward}
         step = int(state.step[0])
-        scored_batches = []
-        rewards = []
+        batches = []
+        drawn = []
         for number, seed in enumerate(stacking.seeds):
             own = take_frozen(frozen, stacking, number)
             params = combine(take(state.params, number), own)
-            of_replica = batch if stacking.shares_batch else take(batch, number)
-            scored, reward = self._sample(params, step, seed, of_replica)
+            batches.append(batch if stacking.shares_batch else take(batch, number))
+            drawn.append(self._draw(params, step, seed, batches[-1]))
+        # While the samples of one replica are scored, the devices draw those of the next.
+        scored_batches = []
+        rewards = []
+        for sampled, of_replica in zip(drawn, batches, strict=True):
+            scored, reward = self._score_samples(sampled, of_replica)
             scored_batches.append(scored)
             rewards.append(reward)
         scored = _take_photos(batch) | stack_batches(scored_batches)
@@ -101,24 +107,26 @@ class SelfCriticalStep:
         totals, counts = zip(*rewards, strict=True)
         return state, metrics | {"reward": (np.array(totals), np.array(counts))}
 
-    def _sample(
-        self, params: Any, step: int, seed: int, batch: Batch
-    ) -> tuple[dict[str, Any], tuple[float, int]]:
-        """Samples captions with one model's parameters.
-
-        Returns:
-          "tokens" and "advantages" of the update's batch, and the reward as a sum and a count.
-        """
-        photos = _take_photos(batch)
+    def _draw(self, params: Any, step: int, seed: int, batch: Batch) -> jax.Array:
+        """Starts to sample captions [B, K, T] with one model's parameters."""
         size = len(batch["rows"])
         # The key that the update makes for this step too.
         key = jax.random.fold_in(jax.random.key(seed), step)
         seeds = jax.random.randint(key, (size,), 0, np.iinfo(np.int32).max)
         keys = jax.random.key_data(per_image_keys(key, size))
         random = {"draw": np.asarray(seeds), "keys": np.asarray(keys)}
-        sampled = np.asarray(self.sample(params, photos | random).tokens)  # [B, K, T]
+        return self.sample(params, _take_photos(batch) | random).tokens
+
+    def _score_samples(
+        self, drawn: jax.Array, batch: Batch
+    ) -> tuple[dict[str, Any], tuple[float, int]]:
+        """Scores what was drawn for a batch.
+
+        Returns:
+          "tokens" and "advantages" of the update's batch, and the reward as a sum and a count.
+        """
         is_real = (np.asarray(batch["tokens"]) != PAD).any((1, 2))  # [B]
-        sampled = np.where(is_real[:, None, None], sampled, PAD)
+        sampled = np.where(is_real[:, None, None], np.asarray(drawn), PAD)  # [B, K, T]
         rewards = self._score(np.asarray(batch["rows"]), sampled)  # [B, K]
         tokens = np.pad(sampled, ((0, 0), (0, 0), (1, 0)), constant_values=START)  # [B, K, T + 1]
         scored = {"tokens": tokens, "advantages": compute_advantages(rewards)}
