@@ -1,4 +1,8 @@
-"""Devices, which no other file names: everything else passes arrays in and gets arrays out."""
+"""Devices, which no other file names: everything else passes arrays in and gets arrays out.
+
+Of several processes (see `processes`) each passes in what it has read of a batch's photos, its own
+share, and everything else of the whole batch.
+"""
 
 from collections.abc import Callable, Collection, Mapping
 from functools import cache, partial
@@ -8,13 +12,18 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jaxcap import processes
 from jaxcap.errors import UserError
 from jaxcap.models.layers import multiplies_bfloat16
 
-# From a batch that is shared out over the devices to static arguments of a step.
-Choose = Callable[[Any], Mapping[str, Any]]
+Batch = Mapping[str, Any]  # of arrays [B, ...]
+# From the arrays of a batch but those of `PHOTOS`, shared out over all devices, to static arguments
+# of a step.
+Choose = Callable[[Batch], Mapping[str, Any]]
 
 AXIS = "devices"
+# What is read of photos: each process reads no more than its own share of a batch.
+PHOTOS = ("features", "grid", "images")
 CPU_INFO = Path("/proc/cpuinfo")  # Linux
 MEMORY_INFO = Path("/proc/meminfo")
 
@@ -32,13 +41,20 @@ class MachineMemory(NamedTuple):
 
 
 def device_count() -> int:
+    """Returns how many devices a batch is shared out over, those of all processes."""
+    return local_device_count() * processes.count()
+
+
+def local_device_count() -> int:
     """Returns how many devices this process computes on."""
     return jax.local_device_count()
 
 
 def describe() -> str:
     """Returns one line that names the devices, as "8 x TPU v3"."""
-    return f"{device_count()} x {jax.local_devices()[0].device_kind}"
+    devices = f"{device_count()} x {jax.local_devices()[0].device_kind}"
+    count = processes.count()
+    return devices if count == 1 else f"{devices} in {count} processes"
 
 
 def photos_at_once() -> int:
@@ -154,7 +170,7 @@ def compile_train_step(step: Callable, choose: Choose | None = None) -> Callable
 
     Args:
       step: of one device.
-      choose: what `step` takes besides, by keyword, for a sharded batch, arrays
+      choose: what `step` takes besides, by keyword, for the batch's arrays
         [devices, B / devices, ...]; it is compiled anew for each value.
     """
 
@@ -169,9 +185,8 @@ def compile_train_step(step: Callable, choose: Choose | None = None) -> Callable
 
     select = _compile_once(compile_chosen, choose)
 
-    def call(state: Any, frozen: Any, batch: Any) -> Any:
-        sharded = shard(batch)
-        return select(sharded)(state, frozen, sharded)
+    def call(state: Any, frozen: Any, batch: Batch) -> Any:
+        return select(spread(batch))(_prepare_donation(state), frozen, shard(batch))
 
     return call
 
@@ -221,24 +236,43 @@ def compile_replica_step(
     select = _compile_once(compile_chosen, choose)
 
     def call(states: Any, frozen: Any, batch: Mapping[str, Any], seeds: np.ndarray) -> Any:
-        sharded = {}
+        by_image = {}
         for name, array in batch.items():
-            if is_stacked(name):
-                by_image = shard(array.swapaxes(0, 1))  # [devices, B / devices, N, ...]
-                sharded[name] = by_image.swapaxes(1, 2)
-            else:
-                sharded[name] = shard(array)
-        return select(sharded)(states, frozen, sharded, seeds)
+            by_image[name] = array.swapaxes(0, 1) if is_stacked(name) else array
+
+        def stack_again(parts: Batch) -> dict[str, Any]:
+            """Moves the replicas behind the devices: [devices, N, B / devices, ...]."""
+            return {name: x.swapaxes(1, 2) if is_stacked(name) else x for name, x in parts.items()}
+
+        select_for = select(stack_again(spread(by_image)))
+        return select_for(_prepare_donation(states), frozen, stack_again(shard(by_image)), seeds)
 
     return call
+
+
+def _prepare_donation(state: Any) -> Any:
+    """Returns the state so that its buffers can be donated.
+
+    With several processes pmap deletes a donated array that lies on one of several devices before
+    it has been copied to the others. A step's own result lies on all of them.
+    """
+    if processes.count() == 1:
+        return state
+    everywhere = set(jax.local_devices())
+
+    def prepare(leaf: Any) -> Any:
+        on_all = isinstance(leaf, jax.Array) and leaf.sharding.device_set == everywhere
+        return leaf if on_all else np.asarray(leaf)
+
+    return jax.tree.map(prepare, state)
 
 
 def _compile_once(
     compile_chosen: Callable[..., Callable], choose: Choose | None
 ) -> Callable[[Any], Callable]:
-    """Returns what selects the program for a sharded batch, each compiled when first selected."""
+    """Returns what selects the program for a batch, each compiled when first selected."""
     compiled = cache(compile_chosen)
-    return lambda sharded: compiled(**(choose(sharded) if choose else {}))
+    return lambda spread_batch: compiled(**(choose(spread_batch) if choose else {}))
 
 
 def replicate(tree: Any) -> Any:
@@ -246,7 +280,7 @@ def replicate(tree: Any) -> Any:
     if not jax.tree.leaves(tree):
         return tree
     copy = jax.pmap(lambda _, tree: tree, in_axes=(0, None), out_axes=None)
-    return copy(np.arange(device_count()), tree)
+    return copy(np.arange(local_device_count()), tree)
 
 
 def compile_eval_step(step: Callable, choose: Choose | None = None) -> Callable:
@@ -265,9 +299,8 @@ def compile_eval_step(step: Callable, choose: Choose | None = None) -> Callable:
 
     select = _compile_once(compile_chosen, choose)
 
-    def call(params: Any, batch: Any) -> Any:
-        sharded = shard(batch)
-        return select(sharded)(params, sharded)
+    def call(params: Any, batch: Batch) -> Any:
+        return select(spread(batch))(params, shard(batch))
 
     return call
 
@@ -276,17 +309,46 @@ def compile_per_image(function: Callable) -> Callable:
     """Compiles `function(params, batch)` for all devices.
 
     Its results must have an image axis in front. A batch of any size is padded to a multiple of
-    the devices, and the padding is cut off again.
+    the devices, and the padding is cut off again. Of several processes, each gets the results of
+    all images; their batches must divide over the devices.
     """
-    mapped = jax.pmap(function, AXIS, in_axes=(None, 0))
+    if processes.count() == 1:
+        return compile_per_own_image(function)
+
+    def gather(params: Any, batch: Any) -> Any:
+        return jax.lax.all_gather(function(params, batch), AXIS, tiled=True)
+
+    mapped = jax.pmap(gather, AXIS, in_axes=(None, 0), out_axes=None)
+    return lambda params, batch: mapped(params, shard(batch))
+
+
+def compile_per_own_image(function: Callable) -> Callable:
+    """Compiles `function(params, batch)` for the devices of this process, as `compile_per_image`.
+
+    Args:
+      function: of arrays [B, ...], all of them this process's own.
+    """
+    own = None if processes.count() == 1 else jax.local_devices()
+    mapped = jax.pmap(function, AXIS, in_axes=(None, 0), devices=own)
 
     def call(params: Any, batch: Any) -> Any:
         images = len(jax.tree.leaves(batch)[0])
-        padded = pad_batch(batch, images + -images % device_count())
-        results = mapped(params, shard(padded))
+        devices = local_device_count()
+        padded = pad_batch(batch, images + -images % devices)
+        results = mapped(params, jax.tree.map(lambda x: _split(x, devices), padded))
         return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:images], results)
 
     return call
+
+
+def start_maximum(number: int) -> jax.Array:
+    """Starts to find out the greatest of all processes' numbers, and does not wait for it."""
+    return _maximum()(np.full(local_device_count(), number, np.int32))
+
+
+@cache
+def _maximum() -> Callable:
+    return jax.pmap(lambda x: jax.lax.pmax(x, AXIS), AXIS, out_axes=None)
 
 
 def pad_batch(batch: Any, size: int) -> Any:
@@ -301,6 +363,31 @@ def pad_batch(batch: Any, size: int) -> Any:
     return jax.tree.map(pad, batch)
 
 
-def shard(batch: Mapping[str, np.ndarray] | Any) -> Any:
-    """Splits the first axis over the devices: [B, ...] -> [devices, B / devices, ...]."""
-    return jax.tree.map(lambda x: x.reshape(device_count(), -1, *x.shape[1:]), batch)
+def shard(batch: Batch) -> dict[str, Any]:
+    """Splits this process's share of a batch over its devices.
+
+    Args:
+      batch: arrays [B, ...], those of `PHOTOS` of this process's share alone.
+
+    Returns:
+      Arrays [devices, B / devices, ...].
+    """
+    sharded = {}
+    for name, array in batch.items():
+        own = array if name in PHOTOS else array[processes.take_share(len(array))]
+        sharded[name] = _split(own, local_device_count())
+    return sharded
+
+
+def spread(batch: Batch) -> dict[str, Any]:
+    """Splits what all processes hold of a batch over all devices, as `shard` does."""
+    spread_batch = {}
+    for name, array in batch.items():
+        if name not in PHOTOS:
+            spread_batch[name] = _split(array, device_count())
+    return spread_batch
+
+
+def _split(array: Any, parts: int) -> Any:
+    """Splits the first axis: [B, ...] -> [parts, B / parts, ...]."""
+    return array.reshape(parts, -1, *array.shape[1:])
