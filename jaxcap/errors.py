@@ -46,7 +46,7 @@ def exit_with(main: Callable[[], int | None]) -> NoReturn:
         sys.stdout.flush()
         sys.exit(code)
     except UserError as mistake:
-        _print_error(mistake)
+        print_error(mistake)
     except BrokenPipeError:
         # Else Python writes into the pipe once more as it exits, and fails again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -56,9 +56,9 @@ def exit_with(main: Callable[[], int | None]) -> NoReturn:
             raise
         name = error.filename or "a file"
         if is_out_of_space(error):
-            _print_error(out_of_space(error, name))
+            print_error(out_of_space(error, name))
         else:
-            _print_error(f"{name}: {error.strerror}")
+            print_error(f"{name}: {error.strerror}")
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr, flush=True)
         with contextlib.suppress(OSError):
@@ -68,7 +68,8 @@ def exit_with(main: Callable[[], int | None]) -> NoReturn:
     sys.exit(2)
 
 
-def _print_error(message: UserError | str) -> None:
+def print_error(message: UserError | str) -> None:
+    """Prints the one line of a mistake on stderr."""
     print(f"error: {' '.join(str(message).split())}", file=sys.stderr)
 
 

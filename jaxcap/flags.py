@@ -91,7 +91,11 @@ def path(text: str) -> Path:
 
 
 def read_experiment(
-    kind: Kind, description: str, epilog: str, argv: Sequence[str] | None
+    kind: Kind,
+    description: str,
+    epilog: str,
+    argv: Sequence[str] | None,
+    add: Callable[[argparse.ArgumentParser], None] | None = None,
 ) -> tuple[ConfigDict, Path]:
     """Reads the command line of a command that trains.
 
@@ -100,6 +104,7 @@ def read_experiment(
       description: what the command does.
       epilog: examples.
       argv: as typed; None for the process's own.
+      add: adds flags that the command reads by itself.
 
     Returns:
       The resolved config, and the workdir.
@@ -113,6 +118,8 @@ def read_experiment(
         metavar="DIR",
         help="where the run is kept (checkpoints/NAME)",
     )
+    if add is not None:
+        add(parser)
     # Overrides are taken out first: their names are the config's business, not the parser's.
     overrides, others = configs.split(sys.argv[1:] if argv is None else argv)
     options = parser.parse_args(others)

@@ -1,4 +1,8 @@
-"""Devices, which no other file names: everything else passes arrays in and gets arrays out."""
+"""Devices, which no other file names: everything else passes arrays in and gets arrays out.
+
+Of several processes (see `processes`) each passes in what it has read of a batch's photos, its own
+share, and everything else of the whole batch.
+"""
 
 from collections.abc import Callable, Mapping
 from functools import cache, partial
@@ -8,13 +12,20 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jaxcap import processes
 from jaxcap.errors import UserError
 from jaxcap.models.layers import multiplies_bfloat16
 
-# From a batch that is shared out over the devices to static arguments of a step.
-Choose = Callable[[Any], Mapping[str, Any]]
+Batch = Mapping[str, Any]  # of arrays [B, ...]
+# From the arrays of a batch but those of `PHOTOS`, shared out over all devices, to static arguments
+# of a step.
+Choose = Callable[[Batch], Mapping[str, Any]]
+# From the name of an array of a batch to its axis of images.
+ImageAxis = Callable[[str], int]
 
 AXIS = "devices"
+# What is read of photos: each process reads no more than its own share of a batch.
+PHOTOS = ("features", "grid", "images")
 CPU_INFO = Path("/proc/cpuinfo")  # Linux
 MEMORY_INFO = Path("/proc/meminfo")
 
@@ -32,13 +43,20 @@ class MachineMemory(NamedTuple):
 
 
 def device_count() -> int:
+    """Returns how many devices a batch is shared out over, those of all processes."""
+    return local_device_count() * processes.count()
+
+
+def local_device_count() -> int:
     """Returns how many devices this process computes on."""
     return jax.local_device_count()
 
 
 def describe() -> str:
     """Returns one line that names the devices, as "8 x TPU v3"."""
-    return f"{device_count()} x {jax.local_devices()[0].device_kind}"
+    devices = f"{device_count()} x {jax.local_devices()[0].device_kind}"
+    count = processes.count()
+    return devices if count == 1 else f"{devices} in {count} processes"
 
 
 def photos_at_once() -> int:
@@ -146,10 +164,14 @@ def check_batch_size(batch_size: int, key: str) -> None:
         )
 
 
+def _first_axis(_: str) -> int:
+    return 0
+
+
 def compile_train_step(
     step: Callable,
     choose: Choose | None = None,
-    image_axis: Callable[[str], int] = lambda name: 0,
+    image_axis: ImageAxis = _first_axis,
 ) -> Callable:
     """Compiles `step(state, constants, batch, axis_name=...)` for all devices.
 
@@ -159,8 +181,8 @@ def compile_train_step(
 
     Args:
       step: of one device.
-      choose: what `step` takes besides, by keyword, for a sharded batch, whose arrays are
-        [devices, ...] with a device's share of the images; it is compiled anew for each value.
+      choose: what `step` takes besides, by keyword, for what `spread` makes of the batch; it is
+        compiled anew for each value.
       image_axis: from the name of one of the batch's arrays to its axis of images.
 
     Returns:
@@ -179,22 +201,39 @@ def compile_train_step(
 
     select = _compile_once(compile_chosen, choose)
 
-    def call(state: Any, constants: Any, batch: Mapping[str, Any], **chosen: Any) -> Any:
-        sharded = {name: shard(array, image_axis(name)) for name, array in batch.items()}
-        return select(sharded, **chosen)(state, constants, sharded)
+    def call(state: Any, constants: Any, batch: Batch, **chosen: Any) -> Any:
+        selected = select(spread(batch, image_axis), **chosen)
+        return selected(_prepare_donation(state), constants, shard(batch, image_axis))
 
     return call
+
+
+def _prepare_donation(state: Any) -> Any:
+    """Returns the state so that its buffers can be donated.
+
+    With several processes pmap deletes a donated array that lies on one of several devices before
+    it has been copied to the others. A step's own result lies on all of them.
+    """
+    if processes.count() == 1:
+        return state
+    everywhere = set(jax.local_devices())
+
+    def prepare(leaf: Any) -> Any:
+        on_all = isinstance(leaf, jax.Array) and leaf.sharding.device_set == everywhere
+        return leaf if on_all else np.asarray(leaf)
+
+    return jax.tree.map(prepare, state)
 
 
 def _compile_once(
     compile_chosen: Callable[..., Callable], choose: Choose | None
 ) -> Callable[..., Callable]:
-    """Returns what selects the program for a sharded batch, each compiled when first selected."""
+    """Returns what selects the program for a batch, each compiled when first selected."""
     compiled = cache(compile_chosen)
 
-    def select(sharded: Any, **chosen: Any) -> Callable:
+    def select(spread_batch: Any, **chosen: Any) -> Callable:
         if choose is not None:
-            chosen |= choose(sharded)
+            chosen |= choose(spread_batch)
         return compiled(**chosen)
 
     return select
@@ -206,7 +245,7 @@ def replicate(tree: Any) -> Any:
         return tree
     # On the axis of the steps: what lies along another one counts as new, and compiles them again.
     copy = jax.pmap(lambda _, tree: tree, AXIS, in_axes=(0, None), out_axes=None)
-    return copy(np.arange(device_count()), tree)
+    return copy(np.arange(local_device_count()), tree)
 
 
 def compile_eval_step(step: Callable, choose: Choose | None = None) -> Callable:
@@ -225,9 +264,8 @@ def compile_eval_step(step: Callable, choose: Choose | None = None) -> Callable:
 
     select = _compile_once(compile_chosen, choose)
 
-    def call(params: Any, batch: Any) -> Any:
-        sharded = shard(batch)
-        return select(sharded)(params, sharded)
+    def call(params: Any, batch: Batch) -> Any:
+        return select(spread(batch))(params, shard(batch))
 
     return call
 
@@ -236,17 +274,46 @@ def compile_per_image(function: Callable) -> Callable:
     """Compiles `function(params, batch)` for all devices.
 
     Its results must have an image axis in front. A batch of any size is padded to a multiple of
-    the devices, and the padding is cut off again.
+    the devices, and the padding is cut off again. Of several processes, each gets the results of
+    all images; their batches must divide over the devices.
     """
-    mapped = jax.pmap(function, AXIS, in_axes=(None, 0))
+    if processes.count() == 1:
+        return compile_per_own_image(function)
+
+    def gather(params: Any, batch: Any) -> Any:
+        return jax.lax.all_gather(function(params, batch), AXIS, tiled=True)
+
+    mapped = jax.pmap(gather, AXIS, in_axes=(None, 0), out_axes=None)
+    return lambda params, batch: mapped(params, shard(batch))
+
+
+def compile_per_own_image(function: Callable) -> Callable:
+    """Compiles `function(params, batch)` for the devices of this process, as `compile_per_image`.
+
+    Args:
+      function: of arrays [B, ...], all of them this process's own.
+    """
+    own = None if processes.count() == 1 else jax.local_devices()
+    mapped = jax.pmap(function, AXIS, in_axes=(None, 0), devices=own)
 
     def call(params: Any, batch: Any) -> Any:
         images = len(jax.tree.leaves(batch)[0])
-        padded = pad_batch(batch, images + -images % device_count())
-        results = mapped(params, shard(padded))
+        devices = local_device_count()
+        padded = pad_batch(batch, images + -images % devices)
+        results = mapped(params, jax.tree.map(lambda x: _split(x, devices), padded))
         return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:images], results)
 
     return call
+
+
+def start_maximum(number: int) -> jax.Array:
+    """Starts to find out the greatest of all processes' numbers, and does not wait for it."""
+    return _maximum()(np.full(local_device_count(), number, np.int32))
+
+
+@cache
+def _maximum() -> Callable:
+    return jax.pmap(lambda x: jax.lax.pmax(x, AXIS), AXIS, out_axes=None)
 
 
 def pad_batch(batch: Any, size: int) -> Any:
@@ -261,16 +328,37 @@ def pad_batch(batch: Any, size: int) -> Any:
     return jax.tree.map(pad, batch)
 
 
-def shard(batch: Any, axis: int = 0) -> Any:
-    """Splits arrays over the devices: [B, ...] -> [devices, B / devices, ...].
+def shard(batch: Batch, image_axis: ImageAxis = _first_axis) -> dict[str, Any]:
+    """Splits this process's share of a batch over its devices.
 
     Args:
-      batch: a tree of arrays.
-      axis: that of B; what stands before it stays, behind the devices.
+      batch: arrays [B, ...], those of `PHOTOS` of this process's share alone.
+      image_axis: from the name of an array to the axis of B; what stands before it stays, behind
+        the devices.
+
+    Returns:
+      Arrays [devices, B / devices, ...].
     """
+    sharded = {}
+    for name, array in batch.items():
+        axis = image_axis(name)
+        if name not in PHOTOS:
+            share = processes.take_share(array.shape[axis])
+            array = array[(slice(None),) * axis + (share,)]
+        sharded[name] = _split(array, local_device_count(), axis)
+    return sharded
 
-    def split(x: Any) -> Any:
-        parts = x.reshape(*x.shape[:axis], device_count(), -1, *x.shape[axis + 1 :])
-        return np.moveaxis(parts, axis, 0) if axis else parts
 
-    return jax.tree.map(split, batch)
+def spread(batch: Batch, image_axis: ImageAxis = _first_axis) -> dict[str, Any]:
+    """Splits what all processes hold of a batch over all devices, as `shard` does."""
+    spread_batch = {}
+    for name, array in batch.items():
+        if name not in PHOTOS:
+            spread_batch[name] = _split(array, device_count(), image_axis(name))
+    return spread_batch
+
+
+def _split(array: Any, parts: int, axis: int = 0) -> Any:
+    """Splits an axis, and moves its parts to the front: [B, ...] -> [parts, B / parts, ...]."""
+    split = array.reshape(*array.shape[:axis], parts, -1, *array.shape[axis + 1 :])
+    return np.moveaxis(split, axis, 0) if axis else split

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
-from jaxcap import errors, flags
+from jaxcap import errors, flags, process_flags, processes
 from jaxcap.checks.around_training import check_after_training, check_before_training
 from jaxcap.decoding.rules import make_plain_rules
 from jaxcap.decoding.strategy import GREEDY
@@ -26,17 +26,18 @@ from jaxcap.experiment.replicas import build_replicas, check_memory, choose_orde
 from jaxcap.experiment.resident import keep_inputs, keep_training
 from jaxcap.experiment.restore import compile_search
 from jaxcap.experiment.sharing import Shared
+from jaxcap.experiment.together import check_together
 from jaxcap.figures.curves import write_curves
 from jaxcap.inputs.batches import Inputs, TrainingBatches
 from jaxcap.io import files, locks
 from jaxcap.io.compiled import keep_compiled
 from jaxcap.training import starting, writers
-from jaxcap.training.checkpoint import Checkpoints
 from jaxcap.training.history import METRICS, read_lines
 from jaxcap.training.loop import Loop
 from jaxcap.training.partition import combine
 from jaxcap.training.phases import Phase
 from jaxcap.training.replicas import Replica
+from jaxcap.training.shared_checkpoints import open_checkpoints
 from jaxcap.training.stacking import share_frozen
 from jaxcap.training.validation import Validation, compile_eval_step
 
@@ -53,14 +54,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
     config, folder = parse(argv)
     keep_compiled()
-    with locks.hold_folder(folder):
-        experiment, resuming = prepare(config, folder)
+    with (
+        processes.join(process_flags.read_processes(argv)),
+        processes.hold_once(lambda: locks.hold_folder(folder)),
+    ):
+        with processes.fail_together():
+            experiment, resuming = prepare(config, folder)
+        check_together(experiment, folder)
         return train(experiment, folder, resuming)
 
 
 def parse(argv: Sequence[str] | None) -> tuple[ConfigDict, Path]:
     """Reads the command line into the resolved config and the workdir."""
-    return flags.read_experiment(CAPTIONER, DESCRIPTION, EXAMPLE, argv)
+    return flags.read_experiment(CAPTIONER, DESCRIPTION, EXAMPLE, argv, process_flags.add_processes)
 
 
 class _Common(NamedTuple):
@@ -154,7 +160,7 @@ def train_models(
         print(f"features and captions are on the devices: {resident.span} steps a call", flush=True)
     phases = build_phases(experiment, steps_per_epoch, resident)
     for one, resuming in runs:
-        changes = _write_workdir(one, resuming)
+        changes = processes.tell(functools.partial(_write_workdir, one, resuming))
         if one is experiment:
             for change in changes:
                 print(f"resuming with {change}", flush=True)
@@ -191,7 +197,8 @@ def train_models(
         signal = loop.run()
     for one in experiments:
         assert one.folder is not None
-        write_curves(read_lines(one.folder / METRICS), one.folder / "curves.png")
+        if processes.is_first():
+            write_curves(read_lines(one.folder / METRICS), one.folder / "curves.png")
     if signal:
         return starting.report_stop(min(replica.step for replica in replicas), signal)
     code = 0
@@ -213,10 +220,12 @@ def _begin(experiments: Sequence[Experiment], phase: Phase) -> list[starting.Beg
     beginnings = []
     for one in experiments:
         assert one.folder is not None
-        beginning = starting.begin(
-            one.params, one.rates, phase, Checkpoints(one.folder / "checkpoints"), _name(one)
-        )
-        starting.drop_later_records(one.folder / METRICS, int(beginning.state.step))
+        # Drawn on different machines, they may differ in their last bits.
+        params = processes.broadcast(one.params)
+        checkpoints = open_checkpoints(one.folder / "checkpoints")
+        beginning = starting.begin(params, one.rates, phase, checkpoints, _name(one))
+        if processes.is_first():
+            starting.drop_later_records(one.folder / METRICS, int(beginning.state.step))
         beginnings.append(beginning)
     frozen = share_frozen([beginning.frozen for beginning in beginnings])
     return [
@@ -241,8 +250,13 @@ def _make_replicas(
             orders[order] = common.make_batches(seed=order)
         assert one.folder is not None
         step = int(beginning.state.step)
-        board = stack.enter_context(writers.TensorBoard(one.folder / "tensorboard", step))
         name = _name(one)
+        board = None
+        write = writers.all_of()
+        if processes.is_first():
+            board = stack.enter_context(writers.TensorBoard(one.folder / "tensorboard", step))
+            lines = writers.JsonLines(one.folder / METRICS)
+            write = writers.all_of(lines, board, common.console.name(name))
         validate = Validation(
             measure=common.measure,
             search=common.search,
@@ -266,9 +280,7 @@ def _make_replicas(
                 batches=orders[order],
                 validate=validate,
                 checkpoints=beginning.checkpoints,
-                write=writers.all_of(
-                    writers.JsonLines(one.folder / METRICS), board, common.console.name(name)
-                ),
+                write=write,
                 after_epoch=EpochSamples(
                     one,
                     common.search,

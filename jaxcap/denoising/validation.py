@@ -48,8 +48,9 @@ class Validation:
         """
         when = f"at the validation after step {int(state.step)}"
         batches = self.photos.iterate(self.batch_size)
+        measure = partial(self.measure, state.eval_params)
         ids = self.photos.split.ids
-        return measure_batches(self.measure, state.eval_params, batches, ids, when)
+        return measure_batches(measure, batches, self.batch_size, ids, when)
 
 
 class DenoisedPhoto(NamedTuple):

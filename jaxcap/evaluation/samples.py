@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from jaxcap import processes
 from jaxcap.decoding.captions import Caption, write_captions
 from jaxcap.evaluation.scenes import check_scenes
 from jaxcap.experiment.build import Experiment
@@ -27,7 +28,7 @@ class EpochSamples:
       search: compiled (params, batch) -> hypotheses.
       frozen: parameters that are not trained.
       inputs: of the validation split, in the plain view.
-      board: takes the picture.
+      board: takes the picture; None in a process that writes nothing.
       console: takes the lines.
       name: of a replica, which its lines begin with.
     """
@@ -36,7 +37,7 @@ class EpochSamples:
     search: Callable
     frozen: Any
     inputs: Inputs
-    board: writers.TensorBoard
+    board: writers.TensorBoard | None
     console: writers.Console
     name: str = ""
 
@@ -50,6 +51,8 @@ class EpochSamples:
             return
         params = combine(state.eval_params, self.frozen)
         captions = _caption(experiment, self.search, params, self.inputs, images)
+        if self.board is None:
+            return
         picture = draw_samples(split, captions, config.images.size, experiment.grid)
         assert experiment.folder is not None
         folder = experiment.folder / "samples"
@@ -75,6 +78,8 @@ def report_scenes(experiment: Experiment, search: Callable, params: Any) -> None
         return
     inputs = open_plain_inputs(experiment, split)
     captions = _caption(experiment, search, params, inputs, len(split))
+    if not processes.is_first():
+        return
     shown = captions[:8]
     for row, caption in enumerate(shown):
         print(f"  {split.ids[row]}: {' '.join(caption.words)}")

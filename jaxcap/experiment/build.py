@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from jaxcap import parallel, pretrained, word2vec
+from jaxcap import parallel, pretrained, processes, word2vec
 from jaxcap.data.split import Split
 from jaxcap.experiment import contents, denoisers
 from jaxcap.experiment.contents import Contents
@@ -72,7 +72,7 @@ def build_experiment(
     data = config.data.to_dict()
     splits = shared.get("splits", data, lambda: load_splits(config))
     for split in splits.values():
-        if folder is not None and split.folder is not None:
+        if folder is not None and split.folder is not None and processes.is_first():
             uses.record_use(split.folder, folder)
     text = config.text.to_dict()
     splitting = {key: text[key] for key in ("tokenizer", "keep_punctuation")}

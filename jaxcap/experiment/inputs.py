@@ -1,9 +1,12 @@
 """What training and captioning read: photos, or features from a cache.
 
 The features are regions or, where the last stages of the encoder learn, the grids that enter these.
+Of several processes each reads of a batch what its own devices need.
 """
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,13 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxcap import parallel
+from jaxcap import parallel, processes
 from jaxcap.data.split import Split
 from jaxcap.experiment.build import Experiment
 from jaxcap.experiment.run import Run
 from jaxcap.experiment.stages import caches_photos, reads_cache
 from jaxcap.inputs import features, images
-from jaxcap.inputs.batches import CachedInputs, Inputs, read_photos
+from jaxcap.inputs.batches import Batch, CachedInputs, Inputs, read_photos
 from jaxcap.inputs.noise import Noise
 from jaxcap.io import uses
 from jaxcap.io.files import cache_root
@@ -80,7 +83,9 @@ def _open_photos(
     )
     pool = ThreadPoolExecutor(section.workers)
     random_view = view if augment else None
-    return read_photos(split, size=section.size, augment=random_view, pool=pool, noise=noise)
+    return _read_share(
+        read_photos(split, size=section.size, augment=random_view, pool=pool, noise=noise)
+    )
 
 
 def _read_features(
@@ -94,7 +99,29 @@ def _read_features(
     """Returns inputs from the feature cache of a split, its views counted from `first_view` on."""
     cache = _open_features(run, split, views, noise)
     name = "grid" if run.model.encoder.entry else "features"
-    return CachedInputs(cache[:, first_view:], name)
+    return _read_share(CachedInputs(cache[:, first_view:], name))
+
+
+@dataclass(frozen=True)
+class SharedInputs:
+    """Inputs of which each process reads its share of a batch.
+
+    Attributes:
+      whole: the inputs.
+    """
+
+    whole: Inputs
+
+    def __call__(
+        self, rows: np.ndarray, views: np.ndarray, keys: Sequence[tuple[int, ...]]
+    ) -> Batch:
+        """Reads this process's share."""
+        share = processes.take_share(len(rows))
+        return self.whole(rows[share], views[share], keys[share])
+
+
+def _read_share(inputs: Inputs) -> Inputs:
+    return inputs if processes.count() == 1 else SharedInputs(inputs)
 
 
 def _open_features(
@@ -118,12 +145,12 @@ def _open_features(
         path,
         split.photo,
         split.ids,
-        partial(parallel.compile_per_image(encode), encoder),
+        partial(parallel.compile_per_own_image(encode), encoder),
         features.CacheSpec(key, grid, views, section.resize, section.size, noise),
         batch_size=run.config.encoder.batch_size,
         workers=section.workers,
     )
-    if run.folder is not None:
+    if run.folder is not None and processes.is_first():
         uses.record_use(path, run.folder)
     return features.open_cache(path)
 

@@ -96,7 +96,7 @@ def check_memory(experiment: Experiment, replicas: int) -> None:
     devices = parallel.device_count()
     needed = replicas * (state_bytes + 2 * logits // devices)
     if parallel.shares_memory():
-        needed *= devices
+        needed *= parallel.local_device_count()
     if needed > free:
         raise UserError(
             f"train.replicas={replicas} needs at least {format_bytes(needed)} of memory, and "

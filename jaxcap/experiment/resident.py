@@ -6,6 +6,7 @@ from ml_collections import ConfigDict
 
 from jaxcap import parallel
 from jaxcap.errors import UserError
+from jaxcap.experiment.inputs import SharedInputs
 from jaxcap.inputs.batches import CachedInputs, Captions, Inputs
 from jaxcap.io.plain import format_bytes
 from jaxcap.training.spans import Resident
@@ -30,6 +31,8 @@ def keep_training(config: ConfigDict, inputs: Inputs, captions: Captions) -> Res
     span = config.train.span
     if not span or (span < 0 and parallel.is_processor()):
         return None
+    if isinstance(inputs, SharedInputs):
+        inputs = inputs.whole  # each process plans whole batches, and its devices read their shares
     if not isinstance(inputs, CachedInputs):
         if span < 0:
             return None
@@ -63,5 +66,5 @@ def _has_room(needed: int, times: int) -> bool:
     """Tells whether every device has room for so many bytes, so many times."""
     free = parallel.free_memory()
     if parallel.shares_memory():
-        times *= parallel.device_count()
+        times *= parallel.local_device_count()
     return free is None or times * needed <= free

@@ -1,4 +1,8 @@
-"""The files of a feature cache: features.npy, meta.json, and how far an unfinished one has come."""
+"""The files of a feature cache: features.npy, meta.json, and how far an unfinished one has come.
+
+Several processes fill a cache together: each writes pieces of it, and records by itself how far it
+has come, so that any number of processes can go on with what others have left.
+"""
 
 import io
 import json
@@ -6,19 +10,35 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from jaxcap.io.files import write_atomically
 from jaxcap.io.progress import Progress
 
-ROWS_DONE = "rows_done"  # in an unfinished cache: how many rows of it are surely on disk
+# In an unfinished cache: before which row all are surely on disk. Of rows that begin with another
+# than the first, row N, it is in rows_done_N.
+ROWS_DONE = "rows_done"
 _RECORD_EVERY = 10.0  # seconds of work that a kill may cost
 
 Meta = dict[str, Any]  # what meta.json holds; "shape" is [N, V, L, D]
+
+
+class Piece(NamedTuple):
+    """Rows of a cache that are missing.
+
+    Attributes:
+      first: with which the record begins that they continue.
+      start: the first of them.
+      stop: behind the last of them.
+    """
+
+    first: int
+    start: int
+    stop: int
 
 
 def read_meta(folder: Path) -> Meta | None:
@@ -39,44 +59,78 @@ def row_bytes(meta: Meta) -> int:
     return 2 * math.prod(meta["shape"][2:])
 
 
-def count_rows(folder: Path, meta: Meta) -> int:
-    """Returns how many rows of these features an unfinished cache surely holds."""
-    if not are_same_features(read_meta(folder), meta):
-        return 0
-    try:
-        recorded = int((folder / ROWS_DONE).read_text(encoding="utf-8"))
-        size = (folder / "features.npy").stat().st_size
-    except (OSError, ValueError):
-        return 0
-    written = (size - len(_header(meta))) // row_bytes(meta)
-    return max(0, min(recorded, written))
+def list_missing(folder: Path, meta: Meta) -> list[Piece]:
+    """Lists what an unfinished cache still lacks of these features."""
+    total = math.prod(meta["shape"][:2])
+    missing = []
+    first = 0
+    start = 0
+    for done_from, end in _list_done(folder, meta):
+        if done_from > start:
+            missing.append(Piece(first, start, done_from))
+        first = done_from
+        start = max(start, end)
+    if start < total:
+        missing.append(Piece(first, start, total))
+    return missing
+
+
+def share_out(missing: Sequence[Piece], shares: int) -> list[list[Piece]]:
+    """Divides missing rows into shares of equal size, each of as few pieces as there can be."""
+    total = sum(piece.stop - piece.start for piece in missing)
+    cuts = [total * share // shares for share in range(1, shares)]
+    divided: list[list[Piece]] = [[] for _ in range(shares)]
+    share = 0
+    before = 0  # missing rows before the piece
+    for piece in missing:
+        first = piece.first
+        start = piece.start
+        while start < piece.stop:
+            while share < len(cuts) and cuts[share] <= before + start - piece.start:
+                share += 1
+            stop = piece.stop
+            if share < len(cuts):
+                stop = min(stop, piece.start + cuts[share] - before)
+            divided[share].append(Piece(first, start, stop))
+            first = stop  # the next share has a record of its own
+            start = stop
+        before += piece.stop - piece.start
+    return divided
 
 
 def begin(folder: Path, meta: Meta) -> None:
     """Makes an unfinished cache anew, with no rows yet."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    (folder / "features.npy").touch()
+    (folder / "features.npy").write_bytes(_header(meta))
     write_atomically(folder / "meta.json", json.dumps(meta, indent=1))
 
 
-def append_rows(
-    folder: Path, meta: Meta, done: int, batches: Iterator[np.ndarray], progress: Progress
+def finish(folder: Path, path: Path) -> None:
+    """Gives an unfinished cache, whose rows are all there, its name."""
+    folder.rename(path)
+    for record in path.glob(f"{ROWS_DONE}*"):
+        record.unlink(missing_ok=True)
+
+
+def write_rows(
+    folder: Path, meta: Meta, piece: Piece, batches: Iterator[np.ndarray], progress: Progress
 ) -> None:
-    """Writes batches behind the first `done` rows, and records at intervals how many there are.
+    """Writes the rows of a piece, and records at intervals how many there are.
 
     Args:
       folder: of the unfinished cache.
       meta: what it holds.
-      done: rows that are there.
-      batches: float16 [n, L, D] each.
+      piece: which rows.
+      batches: float16 [n, L, D] each, of all these rows.
       progress: told how many rows are written.
     """
+    done = piece.start
+    record = folder / (f"{ROWS_DONE}_{piece.first}" if piece.first else ROWS_DONE)
     with (folder / "features.npy").open("r+b") as file:
         # Plain writes, for a full disk ends a write to mapped memory with a bus error instead of an
         # exception.
-        file.write(_header(meta))
-        file.seek(done * row_bytes(meta), os.SEEK_CUR)
+        file.seek(len(_header(meta)) + done * row_bytes(meta))
         recorded = time.monotonic()
         try:
             for rows in batches:
@@ -84,17 +138,35 @@ def append_rows(
                 done += len(rows)
                 progress.update(len(rows))
                 if time.monotonic() - recorded > _RECORD_EVERY:
-                    _record(folder, file, done)
+                    _record(record, file, done)
                     recorded = time.monotonic()
         finally:
-            _record(folder, file, done)
+            _record(record, file, done)
 
 
-def _record(folder: Path, file: BinaryIO, done: int) -> None:
-    """Records that `done` rows are on disk, once they are."""
+def _list_done(folder: Path, meta: Meta) -> list[tuple[int, int]]:
+    """Lists which rows of these features are surely there, as starts and ends in order."""
+    if not are_same_features(read_meta(folder), meta):
+        return []
+    done = []
+    try:
+        size = (folder / "features.npy").stat().st_size
+        written = (size - len(_header(meta))) // row_bytes(meta)
+        for record in folder.glob(f"{ROWS_DONE}*"):
+            start = int(record.name.removeprefix(ROWS_DONE).removeprefix("_") or 0)
+            end = min(int(record.read_text(encoding="utf-8")), written)
+            if end > start:
+                done.append((start, end))
+    except (OSError, ValueError):
+        return []
+    return sorted(done)
+
+
+def _record(record: Path, file: BinaryIO, done: int) -> None:
+    """Records that the rows before `done` are on disk, once they are."""
     file.flush()
     os.fsync(file.fileno())
-    write_atomically(folder / ROWS_DONE, str(done))
+    write_atomically(record, str(done))
 
 
 def _header(meta: Meta) -> bytes:

@@ -5,8 +5,10 @@ holds. It is filled under the name NAME.partial and renamed when its last row is
 called NAME is complete.
 """
 
+import contextlib
 import itertools
 import json
+import math
 import mmap
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,17 +19,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxcap import processes
 from jaxcap.errors import UserError
 from jaxcap.inputs import images
 from jaxcap.inputs.feature_files import (
-    ROWS_DONE,
     Meta,
-    append_rows,
+    Piece,
     are_same_features,
     begin,
-    count_rows,
+    finish,
+    list_missing,
     read_meta,
     row_bytes,
+    share_out,
+    write_rows,
 )
 from jaxcap.inputs.noise import Noise
 from jaxcap.inputs.prefetch import prefetch
@@ -98,7 +103,8 @@ def fill_cache(
     """Computes the features of every photo in every view, going on where an earlier call stopped.
 
     Threads decode ahead of the encoder, and a batch is read back only when the next one is on its
-    way. Of several processes that fill the same cache one works and the others wait for it.
+    way. Of several commands that fill the same cache one works and the others wait for it; the
+    processes of one command share the work.
 
     Args:
       path: the cache's folder.
@@ -152,18 +158,28 @@ def fill_cache(
             made.append(_View(name, view_pixels))
         return made
 
-    if not path.exists():
+    def hold() -> contextlib.AbstractContextManager[None]:
         waiting = f"another process computes the features in {path}: waiting for it"
-        with hold_writable(path, waiting, "choose another folder"), report_full_disk(path):
-            if not path.exists():  # else another process has made it meanwhile
+        return hold_writable(path, waiting, "choose another folder")
+
+    if not processes.tell(path.exists):
+        with processes.hold_once(hold), report_full_disk(path):
+            if not processes.tell(path.exists):  # else another process has made it meanwhile
                 partial = path.with_name(f"{path.name}.partial")
-                _compute(partial, meta, make_views, encode, batch_size, workers)
-                partial.rename(path)
-                (path / ROWS_DONE).unlink(missing_ok=True)
-    if not are_same_features(read_meta(path), meta):
-        raise UserError(
-            f"{path} does not hold these features: remove it, or choose another folder for them"
-        )
+                missing = processes.tell(lambda: _begin(partial, meta))
+                with processes.fail_together():
+                    _compute(partial, meta, missing, make_views, encode, batch_size, workers)
+                processes.tell(lambda: finish(partial, path))
+    with processes.fail_together():
+        if not path.exists():
+            raise UserError(
+                f"{path} is not there: all processes need one folder of features, on a disk that "
+                "they share (images.cache_dir)"
+            )
+        if not are_same_features(read_meta(path), meta):
+            raise UserError(
+                f"{path} does not hold these features: remove it, or choose another folder for them"
+            )
     return path
 
 
@@ -223,37 +239,56 @@ def gather(
     return cache[rows, views]  # [B, L, D]
 
 
+def _begin(folder: Path, meta: Meta) -> list[Piece]:
+    """Returns what the unfinished cache `folder` lacks, which is made where it is not there."""
+    missing = list_missing(folder, meta)
+    rows = _count(missing)
+    needed = rows * row_bytes(meta)
+    check_space(folder.parent, needed, "the features", "choose another folder for them")
+    if rows == math.prod(meta["shape"][:2]):
+        begin(folder, meta)
+    return missing
+
+
 def _compute(
     folder: Path,
     meta: Meta,
+    missing: Sequence[Sequence[int]],
     make_views: Callable[[int], list[_View]],
     encode: Encode,
     batch_size: int,
     workers: int,
 ) -> None:
-    """Computes the rows that the unfinished cache `folder` lacks, and writes them."""
+    """Computes this process's share of the missing rows, and writes them."""
     photos, views, *grid = meta["shape"]
     total = photos * views
-    done = count_rows(folder, meta)
-    missing_bytes = (total - done) * row_bytes(meta)
-    check_space(folder.parent, missing_bytes, "the features", "choose another folder for them")
-    if not done:
-        begin(folder, meta)
+    pieces = [Piece(*piece) for piece in missing]  # they may have come as JSON
+    done = total - _count(pieces)
+    own = share_out(pieces, processes.count())[processes.get_index()]
     unit = "images" if views == 1 else "views"
     with (
         ThreadPoolExecutor(workers) as pool,
-        Progress(total, "features", unit, done=done) as progress,
+        Progress(done + _count(own), "features", unit, done=done) as progress,
     ):
         before = f", {done:,} of them done before" if done else ""
         size = format_bytes(total * row_bytes(meta))
         progress.say(f"features: {total:,} {unit}{before}, {size} in {folder.parent}")
-        # A photo may have been cut off between two of its views: it is decoded again.
-        unfinished = range(done // views, photos)
         # Enough for all threads and for the two batches that the encoder has at a time.
         window = workers + 2 * batch_size // views
-        decoded = prefetch(make_views, unfinished, pool=pool, window=window)
-        rows = itertools.islice(itertools.chain.from_iterable(decoded), done % views, None)
-        append_rows(folder, meta, done, _encode_rows(encode, rows, batch_size, grid), progress)
+        for piece in own:
+            # A photo may be cut off between two of its views: it is decoded again.
+            needed = range(piece.start // views, -(-piece.stop // views))
+            decoded = prefetch(make_views, needed, pool=pool, window=window)
+            first = piece.start % views
+            last = first + piece.stop - piece.start
+            rows = itertools.islice(itertools.chain.from_iterable(decoded), first, last)
+            batches = _encode_rows(encode, rows, batch_size, grid)
+            write_rows(folder, meta, piece, batches, progress)
+
+
+def _count(pieces: Sequence[Piece]) -> int:
+    """Returns how many rows some pieces have."""
+    return sum(piece.stop - piece.start for piece in pieces)
 
 
 def _encode_rows(

@@ -25,6 +25,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
+from jaxcap import processes
 from jaxcap.errors import UserError
 from jaxcap.io.files import report_full_disk, write_atomically
 from jaxcap.training.train_step import TrainState
@@ -85,6 +86,7 @@ class Checkpoints:
                 # Without it the manager writes no metrics down.
                 best_fn=lambda metrics: metrics["value"],
                 best_mode="min",
+                multiprocessing_options=_work_alone(),
             ),
             item_names=("arrays", "progress"),
         )
@@ -103,11 +105,8 @@ class Checkpoints:
           FloatingPointError: a number is not finite; nothing is written.
           UserError: the disk is full, or a step of that number already lies here.
         """
-        arrays = _copy_arrays(state)
+        arrays = copy_finite(state, value)
         step = int(state.step)
-        for name, array in (arrays | {"validation": np.array(value or 0.0)}).items():
-            if not np.isfinite(array).all():
-                raise FloatingPointError(f"after step {step} {name} is not finite")
         sealed = {**progress, "checksum": compute_checksum(arrays, progress)}
         with report_full_disk(self.folder), _system_errors():
             saved = self._manager.save(
@@ -127,7 +126,7 @@ class Checkpoints:
         if seal.exists() or not arrays:
             return
         with report_full_disk(self.folder), _system_errors():
-            with ocp.StandardCheckpointer() as checkpointer:
+            with ocp.StandardCheckpointer(multiprocessing_options=_work_alone()) as checkpointer:
                 checkpointer.save(self.folder / "frozen", arrays, force=True)
             write_atomically(seal, json.dumps({"checksum": compute_checksum(arrays)}) + "\n")
 
@@ -146,7 +145,11 @@ class Checkpoints:
         folder = self.folder / "frozen"
         what = f"the copy of the frozen parameters in {self.folder}"
         try:
-            with _system_errors(), ocp.StandardCheckpointer() as checkpointer:
+            options = _work_alone()
+            with (
+                _system_errors(),
+                ocp.StandardCheckpointer(multiprocessing_options=options) as checkpointer,
+            ):
                 arrays = checkpointer.restore(folder, _abstract(names))
             seal = json.loads((self.folder / "frozen.json").read_text(encoding="utf-8"))
             checksum = seal["checksum"]
@@ -257,8 +260,16 @@ class Checkpoints:
             arrays=ocp.args.StandardRestore(_abstract(names)), progress=ocp.args.JsonRestore()
         )
         try:
-            handler = ocp.CompositeCheckpointHandler("arrays", "progress")
-            with _system_errors(), ocp.Checkpointer(handler) as checkpointer:
+            options = _work_alone()
+            handler = ocp.CompositeCheckpointHandler(
+                "arrays",
+                "progress",
+                composite_options=ocp.CompositeOptions(multiprocessing_options=options),
+            )
+            with (
+                _system_errors(),
+                ocp.Checkpointer(handler, multiprocessing_options=options) as checkpointer,
+            ):
                 found = checkpointer.restore(folder, args=items)
         except Exception as error:  # orbax raises whatever the storage below it raised
             raise _explain(what, folder, error) from error
@@ -301,6 +312,23 @@ class Checkpoints:
             shutil.rmtree(path, ignore_errors=True)
 
 
+def copy_finite(state: TrainState, value: float | None) -> dict[str, np.ndarray]:
+    """Copies a state to the host, flattened.
+
+    Args:
+      state: after a step.
+      value: of its validation, if there was one.
+
+    Raises:
+      FloatingPointError: a number is not finite.
+    """
+    arrays = _copy_arrays(state)
+    for name, array in (arrays | {"validation": np.array(value or 0.0)}).items():
+        if not np.isfinite(array).all():
+            raise FloatingPointError(f"after step {int(state.step)} {name} is not finite")
+    return arrays
+
+
 def compute_checksum(
     arrays: Mapping[str, np.ndarray], progress: Mapping[str, Any] | None = None
 ) -> str:
@@ -313,6 +341,16 @@ def compute_checksum(
         digest.update(f"{name} {array.dtype} {np.shape(arrays[name])}".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
+
+
+def _work_alone() -> ocp.options.MultiprocessingOptions:
+    """Returns what lets orbax save and restore in one process without waiting for the others."""
+    if processes.count() == 1:
+        return ocp.options.MultiprocessingOptions()
+    index = processes.get_index()
+    return ocp.options.MultiprocessingOptions(
+        primary_host=index, active_processes={index}, barrier_sync_key_prefix=f"process_{index}"
+    )
 
 
 def _explain(what: str, path: Path, error: Exception) -> UserError:

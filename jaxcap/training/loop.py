@@ -1,9 +1,8 @@
 """The training loop: phases of epochs of steps, validation after each epoch, checkpoints."""
 
 import dataclasses
-import signal
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -18,31 +17,8 @@ from jaxcap.training.progress import check_finite
 from jaxcap.training.replicas import Replica, iterate_spans, shares_batches
 from jaxcap.training.spans import Span
 from jaxcap.training.stacking import Stacking, stack, stack_frozen, take, unstack
+from jaxcap.training.stopping import Stop
 from jaxcap.training.train_step import TrainState
-
-
-class Stop:
-    """Turns the first SIGTERM or Ctrl-C into a request, which the loop obeys after its step.
-
-    The second one ends the process, as if there were no handler.
-    """
-
-    def __init__(self) -> None:
-        self.signal = 0  # the number of the signal that asked; 0 while none did
-        self._handlers: dict[int, Any] = {}
-
-    def __enter__(self) -> Self:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._handlers[number] = signal.signal(number, self._ask)
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
-
-    def _ask(self, number: int, _: Any) -> None:
-        self.signal = number
-        signal.signal(number, self._handlers[number])
 
 
 class _Pending(NamedTuple):
@@ -89,7 +65,7 @@ class Loop:
         """
         with Stop() as stop:
             try:
-                while not stop.signal:
+                while not stop.is_due(wait=True):
                     group = self._choose_group()
                     if not group:
                         break
@@ -155,7 +131,7 @@ class Loop:
             self._record_span(group, pending)
             pending = _Pending(step, span, metrics)
             step += len(span)
-            if stop.signal:
+            if stop.is_due():
                 break
             if step % self.checkpoint_every == 0 and step < end:
                 self._record_span(group, pending)

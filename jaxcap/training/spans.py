@@ -75,7 +75,8 @@ def plan_spans(
     ]
     # The same for all replicas, which one program trains.
     kept = shorten(np.stack(tokens, axis=1))  # [steps, N, B, C, T]
-    chosen = {"length": kept.shape[-1], **choose_words({"tokens": parallel.shard(kept, 2)})}
+    spread = parallel.spread({"tokens": kept}, lambda name: 2)
+    chosen = {"length": kept.shape[-1], **choose_words(spread)}
     arrays = _stack_plans(plans, orders[0].choice)
     for start, end in cut_spans(len(kept), epoch * len(kept), size, every):
         if end <= first:

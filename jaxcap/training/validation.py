@@ -69,7 +69,8 @@ class Validation:
 
     def _measure_loss(self, params: Any, tokens: np.ndarray, when: str) -> dict[str, float]:
         batches = iterate_split(self.inputs, len(self.split), self.batch_size, tokens)
-        return measure_batches(self.measure, params, batches, self.split.ids, when)
+        measure = functools.partial(self.measure, params)
+        return measure_batches(measure, batches, self.batch_size, self.split.ids, when)
 
     def _score_captions(self, params: Any) -> float:
         captions = write_captions(
@@ -84,14 +85,14 @@ class Validation:
 
 
 def measure_batches(
-    measure: Callable, params: Any, batches: Iterable[Batch], photos: Sequence[str], when: str
+    measure: Callable, batches: Iterable[Batch], batch_size: int, photos: Sequence[str], when: str
 ) -> dict[str, float]:
-    """Measures parameters on the batches of a split.
+    """Measures the batches of a split.
 
     Args:
-      measure: compiled (params, batch) -> metrics.
-      params: all of them.
+      measure: compiled batch -> metrics, of all devices.
       batches: of one size, the photos in order.
+      batch_size: photos in each, over all processes.
       photos: their ids.
       when: for the message.
 
@@ -101,17 +102,12 @@ def measure_batches(
     Raises:
       FloatingPointError: a number of a batch is not finite; its photos are named.
     """
-    pending = []
-    sizes = []
-    for batch in batches:
-        # All batches are on their way before the first number is read.
-        pending.append(measure(params, batch))
-        sizes.append(len(next(iter(batch.values()))))
+    # All batches are on their way before the first number is read.
+    pending = [measure(batch) for batch in batches]
     sums = [read_metrics(metrics) for metrics in pending]
-    first = 0
-    for of_batch, size in zip(sums, sizes, strict=True):
-        check_finite(compute_means(of_batch), when, photos[first : first + size])
-        first += size
+    for number, of_batch in enumerate(sums):
+        first = number * batch_size
+        check_finite(compute_means(of_batch), when, photos[first : first + batch_size])
     return compute_means(add_metrics(sums))
 
 

@@ -17,7 +17,8 @@ import pytest
 from PIL import Image
 
 from jaxcap.errors import UserError
-from jaxcap.inputs import features, images
+from jaxcap.inputs import feature_files, features, images
+from jaxcap.io.progress import Progress
 from jaxcap.models.encoder import normalize
 
 GRID = (4, 3)
@@ -154,6 +155,41 @@ def test_a_killed_fill_goes_on_where_it_stopped_and_ends_in_the_same_bytes(tmp_p
     fill(path, encode)
     assert content(path) == content(uncut)
     assert len(calls) == 5  # 9 batches, of which 4 had been read back and recorded
+
+
+def write_pieces(folder, meta, pieces, rows):
+    """Writes pieces of an unfinished cache, whose rows are all known, in batches of two."""
+    for piece in pieces:
+        starts = range(piece.start, piece.stop, 2)
+        batches = (rows[start : min(start + 2, piece.stop)] for start in starts)
+        with Progress(None, "features", "views") as progress:
+            feature_files.write_rows(folder, meta, piece, batches, progress)
+
+
+@pytest.mark.parametrize("shares", [(2,), (3, 5), (5, 1, 2)])
+def test_any_number_of_processes_goes_on_with_what_others_have_left(tmp_path, uncut, shares):
+    """Each time, only some of the processes come to the end of their shares."""
+    meta = feature_files.read_meta(uncut)
+    rows = np.ascontiguousarray(features.open_cache(uncut)).reshape(-1, *GRID)
+    partial = tmp_path / "cache.partial"
+    feature_files.begin(partial, meta)
+    left = len(rows)
+    for count in shares:
+        missing = feature_files.list_missing(partial, meta)
+        divided = feature_files.share_out(missing, count)
+        assert sum(piece.stop - piece.start for piece in missing) == left
+        sizes = [sum(piece.stop - piece.start for piece in share) for share in divided]
+        assert sum(sizes) == left and max(sizes) - min(sizes) <= 1
+        for number in range(1, count, 2):
+            write_pieces(partial, meta, divided[number], rows)
+            left -= sizes[number]
+    encode, calls = stops_at(99, RuntimeError())
+    assert content(fill(tmp_path / "cache", encode)) == content(uncut)
+    assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == [
+        "features.npy",
+        "meta.json",
+    ]
+    assert len(calls) < 9 and left < len(rows)  # what was there is not computed again
 
 
 def test_a_batch_torn_by_the_cut_is_computed_again(tmp_path, uncut):

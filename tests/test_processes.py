@@ -1,0 +1,225 @@
+"""Processes that train together train what one process trains."""
+
+import functools
+import json
+import signal
+import socket
+import time
+
+import jax
+import numpy as np
+import optax
+import orbax.checkpoint as ocp
+import pytest
+
+from jaxcap import parallel, process_flags, processes, train
+from jaxcap.errors import UserError
+from jaxcap.training.capacity import choose_words
+from jaxcap.training.train_step import create_state, train_step
+from tests import several, small_run, tiny
+
+STEPS = 20
+IMAGES = 16
+OPTIONS = small_run.SMALL | {
+    "doctor": "off",
+    "encoder.rates": "*:0",
+    "head.dropout": 0.2,
+    "regions.dropout": 0.2,
+    "train.epochs": 2,
+    "train.captions": "random",
+    "train.select": "CIDEr-D",
+    "train.warmup_steps": 0,
+    "train.checkpoint_every": 2,
+    "self_critical.epochs": 1,
+    "self_critical.captions": 2,
+    "show.tensorboard_every": 1,
+}
+
+
+def arguments(folder, **changed):
+    options = OPTIONS | {name.replace("__", "."): value for name, value in changed.items()}
+    flags = [f"--config.{key}={value}" for key, value in options.items()]
+    return ["--config", str(small_run.QUICKSTART), "--workdir", str(folder), *flags]
+
+
+def take_steps() -> np.ndarray:
+    """The parameters after some steps with dropout, as one vector."""
+    state, frozen, step = tiny.training()
+    # Adam would blow the rounding of a vanishing gradient up to a share of a whole step.
+    step["optimizer"] = optax.sgd(0.1, momentum=0.9)
+    state = create_state(state.params, step["optimizer"], ema=True)
+    compiled = parallel.compile_train_step(functools.partial(train_step, **step), choose_words)
+    for number in range(STEPS):
+        batch = tiny.batch(IMAGES, seed=number)
+        batch["images"] = batch["images"][processes.take_share(IMAGES)]
+        state, _ = compiled(state, frozen, batch)
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(state.params)])
+
+
+STEPPING = """
+from jaxcap import process_flags, processes
+from tests.test_processes import take_steps
+with processes.join(process_flags.read_processes(sys.argv[2:])):
+    take_steps().tofile(f"{sys.argv[1]}.{processes.get_index()}")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("count", "devices"), [(1, 2), (1, 8), (2, 1), (2, 4)])
+def test_any_processes_and_devices_take_the_same_steps(count, devices, tmp_path):
+    """With dropout, to the rounding of sums in another order; in all processes bit for bit."""
+    ended = several.run(["-c", STEPPING, str(tmp_path / "params")], count, devices)
+    assert [process.code for process in ended] == [0] * count, ended[-1].err
+    found = [np.fromfile(tmp_path / f"params.{index}", np.float32) for index in range(count)]
+    np.testing.assert_allclose(found[0], take_steps(), rtol=2e-4, atol=2e-5)
+    for of_other in found[1:]:
+        np.testing.assert_array_equal(of_other, found[0])
+
+
+def read_run(folder):
+    """The last checkpoint of a run, as a vector, and its records."""
+    steps = folder / "checkpoints" / "steps"
+    last = max(int(path.name) for path in steps.iterdir())
+    with ocp.StandardCheckpointer() as checkpointer:
+        arrays = checkpointer.restore(steps / str(last) / "arrays")
+    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    vector = np.concatenate([np.ravel(arrays[name]) for name in sorted(arrays)])
+    return vector, [json.loads(line) for line in lines]
+
+
+def features(cache):
+    return {path.parent.name: path.read_bytes() for path in cache.glob("features/*/features.npy")}
+
+
+@pytest.mark.slow
+def test_a_run_of_two_processes_stopped_at_the_second_ends_as_one_of_one(tmp_path, monkeypatch):
+    """From computing its features over validation to learning from its own captions."""
+    monkeypatch.setenv("JAXCAP_CACHE", str(tmp_path / "one"))
+    assert train.main(arguments(tmp_path / "whole")) == 0
+    folder = tmp_path / "run"
+    command = ["-m", "jaxcap.train", *arguments(folder)]
+    environment = {"JAXCAP_CACHE": str(tmp_path / "two")}
+
+    port = several.find_port()
+    started = []
+    for index in range(2):
+        started.append(several.start([*command, *several.place(index, 2, port)], **environment))
+    metrics = folder / "metrics.jsonl"
+    while not metrics.exists() and started[0].poll() is None:
+        time.sleep(0.05)
+    started[1].send_signal(signal.SIGTERM)
+    ended = several.wait(started)
+    assert [process.code for process in ended] == [128 + signal.SIGTERM] * 2, ended[0].err
+    assert "stopped after step" in ended[0].out
+    assert "stopped" not in ended[1].out  # the first one prints
+
+    ended = several.run(command, 2, **environment)
+    assert [process.code for process in ended] == [0, 0], ended[0].err
+    assert "resuming after step" in ended[0].out
+    assert features(tmp_path / "two") == features(tmp_path / "one")
+    assert len(features(tmp_path / "two")) == 3  # of training, validation and test
+    params, records = read_run(folder)
+    wanted_params, wanted = read_run(tmp_path / "whole")
+    np.testing.assert_allclose(params, wanted_params, rtol=2e-3, atol=2e-5)
+    for record, other in zip(records, wanted, strict=True):
+        assert record.pop("split") == other.pop("split")
+        assert record == pytest.approx(other, rel=1e-3, abs=1e-6)
+
+
+@pytest.mark.slow
+def test_processes_of_other_configs_end_at_once_and_name_the_key(tmp_path):
+    port = several.find_port()
+    started = []
+    for index, epochs in enumerate((2, 3)):
+        command = arguments(tmp_path / "run", train__epochs=epochs)
+        flags = several.place(index, 2, port)
+        started.append(several.start(["-m", "jaxcap.train", *command, *flags]))
+    for process in several.wait(started):
+        assert process.code == 2
+        errors = [line for line in process.err.splitlines() if line.startswith("error")]
+        assert errors == [
+            "error: process 1 has another --config.train.epochs than the first process (3, not 2): "
+            "start all with the same command, version and files"
+        ]
+    assert not (tmp_path / "run").exists()
+
+
+ENDING = """
+import os, sys
+from jaxcap import errors, process_flags, processes
+
+def main():
+    with processes.join(process_flags.read_processes(sys.argv[1:])):
+        assert processes.tell(lambda: [1, None]) == [1, None]
+        assert processes.gather_texts("x" * 2000 * processes.get_index()) == ["", "x" * 2000]
+        try:
+            with processes.fail_together():
+                if not processes.is_first():
+                    raise errors.UserError("one's own mistake")
+        except errors.UserError as error:
+            print(error, file=sys.__stdout__, flush=True)
+        if not processes.is_first():
+            raise errors.UserError("a mistake that the others cannot know")
+        processes.gather_texts("")
+
+errors.exit_with(main)
+"""
+
+
+@pytest.mark.slow
+def test_a_mistake_in_one_process_ends_all_of_them_in_a_line_each():
+    first, second = several.run(["-c", ENDING], 2)
+    assert (first.code, second.code) == (2, 2), first.err
+    assert "process 1: one's own mistake" in first.out
+    assert second.out.splitlines()[-1] == "one's own mistake"
+    assert "error: another process has ended or cannot be reached" in first.err
+    assert second.err.splitlines()[-1] == "error: a mistake that the others cannot know"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("index", "said"),
+    [(0, "not all 2 processes have joined"), (1, "the processes have not found each other")],
+)
+def test_a_process_that_stays_alone_ends_in_one_line(index, said, tmp_path):
+    command = ["-m", "jaxcap.train", *arguments(tmp_path / "run")]
+    flags = several.place(index, 2, several.find_port(), wait=1)
+    (ended,) = several.wait([several.start([*command, *flags])])
+    assert ended.code == 2
+    assert ended.err.startswith(f"error: {said}")
+    assert ended.err.count("\n") == 1
+
+
+def test_flags_tell_which_process_this_is():
+    place = process_flags.read_processes(["--config", "x", *several.place(1, 3, 1234, wait=9)])
+    assert place is not None
+    assert vars(place) == {"coordinator": "localhost:1234", "count": 3, "index": 1, "wait": 9}
+    assert process_flags.read_processes(["--config", "x"]) is None
+    found_by_jax = process_flags.read_processes(["--distributed"])
+    assert found_by_jax is not None and not found_by_jax.coordinator
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("--processes 2 --process 1", "belong together: --coordinator is missing"),
+        ("--coordinator a:1", "--processes and --process are missing"),
+        ("--coordinator a:1 --processes 2 --process 2", "of 2 processes the last is 1"),
+        ("--coordinator a --processes 2 --process 1", "a: must be HOST:PORT"),
+        ("--coordinator a:x --processes 2 --process 1", "a:x: must be HOST:PORT"),
+        ("--coordinator a:1 --processes 0 --process 0", "must be a whole number from 1"),
+        ("--distributed --process 1", "leave it out, or --process"),
+    ],
+)
+def test_flags_that_make_no_sense_are_one_line(typed, said):
+    with pytest.raises(UserError, match=said):
+        process_flags.read_processes(typed.split())
+
+
+def test_a_port_in_use_is_one_line():
+    with socket.socket() as other:
+        other.bind(("", 0))
+        other.listen()
+        place = processes.Place(f"localhost:{other.getsockname()[1]}", 2, 0, 1)
+        with pytest.raises(UserError, match="cannot be used here"), processes.join(place):
+            pass
