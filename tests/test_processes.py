@@ -25,7 +25,7 @@ OPTIONS = small_run.SMALL | {
     "encoder.rates": "*:0",
     "head.dropout": 0.2,
     "regions.dropout": 0.2,
-    "train.epochs": 2,
+    "train.epochs": 1,
     "train.captions": "random",
     "train.select": "CIDEr-D",
     "train.warmup_steps": 0,
