@@ -87,7 +87,8 @@ def join(place: Place | None) -> Iterator[None]:
         with contextlib.nullcontext() if is_first() else _mute():
             yield
     except BaseException as error:
-        is_lost = isinstance(error, RuntimeError) and "gloo" in str(error).lower()
+        # The collectives of processors; on accelerators JAX aborts the process within HEARTBEAT.
+        is_lost = isinstance(error, RuntimeError | ValueError) and "Gloo" in str(error)
         is_mistake = is_lost or isinstance(error, UserError | OSError)
         # JAX's own end waits for the others, which may wait for this one.
         atexit.register(_leave, 2 if is_mistake else 1)

@@ -25,7 +25,7 @@ OPTIONS = small_run.SMALL | {
     "encoder.rates": "*:0",
     "head.dropout": 0.2,
     "regions.dropout": 0.2,
-    "train.epochs": 2,
+    "train.epochs": 1,
     "train.captions": "random",
     "train.select": "CIDEr-D",
     "train.warmup_steps": 0,
@@ -57,6 +57,8 @@ def take_steps() -> np.ndarray:
 
 
 STEPPING = """
+import sys
+
 from jaxcap import process_flags, processes
 from tests.test_processes import take_steps
 with processes.join(process_flags.read_processes(sys.argv[2:])):
@@ -145,7 +147,8 @@ def test_processes_of_other_configs_end_at_once_and_name_the_key(tmp_path):
 
 
 ENDING = """
-import os, sys
+import sys
+
 from jaxcap import errors, process_flags, processes
 
 def main():
