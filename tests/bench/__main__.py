@@ -22,6 +22,8 @@ BENCHMARKS = {
     "step": "tests.bench.step",
     "search": "tests.bench.search",
     "replicas": "tests.bench.replicas",
+    "convolutions": "tests.bench.convolutions",
+    "encoder": "tests.bench.encoder",
 }
 
 
