@@ -24,6 +24,8 @@ BENCHMARKS = {
     "replicas": "tests.bench.replicas",
     "convolutions": "tests.bench.convolutions",
     "encoder": "tests.bench.encoder",
+    "epoch": "tests.bench.epoch",
+    "memory": "tests.bench.memory",
 }
 
 

@@ -90,7 +90,7 @@ def draw_batch(sizes) -> tuple[np.ndarray, np.ndarray]:
 
 
 def jaxcap_step(sizes, features, tokens, dtype, choose):
-    """Returns a call that makes one update, its state kept between calls."""
+    """Returns a call that makes one update, of other features if any; its state is kept."""
     config = get_config()
     config.decoder.hidden = sizes.hidden
     config.decoder.attention = sizes.hidden
@@ -103,7 +103,6 @@ def jaxcap_step(sizes, features, tokens, dtype, choose):
         one_by_one=parallel.is_processor(),
     )
     model = Given(decoder)
-    batch = {"features": features, "tokens": tokens[:, None]}
     params = jax.jit(decoder.init)(jax.random.key(0), features[:1], tokens[:1, None, :2])["params"]
     rates = assign_rates(params, [("*", 1)])
     optimizer = build_optimizer(config.train, build_schedule(config.train, 400), rates)
@@ -114,7 +113,8 @@ def jaxcap_step(sizes, features, tokens, dtype, choose):
     trainable, frozen = partition(params, rates)
     holder = [create_state(trainable, optimizer, ema=False)]
 
-    def call():
+    def call(features=features):
+        batch = {"features": features, "tokens": tokens[:, None]}
         holder[0], metrics = compiled(holder[0], frozen, batch)
         jax.block_until_ready((holder[0], metrics))
 
@@ -195,14 +195,14 @@ class Hoisted(nn.Module):
 
 
 def torch_step(model, features, tokens, *, words_alone):
-    """Returns a call that makes one update."""
+    """Returns a call that makes one update, of other features if any."""
     device = "cuda" if jax.devices()[0].platform == "gpu" else "cpu"
     model = model.to(device)
     features = torch.from_numpy(features).to(device)
     tokens = torch.from_numpy(tokens.astype(np.int64)).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=4e-4, fused=True)
 
-    def call():
+    def call(features=features):
         optimizer.zero_grad(set_to_none=True)
         states = model(features, tokens[:, :-1])
         targets = tokens[:, 1:]
