@@ -98,8 +98,8 @@ def prepare(
     """
     check(config)
     resuming = workdir.check_config(folder, config)
-    dtype = workdir.load_encoder(folder)["dtype"] if resuming else None
-    experiment = build.build_experiment(config, folder, dtype, shared)
+    begun = workdir.load_encoder(folder) if resuming else None
+    experiment = build.build_experiment(config, folder, begun, shared)
     if resuming:
         workdir.check_contents(folder, experiment.contents)
     print("\n".join(build.describe(experiment)), flush=True)

@@ -85,23 +85,25 @@ def test_a_jaxlib_that_cannot_multiply_bfloat16_takes_float32(monkeypatch, tmp_p
 
 @pytest.fixture
 def decoded(tmp_path, monkeypatch):
-    """A run of decoder.dtype=auto on a machine that takes bfloat16, then carried to one that takes
+    """A run of dtypes auto on a machine that takes bfloat16, then carried to one that takes
     float32.
     """
     monkeypatch.setenv("JAXCAP_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(parallel, "fastest_dtype", lambda: "bfloat16")
-    folder = small_run.make(tmp_path / "run", decoder__dtype="auto")
+    folder = small_run.make(tmp_path / "run", decoder__dtype="auto", encoder__dtype="auto")
     monkeypatch.setattr(parallel, "fastest_dtype", lambda: "float32")
     return folder
 
 
 def test_what_auto_meant_stays_with_the_run(decoded, monkeypatch, capsys):
-    assert runs.restore_best(decoded).model.decoder.dtype == "bfloat16"
+    model = runs.restore_best(decoded).model
+    assert model.decoder.dtype == "bfloat16"
+    assert model.encoder.backbone.arithmetic.dtype == "bfloat16"
     resumed = []
     monkeypatch.setattr(
         train, "train", lambda run, folder, resuming: resumed.append((run, resuming)) or 0
     )
-    values = small_run.SMALL | {"decoder.dtype": "auto"}
+    values = small_run.SMALL | {"decoder.dtype": "auto", "encoder.dtype": "auto"}
     command = ["--config", str(small_run.QUICKSTART), "--workdir", str(decoded)]
     assert (
         train.main([*command, *(f"--config.{key}={value}" for key, value in values.items())]) == 0
@@ -109,5 +111,7 @@ def test_what_auto_meant_stays_with_the_run(decoded, monkeypatch, capsys):
     run, resuming = resumed[0]
     assert resuming
     assert run.model.decoder.dtype == "bfloat16"
-    assert "products in bfloat16" in capsys.readouterr().out
+    assert run.model.encoder.backbone.arithmetic.dtype == "bfloat16"
+    out = capsys.readouterr().out
+    assert "the decoder's products in bfloat16, the encoder's in bfloat16" in out
     assert workdir.load_config(decoded).decoder.dtype == "auto"

@@ -180,9 +180,12 @@ class _Runner:
         beside = build_replica(experiment, cell.config, folder)
         if resuming:
             workdir.check_contents(folder, beside.contents)
-            dtype = workdir.load_encoder(folder)["dtype"]
-            if dtype != experiment.encoder_info["dtype"]:
-                raise UserError(f"{folder} was begun with products in {dtype}, and another was not")
+            begun = workdir.load_encoder(folder)
+            for name in ("dtype", "encoder_dtype"):
+                if begun[name] != experiment.encoder_info[name]:
+                    raise UserError(
+                        f"{folder} was begun with products in {begun[name]}, and another was not"
+                    )
         return beside, resuming
 
     def _record_training(

@@ -20,6 +20,7 @@ from jaxcap.experiment.stages import assign_first_epochs, assign_rates, cut_enco
 from jaxcap.inputs.batches import Captions, encode_captions
 from jaxcap.io import uses
 from jaxcap.models.captioner import Captioner, build_captioner
+from jaxcap.models.convolution_forms import Arithmetic
 from jaxcap.models.encoder import BACKBONES, choose_pool
 from jaxcap.text import Vocabulary, count_words, split_captions
 from jaxcap.training import partition
@@ -54,7 +55,7 @@ class Experiment(Run):
 def build_experiment(
     config: ConfigDict,
     folder: Path | None = None,
-    dtype: str | None = None,
+    begun: Mapping[str, Any] | None = None,
     shared: Shared | None = None,
 ) -> Experiment:
     """Loads, checks and builds everything; no file is written outside of the caches.
@@ -62,7 +63,8 @@ def build_experiment(
     Args:
       config: resolved and checked.
       folder: the workdir, to be noted in the caches that are used; None for no note.
-      dtype: what decoder.dtype=auto meant when the run began; None for a run that begins now.
+      begun: `Run.encoder_info` of a run that has begun, which says what a dtype of auto meant then;
+        None for a run that begins now.
       shared: with other experiments of this process; None: with none.
 
     Raises:
@@ -82,7 +84,7 @@ def build_experiment(
     )
     weights = load_weights(config)
     denoiser = denoisers.load_denoiser(config)
-    encoder_info = describe_encoder(config, weights) | {"dtype": dtype or choose_dtype(config)}
+    encoder_info = describe_encoder(config, weights) | choose_dtypes(config, begun)
     encoder_info = denoisers.describe_denoised(encoder_info, denoiser)
     training = [words for captions in sentences["train"] for words in captions]
     vectors = load_vectors(config, vocabulary, training)
@@ -181,7 +183,8 @@ def describe(experiment: Experiment) -> list[str]:
     lines.append(
         f"parameters: {counts['trained']:,} trained, {counts['frozen']:,} frozen; "
         f"devices: {parallel.describe()}, the decoder's products in "
-        f"{experiment.encoder_info['dtype']}"
+        f"{experiment.encoder_info['dtype']}, the encoder's in "
+        f"{experiment.encoder_info['encoder_dtype']}"
     )
     return lines + _describe_waiting(experiment)
 
@@ -236,10 +239,20 @@ def describe_encoder(config: ConfigDict, weights: pretrained.Pretrained | None) 
     }
 
 
-def choose_dtype(config: ConfigDict) -> str:
-    """Returns the dtype of the decoder's products: the config's or, for "auto", the faster one."""
-    dtype = config.decoder.dtype
-    return parallel.fastest_dtype() if dtype == "auto" else dtype
+def choose_dtypes(config: ConfigDict, begun: Mapping[str, Any] | None = None) -> dict[str, str]:
+    """Returns the dtypes of the products, as `Run.encoder_info` holds them.
+
+    Args:
+      config: whose dtypes they are or, where it says "auto", the faster ones.
+      begun: `Run.encoder_info` of a run that has begun, whose dtypes stay; None for another.
+    """
+    wanted = {"dtype": config.decoder.dtype, "encoder_dtype": config.encoder.dtype}
+    if begun is not None:
+        return {name: begun[name] for name in wanted}
+    return {
+        name: parallel.fastest_dtype() if dtype == "auto" else dtype
+        for name, dtype in wanted.items()
+    }
 
 
 def load_vectors(
@@ -264,6 +277,7 @@ def build_model(
         pool=encoder_info["pool"],
         normalization=encoder_info["normalization"],
         dtype=encoder_info["dtype"],
+        arithmetic=Arithmetic(encoder_info["encoder_dtype"], parallel.is_processor()),
         one_by_one=parallel.is_processor(),
         denoiser=encoder_info.get("denoiser"),
     )

@@ -129,6 +129,9 @@ def encoder() -> dict:
         # stage that ever learns is computed once a view and cached, but for augment=free
         "rates": ("*:0",),
         "batch_size": 32,  # images a call when features are computed for the cache
+        # Of the factors of convolutions, which are summed in float32: float32, bfloat16, or auto,
+        # as of decoder.dtype. Features of another dtype are others, in a cache of their own.
+        "dtype": "float32",
     }
 
 

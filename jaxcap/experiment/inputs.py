@@ -18,6 +18,7 @@ from ml_collections import ConfigDict
 
 from jaxcap import parallel, processes
 from jaxcap.data.split import Split
+from jaxcap.decoding import map_groups
 from jaxcap.experiment.build import Experiment
 from jaxcap.experiment.run import Run
 from jaxcap.experiment.stages import caches_photos, reads_cache
@@ -134,9 +135,14 @@ def _open_features(
     method = "encode_lower" if run.model.encoder.entry else "encode"
 
     def encode(encoder: Any, photos: jax.Array) -> jax.Array:
-        regions = run.model.apply({"params": {"encoder": encoder}}, photos, method=method)
-        # Halved on the device: half the bytes to bring back.
-        return regions.astype(jnp.float16)
+        def encode_group(photos: jax.Array) -> jax.Array:
+            regions = run.model.apply({"params": {"encoder": encoder}}, photos, method=method)
+            # Halved on the device: half the bytes to bring back.
+            return regions.astype(jnp.float16)
+
+        # What a few photos become stays in a processor's cache.
+        size = parallel.photos_at_once() if parallel.is_processor() else None
+        return map_groups(encode_group, (photos,), size)
 
     encoder = run.params["encoder"]
     photo = jax.ShapeDtypeStruct((1, section.size, section.size, 3), jnp.uint8)
@@ -172,6 +178,8 @@ def _locate_features(
         transform["levels"] = run.config.encoder.levels
     if noise is not None:
         transform["noise"] = vars(noise)
+    if run.encoder_info["encoder_dtype"] != "float32":
+        transform["dtype"] = run.encoder_info["encoder_dtype"]
     key = features.cache_key(run.encoder_info["fingerprint"], transform, split.photos)
     root = cache_root() / "features"
     if section.cache_dir:

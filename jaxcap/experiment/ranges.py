@@ -272,6 +272,7 @@ KEYS: dict[str, Range] = {
     "encoder.levels": Whole(at_least=1),
     "encoder.rates": Several(Rule()),
     "encoder.batch_size": BATCH,
+    "encoder.dtype": OneOf(("auto", *DTYPES)),
     "embedding.kind": OneOf(("random", "word2vec", "train")),
     "embedding.path": Place(),
     "embedding.dim": WIDTH,

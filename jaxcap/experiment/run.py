@@ -21,8 +21,9 @@ class Run:
       config: resolved and locked.
       vocabulary: of the captions.
       encoder_info: what the workdir keeps of the encoder's weights (pool, normalization,
-        fingerprint, source), the decoder's dtype and, where the encoder begins with a denoiser,
-        `TrainedDenoiser.info` as "denoiser".
+        fingerprint, source), the dtype of the decoder's products and that of the encoder's
+        (encoder_dtype) and, where it begins with a denoiser, `TrainedDenoiser.info` as
+        "denoiser".
       model: the captioner, or an ensemble of several.
       params: all of its parameters.
       rates: the multiplier of each parameter's learning rate, 0 where it is frozen.

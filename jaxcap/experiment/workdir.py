@@ -212,6 +212,7 @@ def _add_new_keys(config: ConfigDict, kind: Kind) -> ConfigDict:
 def _parse_encoder_info(text: str) -> dict[str, Any]:
     values = json.loads(text)
     info = {key: values[key] for key in _ENCODER_INFO}
+    info["encoder_dtype"] = values.get("encoder_dtype", "float32")  # of older runs
     if "denoiser" in values:
         info["denoiser"] = {key: values["denoiser"][key] for key in _DENOISER_INFO}
     return info

@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxcap.models.convolution_forms import FLOAT32, Arithmetic
 from jaxcap.models.decoder import Carry, Decoder, Memory, build_decoder
 from jaxcap.models.encoder import Encoder, build_encoder
 
@@ -100,6 +101,7 @@ def build_captioner(
     pool: str,
     normalization: str,
     dtype: str,
+    arithmetic: Arithmetic = FLOAT32,
     one_by_one: bool = True,
     denoiser: Mapping[str, Any] | None = None,
 ) -> Captioner:
@@ -111,6 +113,7 @@ def build_captioner(
       pool: how the encoder pools, as its weights want it.
       normalization: how its weights want photos normalised.
       dtype: of the decoder's products, for the config may leave it open.
+      arithmetic: of the encoder's convolutions.
       one_by_one: see `Decoder`.
       denoiser: the encoder's first step, as `denoiser.build_denoiser` takes it; None for none.
 
@@ -118,7 +121,11 @@ def build_captioner(
       The module; it holds no parameters.
     """
     encoder = build_encoder(
-        config["encoder"], pool=pool, normalization=normalization, denoiser=denoiser
+        config["encoder"],
+        pool=pool,
+        normalization=normalization,
+        arithmetic=arithmetic,
+        denoiser=denoiser,
     )
     decoder = build_decoder(
         config,

@@ -5,14 +5,16 @@ convolution before it; the folded network is what runs, and what a small encoder
 scratch.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
+
+from jaxcap.models.convolution_forms import Arithmetic, apply_kernel
 
 HE_NORMAL = nn.initializers.he_normal()
 
@@ -43,7 +45,7 @@ def convolve(
     *,
     name: str,
     norms: Norms,
-    dtype: jnp.dtype,
+    arithmetic: Arithmetic,
     padded: bool = True,
     kernel_init: Callable[..., jax.Array] = HE_NORMAL,
 ) -> jax.Array:
@@ -56,7 +58,7 @@ def convolve(
       stride: in both directions.
       name: of the convolution.
       norms: of the network.
-      dtype: of the computation.
+      arithmetic: of the network.
       padded: by half the kernel on every side, so that stride 1 keeps the grid; False: not at all.
       kernel_init: draws the kernel.
 
@@ -73,8 +75,7 @@ def convolve(
         padding=[(margin, margin) for margin in margins],
         use_bias=norms.folded or norms.conv_bias,
         kernel_init=kernel_init,
-        dtype=dtype,
-        conv_general_dilated=_multiply if sizes == (1, 1) else None,
+        conv_general_dilated=partial(apply_kernel, arithmetic=arithmetic),
         name=name,
     )(x)
     if norms.folded:
@@ -83,7 +84,6 @@ def convolve(
         use_running_average=True,
         epsilon=norms.eps,
         use_scale=norms.scale,
-        dtype=dtype,
         name=name_norm(name),
     )(x)
 
@@ -121,13 +121,6 @@ def fold(variables: dict, eps: float = 1e-5) -> dict:
         folded[*conv, "kernel"] = (_double(kernel) * gain).astype(np.float32, order="C")
         folded[*conv, "bias"] = (shift * gain + _double(params[*norm, "bias"])).astype(np.float32)
     return unflatten_dict(folded)
-
-
-def _multiply(
-    x: jax.Array, kernel: jax.Array, strides: Sequence[int], *_: Any, **__: Any
-) -> jax.Array:
-    """Applies a 1x1 convolution as a matrix product: a fifth faster on CPUs, a third backwards."""
-    return x[:, :: strides[0], :: strides[1]] @ kernel[0, 0]
 
 
 def _double(array: Any) -> np.ndarray:

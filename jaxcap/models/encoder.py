@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcap.models import inception, resnet
+from jaxcap.models.convolution_forms import FLOAT32, Arithmetic
 from jaxcap.models.denoiser import build_denoiser
 
 _IMAGENET_MEAN = np.array((0.485, 0.456, 0.406), np.float32)  # of RGB in [0, 1]
@@ -27,14 +28,14 @@ class Backbone(NamedTuple):
     """A line of the table of backbones.
 
     Attributes:
-      build: (section encoder of a config, pool) -> module.
+      build: (section encoder of a config, pool, arithmetic of convolutions) -> module.
       pools: the choices of the key encoder.pool beside auto; the first is that of random weights.
       normalization: what photos are normalised to for random weights, see `normalize`.
       keys: of the section that decide what random weights compute, in the order in which the
         workdir writes them down.
     """
 
-    build: Callable[[Mapping[str, Any], str], nn.Module]
+    build: Callable[[Mapping[str, Any], str, Arithmetic], nn.Module]
     pools: tuple[str, ...] = ("none",)
     normalization: str = "imagenet"
     keys: tuple[str, ...] = ()
@@ -106,6 +107,7 @@ def build_encoder(
     *,
     pool: str,
     normalization: str,
+    arithmetic: Arithmetic = FLOAT32,
     denoiser: Mapping[str, Any] | None = None,
 ) -> Encoder:
     """Builds the encoder that the section `encoder` of a config describes.
@@ -114,13 +116,14 @@ def build_encoder(
       section: of the config.
       pool: how the network that its weights were trained in pools, a choice of its backbone.
       normalization: what they want photos normalised to.
+      arithmetic: of its convolutions, for the config may leave the dtype open.
       denoiser: see `denoiser.build_denoiser`; None for an encoder without one.
 
     Returns:
       The module; it holds no parameters.
     """
     return Encoder(
-        BACKBONES[section["backbone"]].build(section, pool),
+        BACKBONES[section["backbone"]].build(section, pool, arithmetic),
         normalization,
         build_denoiser(denoiser) if denoiser else None,
     )

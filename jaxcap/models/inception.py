@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxcap.models.convolution_forms import FLOAT32, Arithmetic
 from jaxcap.models.convolutions import Norms
 from jaxcap.models.inception_blocks import (
     STANDARD_WIDTH,
@@ -43,7 +43,7 @@ class InceptionV3(nn.Module):
         in "batch_stats".
       eps: of the BatchNorms that are not folded.
       norm_scale: they have a learned scale, as torchvision's; False: as Keras's.
-      dtype: of the computation.
+      arithmetic: of the convolutions.
     """
 
     width: int = STANDARD_WIDTH
@@ -52,7 +52,7 @@ class InceptionV3(nn.Module):
     folded: bool = True
     eps: float = 1e-3
     norm_scale: bool = True
-    dtype: Any = jnp.float32
+    arithmetic: Arithmetic = FLOAT32
 
     @nn.compact
     def __call__(self, images: jax.Array) -> jax.Array:
@@ -68,11 +68,11 @@ class InceptionV3(nn.Module):
             Unit,
             width=self.width,
             norms=Norms(self.folded, self.eps, self.norm_scale),
-            dtype=jnp.dtype(self.dtype),
+            arithmetic=self.arithmetic,
         )
         pool = self.pool
-        x = images.astype(self.dtype)  # 299 pixels a side in the shapes below
-        x = unit(32, 3, 2, padded=False, name="Conv2d_1a_3x3")(x)  # [B, 149, 149, 32]
+        # 299 pixels a side in these shapes.
+        x = unit(32, 3, 2, padded=False, name="Conv2d_1a_3x3")(images)  # [B, 149, 149, 32]
         x = unit(32, 3, padded=False, name="Conv2d_2a_3x3")(x)
         x = unit(64, 3, name="Conv2d_2b_3x3")(x)
         x = max_pool(x)  # [B, 73, 73, 64]
@@ -122,14 +122,17 @@ class InceptionV3(nn.Module):
         return (sum(scale_channels(channels, self.width) for channels in _LAST_CHANNELS),)
 
 
-def build(section: Mapping[str, Any], pool: str) -> InceptionV3:
+def build(section: Mapping[str, Any], pool: str, arithmetic: Arithmetic) -> InceptionV3:
     """Builds the InceptionV3 that the section `encoder` of a config describes.
 
     Args:
       section: with width and levels.
       pool: "uncounted" or "counted", as its weights want it.
+      arithmetic: of the convolutions.
     """
-    return InceptionV3(width=section["width"], pool=pool, levels=section["levels"])
+    return InceptionV3(
+        width=section["width"], pool=pool, levels=section["levels"], arithmetic=arithmetic
+    )
 
 
 def _halve(side: int) -> int:

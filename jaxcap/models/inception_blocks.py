@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxcap.models.convolution_forms import Arithmetic
 from jaxcap.models.convolutions import Norms, convolve
 
 STANDARD_WIDTH = 64  # of the paper's network
@@ -29,7 +30,7 @@ class Unit(nn.Module):
       padded: by half the kernel on every side; False: not at all.
       width: of the network, which the channels follow.
       norms: of the network.
-      dtype: of the computation.
+      arithmetic: of the network.
     """
 
     channels: int
@@ -39,7 +40,7 @@ class Unit(nn.Module):
     _: dataclasses.KW_ONLY
     width: int
     norms: Norms
-    dtype: jnp.dtype
+    arithmetic: Arithmetic
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -52,7 +53,7 @@ class Unit(nn.Module):
                 self.stride,
                 name="conv",
                 norms=self.norms,
-                dtype=self.dtype,
+                arithmetic=self.arithmetic,
                 padded=self.padded,
             )
         )

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxcap.models.convolution_forms import FLOAT32, Arithmetic
 from jaxcap.models.convolutions import Norms, convolve
 
 LAYOUTS = ("v1.5", "v1")
@@ -37,7 +38,7 @@ class ResNet(nn.Module):
         in "batch_stats".
       eps: of the BatchNorms that are not folded: 1e-5 in torchvision, 1.001e-5 in Keras.
       conv_bias: convolutions that are not folded have a bias beside their BatchNorm, as Keras's do.
-      dtype: of the computation.
+      arithmetic: of the convolutions.
     """
 
     stage_sizes: Sequence[int] = (3, 4, 6, 3)
@@ -48,7 +49,7 @@ class ResNet(nn.Module):
     folded: bool = True
     eps: float = 1e-5
     conv_bias: bool = False
-    dtype: Any = jnp.float32
+    arithmetic: Arithmetic = FLOAT32
 
     def __call__(self, images: jax.Array) -> jax.Array:
         """Encodes images.
@@ -95,8 +96,7 @@ class ResNet(nn.Module):
     def _run(self, x: jax.Array, stages: range) -> list[jax.Array]:
         """Runs some stages, and returns the grid of each."""
         norms = Norms(self.folded, self.eps, conv_bias=self.conv_bias)
-        conv = functools.partial(convolve, norms=norms, dtype=jnp.dtype(self.dtype))
-        x = x.astype(self.dtype)
+        conv = functools.partial(convolve, norms=norms, arithmetic=self.arithmetic)
         grids = []
         for stage in stages:
             if stage == 0:
@@ -151,12 +151,13 @@ class ResNet(nn.Module):
         return tuple(4 * self.width * 2**stage for stage in range(stages - self.levels, stages))
 
 
-def build(section: Mapping[str, Any], pool: str) -> ResNet:
+def build(section: Mapping[str, Any], pool: str, arithmetic: Arithmetic) -> ResNet:
     """Builds the ResNet that the section `encoder` of a config describes.
 
     Args:
       section: with stage_sizes, width, layout and levels.
       pool: "padded" or "ceil", as its weights want it.
+      arithmetic: of the convolutions.
     """
     return ResNet(
         stage_sizes=tuple(section["stage_sizes"]),
@@ -164,6 +165,7 @@ def build(section: Mapping[str, Any], pool: str) -> ResNet:
         layout=section["layout"],
         pool=pool,
         levels=section["levels"],
+        arithmetic=arithmetic,
     )
 
 

@@ -1,8 +1,10 @@
 """Confidence intervals by resampling images (Efron 1979; Koehn 2004 for text metrics)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
+
+_CHUNK = 1 << 21  # drawn images in memory at a time, over all resamples of a chunk
 
 
 def interval(
@@ -29,10 +31,26 @@ def interval(
     Returns:
       The lower and the upper ends. [K] each
     """
-    images = len(statistics)
-    # How often each image is drawn is all that a sum needs to know of a resample.
     rng = np.random.default_rng(seed)
-    counts = rng.multinomial(images, np.full(images, 1 / images), size=resamples)  # [R, N]
-    scores = score(counts @ statistics)  # [R, K]
+    sums = [counts @ statistics for counts in draw_counts(len(statistics), resamples, rng)]
+    scores = score(np.concatenate(sums))  # [R, K]
     low, high = np.quantile(scores, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return low, high
+
+
+def draw_counts(images: int, resamples: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Draws resamples of images, a part of them at a time, so that memory does not grow with both.
+
+    Args:
+      images: N, drawn with replacement in each resample.
+      resamples: R in all.
+      rng: draws them.
+
+    Yields:
+      How often each image is drawn, which is all that a sum needs to know. float64 [r, N]
+    """
+    most = max(1, _CHUNK // images)
+    for first in range(0, resamples, most):
+        size = min(most, resamples - first)
+        counts = rng.multinomial(images, np.full(images, 1 / images), size=size)
+        yield counts.astype(np.float64)

@@ -11,15 +11,15 @@ With few seeds the interval is too narrow, for n seeds spread by (n - 1) / n of 
 in resamples; with one seed it is an interval over images alone.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from jaxcap.scores.bootstrap import draw_counts
 from jaxcap.scores.intervals import Estimate
 
 RESAMPLES = 10_000
-_CHUNK = 1 << 21  # drawn images in memory at a time, over all resamples of a chunk
 
 Score = Callable[[np.ndarray], np.ndarray]
 
@@ -88,10 +88,7 @@ def resample_means(
     # Of each arm its own, so that an arm's seeds do not depend on the arms behind it.
     seed_rngs = [np.random.default_rng((seed, 1 + arm)) for arm in range(len(arms))]
     parts = []
-    for count in _split(resamples, max(1, _CHUNK // images)):
-        # How often each image is drawn is all that a sum needs to know. [R, N]
-        counts = image_rng.multinomial(images, np.full(images, 1 / images), size=count)
-        counts = counts.astype(np.float64)
+    for counts in draw_counts(images, resamples, image_rng):
         means = []
         for statistics, rng in zip(arms, seed_rngs, strict=True):
             # Every seed's score on the drawn images, then the mean over the drawn seeds.
@@ -133,10 +130,3 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def _find_interval(values: np.ndarray, level: float) -> tuple[float, float]:
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
-
-
-def _split(total: int, most: int) -> Iterator[int]:
-    """Yields parts of `total`, none above `most`."""
-    while total > 0:
-        yield min(total, most)
-        total -= most

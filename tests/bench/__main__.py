@@ -23,6 +23,10 @@ BENCHMARKS = {
     "spans": "tests.bench.spans",
     "search": "tests.bench.search",
     "replicas": "tests.bench.replicas",
+    "convolutions": "tests.bench.convolutions",
+    "encoder": "tests.bench.encoder",
+    "epoch": "tests.bench.epoch",
+    "memory": "tests.bench.memory",
 }
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from jaxcap import parallel
 from jaxcap.experiment import config as configs
-from jaxcap.experiment.build import choose_dtype
+from jaxcap.experiment.build import choose_dtypes
 from jaxcap.experiment.catalog import find_experiment
 from jaxcap.models.captioner import build_captioner
 from jaxcap.text import END, SPECIALS, START
@@ -79,7 +79,7 @@ def run(options: argparse.Namespace) -> list[Row]:
     for count, of_count in seconds.items():
         row = {
             "replicas": count or "one model",
-            "dtype": choose_dtype(config),
+            "dtype": choose_dtypes(config)["dtype"],
             "seconds a step": statistics.median(of_count),
             "in single steps": take_ratio(of_count, seconds[0]),
             "rounds": of_count,
@@ -90,7 +90,7 @@ def run(options: argparse.Namespace) -> list[Row]:
 
 def build(config, vocabulary):
     """Returns parameters, trained and frozen, the step and the function that creates its state."""
-    dtype = choose_dtype(config)
+    dtype = choose_dtypes(config)["dtype"]
     model = build_captioner(
         config,
         vocabulary,

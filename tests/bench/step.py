@@ -98,13 +98,13 @@ def draw_batch(sizes) -> tuple[np.ndarray, np.ndarray]:
 
 
 def jaxcap_step(sizes, features, tokens, dtype, choose):
-    """Returns a call that makes one update, its state kept between calls."""
+    """Returns a call that makes one update, of other features if any; its state is kept."""
     step, frozen, state = build_step(sizes, dtype)
     compiled = parallel.compile_train_step(step, choose)
-    batch = {"features": features, "tokens": tokens[:, None]}
     holder = [state]
 
-    def call():
+    def call(features=features):
+        batch = {"features": features, "tokens": tokens[:, None]}
         holder[0], metrics = compiled(holder[0], frozen, batch)
         jax.block_until_ready((holder[0], metrics))
 
@@ -229,7 +229,7 @@ def torch_step(model, features, tokens, *, words_alone=False, shrinking=False):
     all_targets = torch.cat([tokens[:count, 1 + place] for place, count in enumerate(counts)])
     optimizer = torch.optim.Adam(model.parameters(), lr=4e-4, fused=True)
 
-    def call():
+    def call(features=features):
         optimizer.zero_grad(set_to_none=True)
         states = model(features, tokens[:, :-1], counts)
         targets = all_targets

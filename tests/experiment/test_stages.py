@@ -221,3 +221,12 @@ def test_a_run_is_trained_resumed_restored_and_evaluated(photos, tmp_path, monke
     del calls[:]
     assert evaluate.main(["--workdir", str(folder), "--split", "test", "--beam", "3"]) == 0
     assert set(calls) <= {(1, 32, 32, 3)}, "the lower stages ran again, for more than their shape"
+
+
+def test_features_of_another_dtype_have_a_cache_of_their_own(photos):
+    keys = set()
+    for dtype in ("float32", "bfloat16"):
+        run = build(photos, encoder__rates="*:0", encoder__dtype=dtype)
+        assert run.model.encoder.backbone.arithmetic.dtype == dtype
+        keys.add(inputs._locate_features(run, run.splits["train"], ("plain",))[1])
+    assert len(keys) == 2

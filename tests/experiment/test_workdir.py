@@ -49,3 +49,10 @@ def test_a_key_that_came_after_the_run_has_its_default(made_run, tmp_path):
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(values))
     assert workdir.load_config(folder) == workdir.load_config(made_run)
+
+
+def test_an_encoder_that_is_older_than_its_dtype_computes_in_float32(made_run, tmp_path):
+    values = json.loads((made_run / workdir.ENCODER).read_text())
+    assert values.pop("encoder_dtype") == "float32"
+    (tmp_path / workdir.ENCODER).write_text(json.dumps(values))
+    assert workdir.load_encoder(tmp_path) == workdir.load_encoder(made_run)

@@ -49,7 +49,7 @@ def toys(monkeypatch):
     """A captioner of two parts that the tables did not have, from a config that names them."""
     monkeypatch.setitem(cells.CELLS, "leaky", lambda section, dtype: LeakyCell(section["hidden"]))
     monkeypatch.setitem(
-        encoder.BACKBONES, "patches", encoder.Backbone(lambda section, pool: Patches(5))
+        encoder.BACKBONES, "patches", encoder.Backbone(lambda section, pool, arithmetic: Patches(5))
     )
     config = tiny.sections(decoder__cell="leaky")
     module = build_encoder({"backbone": "patches"}, pool="padded", normalization="signed")

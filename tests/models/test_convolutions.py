@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxcap.models.convolution_forms import FLOAT32, Arithmetic, apply_kernel
 from jaxcap.models.convolutions import Norms, convolve, fold
 from jaxcap.models.inception import InceptionV3
 from jaxcap.models.resnet import ResNet
@@ -28,6 +29,7 @@ class One(nn.Module):
     stride: int
     padded: bool
     norms: Norms
+    arithmetic: Arithmetic = FLOAT32
 
     @nn.compact
     def __call__(self, x):
@@ -38,7 +40,7 @@ class One(nn.Module):
             self.stride,
             name="conv",
             norms=self.norms,
-            dtype=jnp.dtype("float32"),
+            arithmetic=self.arithmetic,
             padded=self.padded,
         )
 
@@ -87,3 +89,50 @@ def test_folding_gives_exactly_the_parameters_of_the_folded_network(unfolded, fo
     assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), params) == jax.tree.map(
         lambda leaf: (leaf.shape, leaf.dtype), expected
     )
+
+
+# Kernel, stride, side and channels: a case or more for each of the forms on processors.
+CASES = [
+    (1, 2, 9, 20),  # a product
+    (3, 1, 7, 20),  # columns
+    (3, 2, 15, 20),
+    ((1, 7), 1, 8, 20),
+    (3, 1, 9, 128),  # tiles, of an odd grid
+    (3, 1, 10, 128),
+    (3, 1, 15, 20),  # XLA's
+    (7, 2, 20, 3),
+]
+
+
+@pytest.mark.parametrize("padded", [True, False])
+@pytest.mark.parametrize(("size", "stride", "side", "channels"), CASES)
+def test_all_forms_compute_the_same_and_have_the_same_gradients(
+    size, stride, side, channels, padded
+):
+    sizes = (size, size) if isinstance(size, int) else size
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, side, side, channels)).astype(np.float32)
+    kernel = rng.normal(size=(*sizes, channels, 128)).astype(np.float32)
+    margins = [((length - 1) // 2 if padded else 0,) * 2 for length in sizes]
+
+    def apply(arithmetic, x, kernel):
+        names = ("NHWC", "HWIO", "NHWC")
+        return apply_kernel(
+            *(x, kernel, (stride, stride), margins),
+            arithmetic=arithmetic,
+            dimension_numbers=names,
+        )
+
+    expected, pull = jax.vjp(lambda *given: apply(FLOAT32, *given), x, kernel)
+    gradient = rng.normal(size=expected.shape).astype(np.float32)
+    for dtype, limit in [("float32", 1e-5), ("bfloat16", 0.02)]:
+        forms = [Arithmetic(dtype, as_products=True), Arithmetic(dtype, as_products=False)]
+        for arithmetic in forms:
+            found, pull_found = jax.vjp(lambda *given: apply(arithmetic, *given), x, kernel)  # noqa: B023
+            assert found.dtype == jnp.float32
+            pairs = [(found, expected)]
+            pairs += zip(pull_found(gradient), pull(gradient), strict=True)
+            for ours, theirs in pairs:
+                assert largest_difference(ours, np.asarray(theirs, np.float64)) < limit
+                if dtype == "bfloat16":  # which rounds
+                    assert largest_difference(ours, np.asarray(theirs, np.float64)) > 1e-4

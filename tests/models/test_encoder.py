@@ -141,7 +141,7 @@ class Patches(nn.Module):
 
 
 def test_a_second_backbone_is_a_line_in_the_table(monkeypatch):
-    backbone = encoder.Backbone(lambda section, pool: Patches(section["width"]))
+    backbone = encoder.Backbone(lambda section, pool, arithmetic: Patches(section["width"]))
     monkeypatch.setitem(encoder.BACKBONES, "patches", backbone)
     section = SECTION | {"backbone": "patches", "width": 5}
     module = build_encoder(section, pool="padded", normalization="signed")

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxcap.models.convolution_forms import Arithmetic
 from jaxcap.models.convolutions import fold
 from jaxcap.models.resnet import ResNet, max_pool
 from jaxcap.pretrained import names, resnet
@@ -174,12 +175,14 @@ def test_a_new_network_learns_in_every_parameter():
     assert all(jax.tree.leaves(moved)), moved
 
 
-def test_bfloat16_computes_in_half_precision_near_the_same_features():
+@pytest.mark.parametrize("as_products", [True, False])
+def test_bfloat16_computes_in_half_precision_near_the_same_features(as_products):
     model = ResNet(**SMALL, folded=False)
     params = fold(randomised(model))
     x = images()
-    half = ResNet(**SMALL, dtype=jnp.bfloat16).apply({"params": params}, x)
-    assert half.dtype == jnp.bfloat16
+    arithmetic = Arithmetic("bfloat16", as_products)
+    half = ResNet(**SMALL, arithmetic=arithmetic).apply({"params": params}, x)
+    assert half.dtype == jnp.float32
     assert (
         1e-5
         < largest_difference(half, np.asarray(ResNet(**SMALL).apply({"params": params}, x)))

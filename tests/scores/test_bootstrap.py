@@ -46,3 +46,13 @@ def test_the_difference_of_two_runs_has_an_interval_of_its_own():
 
     low, high = bootstrap.interval(np.concatenate([first, second], axis=1), difference)
     assert low[0] == pytest.approx(0.1) and high[0] == pytest.approx(0.1)
+
+
+def test_resamples_are_the_same_however_many_are_drawn_at_a_time(monkeypatch):
+    rows = cider.statistics(*random_captions(3))
+    at_once = bootstrap.interval(rows, cider.from_statistics, resamples=50)
+    monkeypatch.setattr(bootstrap, "_CHUNK", 7 * len(rows))
+    in_parts = bootstrap.interval(rows, cider.from_statistics, resamples=50)
+    np.testing.assert_allclose(in_parts, at_once, rtol=1e-12)
+    sizes = [len(c) for c in bootstrap.draw_counts(len(rows), 50, np.random.default_rng(0))]
+    assert sizes == [7] * 7 + [1]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxcap.scores import bleu, hierarchical
+from jaxcap.scores import bleu, bootstrap, hierarchical
 
 
 def mean(total):
@@ -48,7 +48,7 @@ def test_chunks_change_nothing_of_the_draws_of_images(monkeypatch):
     """One seed an arm: only images are drawn, and in chunks they are the same ones."""
     arms = [draw(1, 30), draw(1, 30, seed=1)]
     whole = hierarchical.resample_means(arms, mean, resamples=50)
-    monkeypatch.setattr(hierarchical, "_CHUNK", 90)
+    monkeypatch.setattr(bootstrap, "_CHUNK", 90)
     np.testing.assert_allclose(hierarchical.resample_means(arms, mean, resamples=50), whole)
 
 

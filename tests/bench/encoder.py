@@ -1,0 +1,126 @@
+"""Times ResNet50 at 224 pixels beside PyTorch's, with the same weights.
+
+    python -m tests.bench encoder --images 4 32 --rounds 5
+
+All turn the same normalised photos into the same grids, to 1e-4 of the largest value in float32.
+They run in turn, several rounds in one process; shown are medians, and what jaxcap takes of each.
+
+    jaxcap          as features are computed for a cache: products where they are faster, BatchNorms
+                    folded, and on processors a few photos at a time
+    xla             jaxcap's network with XLA's convolutions but for 1x1, all photos at once
+    channels last   PyTorch over channels-last memory
+    NCHW            PyTorch over its ordinary memory
+    folded          channels last, the BatchNorms folded: `torch.jit.freeze` and
+                    `torch.jit.optimize_for_inference`
+    compiled        `torch.compile` with frozen weights (--compile; needs a C++ compiler)
+"""
+
+import argparse
+import copy
+import functools
+import statistics
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+
+from jaxcap import parallel
+from jaxcap.decoding import map_groups
+from jaxcap.models.convolution_forms import Arithmetic
+from jaxcap.models.convolutions import fold
+from jaxcap.models.resnet import ResNet
+from jaxcap.pretrained import names, resnet
+from tests.bench.report import Row, compare, time_in_turn
+from tests.encoders import torch_resnet
+
+FULL = {"stage_sizes": (3, 4, 6, 3), "width": 64}
+SMALL = {"stage_sizes": (1, 1), "width": 8}
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--images", type=int, nargs="+", default=[4, 32], help="a call")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--compile", action="store_true", help="torch.compile too")
+
+
+def run(options: argparse.Namespace) -> list[Row]:
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    torch.set_float32_matmul_precision("high")  # on a GPU, TF32 as in JAX; on a CPU, float32
+    sizes = SMALL if options.small else FULL
+    net = torch_resnet(torch, **sizes, layout="v1.5", pool="padded")
+    rows = []
+    for images in [2] if options.small else options.images:
+        rng = np.random.default_rng(0)
+        side = 32 if options.small else 224
+        photos = rng.standard_normal((images, side, side, 3), np.float32)
+        contestants = jaxcap_calls(net, sizes, photos, options.dtype)
+        contestants |= torch_calls(net, photos, options)
+        check(contestants, options.dtype)
+        seconds = time_in_turn(contestants, options.rounds)
+        for row in compare(seconds, "encoder", ["jaxcap"]):
+            rate = images / statistics.median(row["rounds"])
+            rows.append({"photos a call": images, **row, "photos/s": rate})
+    return rows
+
+
+def jaxcap_calls(net, sizes, photos, dtype):
+    """Returns calls of jaxcap's network with the weights of a PyTorch network."""
+    unfolded = ResNet(**sizes, folded=False)
+    arrays = {name: array.numpy() for name, array in net.state_dict().items()}
+    variables = names.to_variables(arrays, unfolded, resnet.TORCH, file="", network="a ResNet")
+    params = jax.tree.map(jnp.asarray, fold(variables))
+    photos = jnp.asarray(photos)
+
+    def build(arithmetic, size):
+        apply = functools.partial(ResNet(**sizes, arithmetic=arithmetic).apply, {"params": params})
+        encode = jax.jit(lambda photos: map_groups(apply, (photos,), size))
+        return lambda: np.asarray(encode(photos))
+
+    few = parallel.photos_at_once() if parallel.is_processor() else None
+    return {
+        "jaxcap": build(Arithmetic(dtype, parallel.is_processor()), few),
+        "xla": build(Arithmetic(dtype), None),
+    }
+
+
+def torch_calls(net, photos, options):
+    """Returns calls of PyTorch's network in its several forms."""
+    device = "cuda" if jax.devices()[0].platform == "gpu" else "cpu"
+    dtype = getattr(torch, options.dtype)
+    # Photos lie channels-last; the network permutes them to PyTorch's order of axes.
+    given = torch.from_numpy(photos).to(device, dtype)
+    apart = given.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)
+    plain = net.to(device, dtype, memory_format=torch.contiguous_format)
+    last = copy.deepcopy(net).to(device, dtype, memory_format=torch.channels_last)
+    with torch.inference_mode():
+        frozen = torch.jit.freeze(torch.jit.trace(last, given))
+        folded = torch.jit.optimize_for_inference(frozen)
+    calls = {
+        "channels last": torch_call(last, given),
+        "NCHW": torch_call(plain, apart),
+        "folded": torch_call(folded, given),
+    }
+    if options.compile:
+        torch._inductor.config.freezing = True
+        calls["compiled"] = torch_call(torch.compile(last), given)
+    return calls
+
+
+def torch_call(net, photos):
+    def call():
+        with torch.inference_mode():
+            return net(photos).float().cpu().numpy()
+
+    return call
+
+
+def check(contestants, dtype):
+    """Checks that all compute the same, so that none is fast because it is wrong."""
+    expected = contestants["jaxcap"]()
+    limit = 1e-4 if dtype == "float32" else 0.1
+    for name, call in contestants.items():
+        difference = np.abs(call() - expected).max() / np.abs(expected).max()
+        if difference > limit:
+            raise AssertionError(f"{name} differs from jaxcap by {difference:.1e}")
