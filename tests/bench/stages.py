@@ -25,7 +25,7 @@ from jaxcap.evaluation import scoring
 from jaxcap.experiment.datasets import build_vocabulary
 from jaxcap.experiment.defaults import get_config
 from jaxcap.inputs import features
-from jaxcap.inputs.batches import Captions, TrainingBatches, encode_captions, read_cached
+from jaxcap.inputs.batches import CachedInputs, Captions, TrainingBatches, encode_captions
 from jaxcap.models.captioner import build_captioner
 from jaxcap.scores import baselines, bootstrap, cider, health
 from jaxcap.text import SPECIALS, split_captions
@@ -53,9 +53,9 @@ def prepare_plan(photos: int, folder: Path) -> Callable[[], None]:
         config = get_config()
         names = tuple(f"{number:012d}.jpg" for number in range(photos))
         split = Split("train", names, captions, [], photos=names)
-        sentences = split_captions([split.captions], config.text)
-        vocabulary, _ = build_vocabulary(config, {"train": sentences[0]})
-        encoded = encode_captions(sentences[0], vocabulary, config.text)
+        sentences = split_captions(split.captions, config.text)
+        vocabulary, _ = build_vocabulary(config, {"train": sentences})
+        encoded = encode_captions(sentences, vocabulary, config.text)
         for choice in ("random", "pairs"):
             batches = TrainingBatches(read_nothing, encoded, 2, BATCH, choice, 0)
             next(iter(batches.iterate_epoch(0)))
@@ -73,7 +73,7 @@ def prepare_cached_epoch(photos: int, folder: Path) -> Callable[[], None]:
         np.lib.format.write_array_header_1_0(opened, header)
         opened.truncate(opened.tell() + 2 * int(np.prod(shape)))
     (folder / "meta.json").write_text(json.dumps({"shape": shape}))
-    return make_epoch(photos, lambda: read_cached(features.open_cache(folder)), 1, 2_000)
+    return make_epoch(photos, lambda: CachedInputs(features.open_cache(folder)), 1, 2_000)
 
 
 def prepare_captions(captions: int, folder: Path) -> Callable[[], None]:
