@@ -50,7 +50,7 @@ def take_steps() -> np.ndarray:
     state = create_state(state.params, step["optimizer"], ema=True)
     compiled = parallel.compile_train_step(functools.partial(train_step, **step), choose_words)
     for number in range(STEPS):
-        batch = tiny.batch(IMAGES, seed=number)
+        batch = tiny.batch(IMAGES, seed=number % 2)  # each other length is compiled anew
         batch["images"] = batch["images"][processes.take_share(IMAGES)]
         state, _ = compiled(state, frozen, batch)
     return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(state.params)])
@@ -67,7 +67,7 @@ with processes.join(process_flags.read_processes(sys.argv[2:])):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("count", "devices"), [(1, 2), (1, 8), (2, 1), (2, 4)])
+@pytest.mark.parametrize(("count", "devices"), [(1, 2), (1, 8), (2, 1), (2, 2)])
 def test_any_processes_and_devices_take_the_same_steps(count, devices, tmp_path):
     """With dropout, to the rounding of sums in another order; in all processes bit for bit."""
     ended = several.run(["-c", STEPPING, str(tmp_path / "params")], count, devices)
