@@ -14,7 +14,7 @@ from jaxcap.models.captioner import Captioner
 from jaxcap.models.cells import GRUCell, LSTMCell
 from jaxcap.models.decoder import build_decoder
 from jaxcap.models.encoder import build_encoder
-from jaxcap.models.layers import dense
+from jaxcap.models.layers import Dense
 from jaxcap.training.train_step import train_step
 from tests import tiny
 from tests.models.test_encoder import Patches
@@ -26,8 +26,8 @@ class LeakyCell(nn.Module):
     hidden: int
 
     def setup(self):
-        self.word = dense(self.hidden)
-        self.context = dense(self.hidden)
+        self.word = Dense(self.hidden)
+        self.context = Dense(self.hidden)
 
     def project(self, words):
         return self.word(words)
