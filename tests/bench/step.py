@@ -150,20 +150,26 @@ class Given:
         )
 
 
-class Originals(nn.Module):
-    """As the systems' authors wrote it."""
+class Rival(nn.Module):
+    """The layers of every PyTorch decoder here but those of the gates."""
 
     def __init__(self, sizes):
         super().__init__()
-        words = sizes.words
         hidden = sizes.hidden
-        channels = sizes.channels
-        self.embed = nn.Embedding(sizes.vocabulary, words)
-        self.features = nn.Linear(channels, hidden)
+        self.embed = nn.Embedding(sizes.vocabulary, sizes.words)
+        self.features = nn.Linear(sizes.channels, hidden)
         self.hidden = nn.Linear(hidden, hidden)
         self.score = nn.Linear(hidden, 1)
-        self.gates = nn.ModuleList(nn.Linear(words + hidden + channels, hidden) for _ in range(4))
         self.output = nn.Linear(hidden, sizes.vocabulary)
+
+
+class Originals(Rival):
+    """As the systems' authors wrote it."""
+
+    def __init__(self, sizes):
+        super().__init__(sizes)
+        joined = sizes.words + sizes.hidden + sizes.channels
+        self.gates = nn.ModuleList(nn.Linear(joined, sizes.hidden) for _ in range(4))
 
     def forward(self, features, tokens, counts):
         """Returns the states [sum of counts, H], position by position."""
@@ -181,21 +187,14 @@ class Originals(nn.Module):
         return torch.cat(states)
 
 
-class Hoisted(nn.Module):
+class Hoisted(Rival):
     """With what needs no recurrence before the loop, and one product for all gates."""
 
     def __init__(self, sizes):
-        super().__init__()
-        words = sizes.words
-        hidden = sizes.hidden
-        channels = sizes.channels
-        self.embed = nn.Embedding(sizes.vocabulary, words)
-        self.features = nn.Linear(channels, hidden)
-        self.hidden = nn.Linear(hidden, hidden)
-        self.score = nn.Linear(hidden, 1)
-        self.word = nn.Linear(words, 4 * hidden)
-        self.state = nn.Linear(hidden + channels, 4 * hidden, bias=False)
-        self.output = nn.Linear(hidden, sizes.vocabulary)
+        super().__init__(sizes)
+        gates = 4 * sizes.hidden
+        self.word = nn.Linear(sizes.words, gates)
+        self.state = nn.Linear(sizes.hidden + sizes.channels, gates, bias=False)
 
     def forward(self, features, tokens, counts):
         """Runs at each position for the first so many captions; returns as `Originals`."""
