@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from jaxcap.errors import UserError
 from jaxcap.models.encoder import Encoder
+from jaxcap.models.params import trace_variables
 from jaxcap.training import partition
 
 
@@ -27,7 +28,7 @@ def cut_encoder(config: ConfigDict, encoder: Encoder) -> Encoder:
         return encoder
     size = config.images.size
     photo = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
-    shapes = jax.eval_shape(encoder.backbone.init, jax.random.key(0), photo)["params"]
+    shapes = trace_variables(encoder.backbone, photo)["params"]
     rates = assign_rates(config, {"encoder": {"backbone": shapes}})["encoder"]["backbone"]
     learning = [name for name, of_module in rates.items() if any(jax.tree.leaves(of_module))]
     if not learning:

@@ -7,11 +7,12 @@ import jax
 import jax.numpy as jnp
 
 from jaxcap.models.layers import Dense, uniform_fan_in
+from jaxcap.models.params import Params
 
 ACTIVATIONS = {"relu": nn.relu, "tanh": jnp.tanh}
 
 
-class AdditiveAttention(nn.Module):
+class AdditiveAttention(Params, nn.Module):
     """score = v . f(W_features a + W_hidden h), softmax over the regions.
 
     Bahdanau et al. 2015; Xu et al. 2015, equations 4 and 5.

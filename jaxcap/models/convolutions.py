@@ -15,6 +15,7 @@ from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxcap.models.convolution_forms import Arithmetic, apply_kernel
+from jaxcap.models.params import BatchNorm, Conv
 
 HE_NORMAL = nn.initializers.he_normal()
 
@@ -68,7 +69,7 @@ def convolve(
     sizes = (size, size) if isinstance(size, int) else size
     # Explicit: "SAME" pads strided convolutions on the wrong side for imported weights.
     margins = [(side - 1) // 2 if padded else 0 for side in sizes]
-    x = nn.Conv(
+    x = Conv(
         channels,
         sizes,
         strides=stride,
@@ -80,7 +81,7 @@ def convolve(
     )(x)
     if norms.folded:
         return x
-    return nn.BatchNorm(
+    return BatchNorm(
         use_running_average=True,
         epsilon=norms.eps,
         use_scale=norms.scale,

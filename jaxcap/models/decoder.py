@@ -11,6 +11,7 @@ from jaxcap.models.attention import AdditiveAttention, ContextGate
 from jaxcap.models.cells import CELLS
 from jaxcap.models.head import Head
 from jaxcap.models.layers import dropout
+from jaxcap.models.params import Embed
 from jaxcap.models.regions import Regions
 
 Carry = Any  # of the cell: a pytree of [B, C, ...]
@@ -65,7 +66,7 @@ class Decoder(nn.Module):
     one_by_one: bool = True
 
     def setup(self) -> None:
-        self.embed = nn.Embed(
+        self.embed = Embed(
             self.vocabulary_size, self.embedding, embedding_init=nn.initializers.normal(0.1)
         )
         self.attend = AdditiveAttention(

@@ -11,6 +11,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxcap.models.params import Conv
+
 
 class Denoiser(nn.Module):
     """Noisy photos in, photos of the same size with less noise out.
@@ -67,9 +69,9 @@ def double_sides(x: jax.Array) -> jax.Array:
     return x.repeat(2, axis=1).repeat(2, axis=2)
 
 
-def _convolution(channels: int, stride: int, name: str) -> nn.Conv:
+def _convolution(channels: int, stride: int, name: str) -> Conv:
     # (1, 1), because SAME would pad a photo of even size at one side only.
-    return nn.Conv(
+    return Conv(
         channels,
         (3, 3),
         strides=stride,

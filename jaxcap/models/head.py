@@ -5,10 +5,11 @@ import jax
 import jax.numpy as jnp
 
 from jaxcap.models.layers import Dense, add_bias, dropout, product
+from jaxcap.models.params import Params
 from jaxcap.models.positions import take_positions
 
 
-class Head(nn.Module):
+class Head(Params, nn.Module):
     """Predicts the next word from the hidden state and, as options, from word and context.
 
     Attributes:

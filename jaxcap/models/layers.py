@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcap.models.params import Params
+
 DTYPES = ("float32", "bfloat16")
 
 # Uniform in plus or minus 1 / sqrt(fan_in), as PyTorch's Linear, which the original systems trained
@@ -14,7 +16,7 @@ DTYPES = ("float32", "bfloat16")
 uniform_fan_in = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
-class Dense(nn.Module):
+class Dense(Params, nn.Module):
     """A linear layer, [..., X] -> [..., features].
 
     Attributes:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcap.models.layers import Dense, dropout
+from jaxcap.models.params import LayerNorm
 
 
 class Regions(nn.Module):
@@ -33,7 +34,7 @@ class Regions(nn.Module):
 
     def setup(self) -> None:
         if self.norm:
-            self.norms = [nn.LayerNorm() for _ in (self.level_channels or (None,))]
+            self.norms = [LayerNorm() for _ in (self.level_channels or (None,))]
         if self.embedding:
             self.embed = [Dense(self.embedding, dtype=self.dtype) for _ in range(self.layers)]
 

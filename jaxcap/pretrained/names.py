@@ -14,6 +14,7 @@ from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxcap.errors import UserError
+from jaxcap.models.params import trace_variables
 
 # Other libraries' names of our leaves, and their kernels' axes in the order of ours.
 TORCH_LEAVES = {
@@ -119,7 +120,7 @@ def to_variables(
 def _model_shapes(model: nn.Module) -> dict[ArrayPath, tuple[int, ...]]:
     """Returns the shape of each of a model's variables, kernels first and statistics last."""
     image = jax.ShapeDtypeStruct((1, _SIDE, _SIDE, 3), jnp.float32)
-    variables = jax.eval_shape(model.init, jax.random.key(0), image)
+    variables = trace_variables(model, image)
     shapes = {path: leaf.shape for path, leaf in flatten_dict(variables).items()}
 
     def rank(path: ArrayPath) -> tuple[bool, bool]:
