@@ -239,6 +239,14 @@ def _compile_once(
     return select
 
 
+def put(tree: Any) -> Any:
+    """Copies arrays of the host to the device that computes where nothing else is said.
+
+    All at once: `jnp.asarray` compiles a program for each shape.
+    """
+    return jax.device_put(tree)
+
+
 def replicate(tree: Any) -> Any:
     """Copies arrays to every device once, so that no step has to do it again."""
     if not jax.tree.leaves(tree):

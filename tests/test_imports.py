@@ -1,6 +1,8 @@
 """The structure of the package: imports point downwards; pure modules are pure."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -143,11 +145,22 @@ def test_pure_modules_touch_nothing_outside(module):
 @pytest.mark.parametrize("module", MODULES)
 def test_one_module_names_orbax_and_one_names_devices(module):
     text = MODULES[module].read_text(encoding="utf-8")
-    if module != "training.checkpoint":
+    if module != "training.orbax_store":
         assert not any(name.startswith("orbax") for name in imports(MODULES[module]))
     if module != "parallel":
         for word in ("jax.devices", "local_devices", "jax.pmap", "device_put"):
             assert word not in text
+
+
+def test_commands_import_only_what_every_use_of_them_needs():
+    """What one use needs, as to write checkpoints or pictures, is imported where it begins."""
+    late = ("orbax", "matplotlib", "tensorboardX", "tensorflow_datasets", "gensim", "h5py")
+    commands = ("train", "denoise", "evaluate", "caption", "compare", "ablate", "cache", "doctor")
+    code = f"import sys, jaxcap.{', jaxcap.'.join(commands)}; print(*sys.modules)"
+    finished = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert not {name.partition(".")[0] for name in finished.stdout.split()} & set(late)
 
 
 def text_of_any_encoding(call: ast.Call) -> bool:

@@ -14,8 +14,9 @@ from jaxcap.denoising.validation import SCORES
 from jaxcap.errors import UserError
 from jaxcap.experiment import workdir
 from jaxcap.experiment.kinds import DENOISER
-from jaxcap.training.checkpoint import compute_checksum
+from jaxcap.training.checkpoint import Checkpoints
 from jaxcap.training.restoring import restore_params
+from jaxcap.training.saved_arrays import compute_checksum
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,9 @@ def restore_denoiser(folder: Path, size: int) -> TrainedDenoiser:
         )
     model = build.build_model(config)
     shapes = jax.eval_shape(partial(build.draw_params, config, model))
-    best = restore_params(folder, config.train, shapes, build.assign_rates(shapes))
+    best = restore_params(
+        Checkpoints(folder / "checkpoints"), config.train, shapes, build.assign_rates(shapes)
+    )
     params = best.params["denoiser"]
     arrays = jax.tree.map(np.asarray, flatten_dict(params, sep="."))
     info = {

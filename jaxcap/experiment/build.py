@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 from ml_collections import ConfigDict
 
 from jaxcap import parallel, pretrained, processes, word2vec
@@ -22,6 +22,7 @@ from jaxcap.io import uses
 from jaxcap.models.captioner import Captioner, build_captioner
 from jaxcap.models.convolution_forms import Arithmetic
 from jaxcap.models.encoder import BACKBONES, choose_pool
+from jaxcap.models.params import trace_variables
 from jaxcap.text import Vocabulary, count_words, split_captions
 from jaxcap.training import partition
 
@@ -290,18 +291,36 @@ def draw_params(
     weights: pretrained.Pretrained | None = None,
     vectors: word2vec.WordVectors | None = None,
 ) -> dict[str, Any]:
-    """Draws the parameters by the config's seed, then puts in imported weights and vectors."""
-    size = config.images.size
-    batch = {
-        "images": jnp.zeros((1, size, size, 3), jnp.uint8),
-        "tokens": jnp.ones((1, 1, 2), jnp.int32),
-    }
+    """Draws the parameters by the config's seed, then puts in imported weights and vectors.
+
+    An encoder whose weights are imported is not drawn.
+    """
+    batch = _make_batch(config)
+    if config.encoder.weights != "random":
+        rows, columns = model.encoder.grid(config.images.size)
+        channels = sum(model.encoder.level_channels)
+        del batch["images"]
+        batch["features"] = np.zeros((1, rows * columns, channels), np.float32)
     params = jax.jit(model.init)(jax.random.key(config.seed), batch)["params"]
     if weights is not None:
-        params["encoder"]["backbone"] = jax.tree.map(jnp.asarray, weights.params)
+        params["encoder"] = {"backbone": parallel.put(weights.params)}
     if vectors is not None:
-        params["decoder"]["embed"] = {"embedding": jnp.asarray(vectors.matrix)}
+        params["decoder"]["embed"] = {"embedding": parallel.put(vectors.matrix)}
     return params
+
+
+def trace_params(config: ConfigDict, model: Captioner) -> dict[str, Any]:
+    """Returns the shapes of all parameters."""
+    return trace_variables(model, _make_batch(config))["params"]
+
+
+def _make_batch(config: ConfigDict) -> dict[str, np.ndarray]:
+    """Returns the smallest batch that the captioner can be called with."""
+    size = config.images.size
+    return {
+        "images": np.zeros((1, size, size, 3), np.uint8),
+        "tokens": np.ones((1, 1, 2), np.int32),
+    }
 
 
 def _list_training(experiment: Experiment) -> list[list[str]]:

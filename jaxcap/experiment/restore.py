@@ -3,10 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-
-import jax
 
 from jaxcap import parallel
 from jaxcap.decoding import captioning
@@ -16,6 +13,7 @@ from jaxcap.denoising.restore import TrainedDenoiser, restore_denoiser
 from jaxcap.experiment import build, ranges, stages, workdir
 from jaxcap.experiment.denoisers import describe_denoised
 from jaxcap.experiment.run import Run
+from jaxcap.training.checkpoint import Checkpoints
 from jaxcap.training.restoring import restore_params
 
 
@@ -49,13 +47,15 @@ def restore_best(folder: Path) -> TrainedRun:
       UserError: there is no run in `folder`, it has validated nothing yet, or it is damaged.
     """
     config = workdir.load_config(folder)
+    checkpoints = Checkpoints(folder / "checkpoints")
+    checkpoints.read_ahead()
     vocabulary = workdir.load_vocabulary(folder)
     encoder_info = workdir.load_encoder(folder)
     model = build.build_model(config, vocabulary, encoder_info)
-    shapes = jax.eval_shape(partial(build.draw_params, config, model))
+    shapes = build.trace_params(config, model)
     rates = stages.assign_rates(config, shapes)
     first_steps = stages.assign_first_steps(config, shapes, 1)
-    best = restore_params(folder, config.train, shapes, rates, first_steps)
+    best = restore_params(checkpoints, config.train, shapes, rates, first_steps)
     return TrainedRun(
         folder=folder,
         config=config,

@@ -6,46 +6,35 @@ both cases training goes on from the step before it. A step that only could not 
 network disk does not answer, is no damaged one. Reading alone changes nothing in the folder.
 """
 
-import contextlib
 import functools
-import hashlib
 import json
-import logging
 import math
 import os
-import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
-from orbax.checkpoint import checkpoint_managers as policies
 
-from jaxcap import processes
 from jaxcap.errors import UserError
 from jaxcap.io.files import report_full_disk, write_atomically
+from jaxcap.training.saved_arrays import Saved, compute_checksum, read_frozen, read_step
 from jaxcap.training.train_step import TrainState
 
-# orbax tells every small thing it does, and shows tracebacks of errors that it also raises.
-logging.getLogger("absl").setLevel(logging.CRITICAL)
 
+def _import_store() -> ModuleType:
+    """Imports orbax where a step is written, or one that cannot be read is looked into.
 
-def _hide_closed_loops(found: Any, others: Callable = sys.unraisablehook) -> None:
-    """Hides what orbax shows beside an error that it also raises.
-
-    When one array cannot be read, each of the others shows a traceback of its own.
+    It takes a third of a second, and to read what is whole takes less.
     """
-    if not (
-        isinstance(found.exc_value, RuntimeError) and str(found.exc_value) == "Event loop is closed"
-    ):
-        others(found)
+    from jaxcap.training import orbax_store
 
-
-sys.unraisablehook = _hide_closed_loops
+    return orbax_store
 
 
 class Damaged(UserError):
@@ -62,34 +51,12 @@ class Checkpoints:
     def __init__(self, folder: os.PathLike | str):
         self.folder = Path(folder).resolve()
         self._steps = self.folder / "steps"
+        self._ahead: dict[Path, Future[Saved | None]] = {}
 
     @functools.cached_property
-    def _manager(self) -> ocp.CheckpointManager:
+    def _manager(self) -> Any:
         """Writes steps and deletes those that are no longer kept."""
-        keep = policies.AnyPreservationPolicy(
-            [
-                # The step before the latest is what a damaged latest falls back on.
-                policies.LatestN(2),
-                policies.BestN(
-                    get_metric_fn=lambda metrics: metrics["value"],
-                    reverse=True,
-                    n=1,
-                    keep_checkpoints_without_metrics=False,
-                ),
-            ]
-        )
-        return ocp.CheckpointManager(
-            self._steps,
-            options=ocp.CheckpointManagerOptions(
-                preservation_policy=keep,
-                create=False,
-                # Without it the manager writes no metrics down.
-                best_fn=lambda metrics: metrics["value"],
-                best_mode="min",
-                multiprocessing_options=_work_alone(),
-            ),
-            item_names=("arrays", "progress"),
-        )
+        return _import_store().open_manager(self._steps)
 
     def save(
         self, state: TrainState, progress: Mapping[str, Any], value: float | None = None
@@ -108,14 +75,8 @@ class Checkpoints:
         arrays = copy_finite(state, value)
         step = int(state.step)
         sealed = {**progress, "checksum": compute_checksum(arrays, progress)}
-        with report_full_disk(self.folder), _system_errors():
-            saved = self._manager.save(
-                step,
-                args=ocp.args.Composite(
-                    arrays=ocp.args.StandardSave(arrays), progress=ocp.args.JsonSave(sealed)
-                ),
-                metrics=None if value is None else {"value": value},
-            )
+        with report_full_disk(self.folder):
+            saved = _import_store().save_step(self._manager, step, arrays, sealed, value)
         if not saved and step not in self._manager.all_steps():
             raise UserError(f"step {step} could not be saved in {self.folder}")
 
@@ -125,9 +86,8 @@ class Checkpoints:
         seal = self.folder / "frozen.json"
         if seal.exists() or not arrays:
             return
-        with report_full_disk(self.folder), _system_errors():
-            with ocp.StandardCheckpointer(multiprocessing_options=_work_alone()) as checkpointer:
-                checkpointer.save(self.folder / "frozen", arrays, force=True)
+        with report_full_disk(self.folder):
+            _import_store().save_arrays(self.folder / "frozen", arrays)
             write_atomically(seal, json.dumps({"checksum": compute_checksum(arrays)}) + "\n")
 
     def restore_frozen(self, frozen: Any) -> Any:
@@ -143,27 +103,25 @@ class Checkpoints:
         if not names:
             return frozen
         folder = self.folder / "frozen"
+        saved = self._read(folder)
+        if saved is not None and _have_same_shapes(saved.arrays, names):
+            return _unflatten(frozen, saved.arrays)
         what = f"the copy of the frozen parameters in {self.folder}"
         try:
-            options = _work_alone()
-            with (
-                _system_errors(),
-                ocp.StandardCheckpointer(multiprocessing_options=options) as checkpointer,
-            ):
-                arrays = checkpointer.restore(folder, _abstract(names))
+            arrays = _import_store().restore_arrays(folder, _abstract(names))
             seal = json.loads((self.folder / "frozen.json").read_text(encoding="utf-8"))
             checksum = seal["checksum"]
         except Exception as error:
             raise _explain(what, folder, error) from error
         if compute_checksum(arrays) != checksum:
             raise Damaged(f"{what} is damaged (its checksum differs)")
-        return jax.tree.unflatten(jax.tree.structure(frozen), [arrays[name] for name in names])
+        return _unflatten(frozen, arrays)
 
     def wait(self) -> None:
         """Returns when everything is on disk."""
         if "_manager" in vars(self):  # which a run that only reads does not make
-            with report_full_disk(self.folder), _system_errors():
-                self._manager.wait_until_finished()
+            with report_full_disk(self.folder):
+                _import_store().wait(self._manager)
 
     def close(self) -> None:
         """Waits, and lets go of the folder."""
@@ -255,30 +213,43 @@ class Checkpoints:
         """
         names = _flatten(state)
         folder = self._steps / str(step)
+        saved = self._read(folder)
+        if saved is not None and _have_same_shapes(saved.arrays, names):
+            return _unflatten(state, saved.arrays), saved.progress
         what = f"checkpoint {step} in {self.folder}"
-        items = ocp.args.Composite(
-            arrays=ocp.args.StandardRestore(_abstract(names)), progress=ocp.args.JsonRestore()
-        )
         try:
-            options = _work_alone()
-            handler = ocp.CompositeCheckpointHandler(
-                "arrays",
-                "progress",
-                composite_options=ocp.CompositeOptions(multiprocessing_options=options),
-            )
-            with (
-                _system_errors(),
-                ocp.Checkpointer(handler, multiprocessing_options=options) as checkpointer,
-            ):
-                found = checkpointer.restore(folder, args=items)
+            arrays, progress = _import_store().restore_step(folder, _abstract(names))
         except Exception as error:  # orbax raises whatever the storage below it raised
             raise _explain(what, folder, error) from error
-        arrays = found["arrays"]
-        progress = dict(found["progress"])
         if progress.pop("checksum", None) != compute_checksum(arrays, progress):
             raise Damaged(f"{what} is damaged (its checksum differs)")
-        leaves = [arrays[name] for name in names]
-        return jax.tree.unflatten(jax.tree.structure(state), leaves), progress
+        return _unflatten(state, arrays), progress
+
+    def read_ahead(self) -> None:
+        """Begins to read the best step and the frozen parameters, for `restore_best` to wait less.
+
+        Raises:
+          UserError: as `best_step`.
+        """
+        folders = [self.folder / "frozen"]
+        best = self.best_step()
+        if best is not None:
+            folders.append(self._steps / str(best))
+        pool = ThreadPoolExecutor(len(folders))
+        for folder in folders:
+            self._ahead[folder] = pool.submit(self._read_now, folder)
+        pool.shutdown(wait=False)  # it ends with what it reads
+
+    def _read(self, folder: Path) -> Saved | None:
+        """Returns the arrays of a step, or the frozen ones; None where they are not whole."""
+        if folder in self._ahead:
+            return self._ahead.pop(folder).result()
+        return self._read_now(folder)
+
+    def _read_now(self, folder: Path) -> Saved | None:
+        if folder.parent == self._steps:
+            return read_step(folder)
+        return read_frozen(folder, self.folder / "frozen.json")
 
     def _read_value(self, step: int) -> float | None:
         """Returns the validation that a step was saved with, None if there was none."""
@@ -307,7 +278,7 @@ class Checkpoints:
         steps = self.steps()
         kept = {*steps[:2], self.best_step()}
         old = [self._steps / str(step) for step in steps if step not in kept]
-        unfinished = f"*{ocp.utils.TMP_DIR_SUFFIX}*"
+        unfinished = f"*{_import_store().UNFINISHED}*"
         for path in (*old, *self.folder.glob(unfinished), *self._steps.glob(unfinished)):
             shutil.rmtree(path, ignore_errors=True)
 
@@ -329,30 +300,6 @@ def copy_finite(state: TrainState, value: float | None) -> dict[str, np.ndarray]
     return arrays
 
 
-def compute_checksum(
-    arrays: Mapping[str, np.ndarray], progress: Mapping[str, Any] | None = None
-) -> str:
-    """Hashes the names, types, shapes and bytes of arrays, and the progress beside them."""
-    digest = hashlib.sha256()
-    if progress is not None:
-        digest.update(json.dumps(progress, sort_keys=True).encode())
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        digest.update(f"{name} {array.dtype} {np.shape(arrays[name])}".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
-
-
-def _work_alone() -> ocp.options.MultiprocessingOptions:
-    """Returns what lets orbax save and restore in one process without waiting for the others."""
-    if processes.count() == 1:
-        return ocp.options.MultiprocessingOptions()
-    index = processes.get_index()
-    return ocp.options.MultiprocessingOptions(
-        primary_host=index, active_processes={index}, barrier_sync_key_prefix=f"process_{index}"
-    )
-
-
 def _explain(what: str, path: Path, error: Exception) -> UserError:
     """Returns the error to raise: `Damaged`, unless files could not be read.
 
@@ -368,21 +315,6 @@ def _explain(what: str, path: Path, error: Exception) -> UserError:
         return Damaged(f"{what} is damaged, or of another model ({type(error).__name__})")
     reason = getattr(unread, "strerror", None) or type(unread).__name__
     return UserError(f"{what} cannot be read ({reason}): nothing was changed")
-
-
-@contextlib.contextmanager
-def _system_errors() -> Iterator[None]:
-    """Raises the system's errors as such.
-
-    tensorstore's are all ValueErrors, with the system's number in their text.
-    """
-    try:
-        yield
-    except ValueError as error:
-        number = re.search(r"os_error_code='(\d+)'", str(error))
-        if number is None:
-            raise
-        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
 
 
 def _unread(path: Path) -> OSError | None:
@@ -404,6 +336,21 @@ def _flatten(tree: Any) -> dict[str, Any]:
     """Flattens a tree to `{"params.decoder.output.bias": leaf}`, in the tree's own order."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
+
+
+def _unflatten(tree: Any, arrays: Mapping[str, Any]) -> Any:
+    """Puts arrays, by the names of `_flatten`, in the place of a tree's leaves."""
+    return jax.tree.unflatten(jax.tree.structure(tree), [arrays[name] for name in _flatten(tree)])
+
+
+def _have_same_shapes(arrays: Mapping[str, Any], leaves: Mapping[str, Any]) -> bool:
+    """Tells whether arrays have the names, shapes and types of leaves."""
+    if arrays.keys() != leaves.keys():
+        return False
+    for name, leaf in leaves.items():
+        if arrays[name].shape != leaf.shape or arrays[name].dtype != leaf.dtype:
+            return False
+    return True
 
 
 def _copy_arrays(tree: Any) -> dict[str, np.ndarray]:

@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
+from jaxcap import parallel
 from jaxcap.training import optim
 from jaxcap.training.checkpoint import Checkpoints
 from jaxcap.training.partition import combine, partition
@@ -29,12 +28,16 @@ class Best(NamedTuple):
 
 
 def restore_params(
-    folder: Path, train: Mapping[str, Any], shapes: Any, rates: Any, first_steps: Any = None
+    checkpoints: Checkpoints,
+    train: Mapping[str, Any],
+    shapes: Any,
+    rates: Any,
+    first_steps: Any = None,
 ) -> Best:
     """Restores the checkpoint of the best validation.
 
     Args:
-      folder: the workdir.
+      checkpoints: of the run; they are closed.
       train: the section `train` of the run's config.
       shapes: those of all parameters; nothing is drawn or loaded for what the checkpoint fills.
       rates: from `partition.assign_rates`.
@@ -48,9 +51,8 @@ def restore_params(
         train, optim.build_schedule(train, 1), rates, first_steps=first_steps
     )
     create = partial(create_state, optimizer=optimizer, ema=train["ema_decay"] > 0)
-    checkpoints = Checkpoints(folder / "checkpoints")
     state, progress = checkpoints.restore_best(jax.eval_shape(create, trainable))
     frozen = checkpoints.restore_frozen(frozen)
     checkpoints.close()
-    params = jax.tree.map(jnp.asarray, combine(state.eval_params, frozen))
+    params = parallel.put(combine(state.eval_params, frozen))
     return Best(params, int(state.step), progress)
