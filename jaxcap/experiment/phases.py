@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable, Collection
 from typing import Any
 
+import jax
 from ml_collections import ConfigDict
 
 from jaxcap import parallel
@@ -188,4 +189,5 @@ def _bind_step(
 
 def _state_creator(experiment: Experiment, optimizer: Any) -> Callable:
     ema = experiment.config.train.ema_decay > 0
-    return functools.partial(create_state, optimizer=optimizer, ema=ema)
+    # Compiled, because each array by itself would be traced and compiled for its shape.
+    return jax.jit(functools.partial(create_state, optimizer=optimizer, ema=ema))
