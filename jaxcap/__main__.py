@@ -2,6 +2,7 @@
 
 import difflib
 import functools
+import gc
 import importlib
 import signal
 import sys
@@ -51,8 +52,9 @@ def run(program: str = "jaxcap") -> NoReturn:
     arguments = sys.argv[1:]
     if not arguments or arguments[0] not in COMMANDS:
         errors.exit_with(functools.partial(main, arguments, program))
+    gc.disable()  # as in __init__.py, for the imports below
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        # As in __init__.py: the imports below take seconds, and Ctrl-C must end them quietly.
+        # As in __init__.py: the imports take seconds, and Ctrl-C must end them quietly.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     # Only this command's module: a list of the cache need not wait for what training imports.
     command = importlib.import_module(f"jaxcap.{arguments[0]}")

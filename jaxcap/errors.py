@@ -3,6 +3,7 @@
 import codecs
 import contextlib
 import errno
+import gc
 import io
 import os
 import signal
@@ -39,6 +40,9 @@ def exit_with(main: Callable[[], int | None]) -> NoReturn:
         # What libraries warn of is for programmers, who can see it with `python -W default`.
         warnings.simplefilter("ignore")
     _make_printable()
+    # What the imports have made stays to the end: no collection has to go through it again.
+    gc.freeze()
+    gc.enable()
     try:
         if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
             signal.signal(signal.SIGINT, signal.default_int_handler)
