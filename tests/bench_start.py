@@ -1,0 +1,169 @@
+"""Times how long a command is waited for before it does its work; run it by hand.
+
+    python tests/bench_start.py --rounds 5
+
+Each command runs in a process of its own, with a cache folder of this benchmark's alone, in turn
+over several rounds; printed are medians with the fastest and the slowest, as Markdown and, with
+--json FILE, as JSON. No data is needed: the photos are scenes, and the ResNet50 at 224 pixels has
+random weights.
+
+    import jax        as a program that imports nothing else
+    import MODULE     the same of a command of jaxcap's, jax included
+    MODULE --help     until the process ends
+    caption, first    `jaxcap caption` of one photo until the process ends; nothing is compiled yet
+    caption, warm     the same with what the first one has compiled
+    train, first      `jaxcap train` until the numbers of its first step are written, which is when
+                      the second one has begun; scenes, features and programs are made
+    train, warm       the same with those at hand, in a new workdir
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from tests import small_run
+from tests.small_run import QUICKSTART
+
+ROOT = Path(__file__).parents[1]
+COMMANDS = ("train", "evaluate", "caption", "compare", "cache", "doctor")
+# ResNet50, and a decoder of a usual width.
+MODEL = {
+    "images.size": 224,
+    "encoder.stage_sizes": "(3, 4, 6, 3)",
+    "encoder.width": 64,
+    "encoder.levels": 1,
+    "encoder.rates": "('*:0',)",
+    "embedding.dim": 300,
+    "decoder.hidden": 512,
+    "decoder.attention": 256,
+    "regions.embedding": 512,
+}
+RUN = MODEL | {"data.scenes": 60, "train.batch_size": 8, "show.tensorboard_every": 1}
+LONGEST = 600  # seconds that anything may take
+
+
+def main() -> None:
+    options = parse()
+    rows = measure(options.rounds)
+    print("| what | seconds | fastest | slowest |\n|---|---|---|---|")
+    for row in rows:
+        seconds = row["seconds"]
+        print(
+            f"| {row['what']} | {statistics.median(seconds):.2f} | {min(seconds):.2f} | "
+            f"{max(seconds):.2f} |"
+        )
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=2), encoding="utf-8")
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    return parser.parse_args()
+
+
+def measure(rounds: int = 5) -> list[dict]:
+    """Times every start in turn.
+
+    Args:
+      rounds: of all of them; what is first of its kind empties the cache before it.
+
+    Returns:
+      A row for each: {"what": its name, "seconds": one number a round}.
+    """
+    seconds: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        environment = make_environment(place / "cache")
+        workdir = make_run(place / "run", place / "cache")
+        photo = draw_photo(place / "photo.png")
+        caption = ["-m", "jaxcap.caption", "--workdir", str(workdir), str(photo)]
+        for _ in range(rounds):
+            for module in ("jax", *(f"jaxcap.{command}" for command in COMMANDS)):
+                taken = time_process(["-c", f"import {module}"], environment)
+                seconds.setdefault(f"import {module}", []).append(taken)
+            for command in COMMANDS:
+                taken = time_process(["-m", f"jaxcap.{command}", "--help"], environment)
+                seconds.setdefault(f"{command} --help", []).append(taken)
+            for kind in ("first", "warm"):
+                if kind == "first":
+                    shutil.rmtree(place / "cache", ignore_errors=True)
+                taken = time_process(caption, environment)
+                seconds.setdefault(f"caption, {kind}", []).append(taken)
+            for kind in ("first", "warm"):
+                if kind == "first":
+                    shutil.rmtree(place / "cache", ignore_errors=True)
+                taken = time_first_step(place / "new", environment)
+                seconds.setdefault(f"train, {kind}", []).append(taken)
+    return [{"what": what, "seconds": of_one} for what, of_one in seconds.items()]
+
+
+def make_environment(cache: Path) -> dict[str, str]:
+    """Returns the variables of a user who has set none of JAX's."""
+    ours = ("JAX_COMPILATION_", "JAX_PERSISTENT_", "XLA_FLAGS")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    return kept | {"JAXCAP_CACHE": str(cache), "PYTHONPATH": str(ROOT)}
+
+
+def make_run(folder: Path, cache: Path) -> Path:
+    """Makes a run that looks trained."""
+    os.environ["JAXCAP_CACHE"] = str(cache)
+    return small_run.make(folder, **MODEL)
+
+
+def draw_photo(path: Path) -> Path:
+    """Draws a photo of noise."""
+    pixels = np.random.default_rng(0).integers(0, 256, (224, 224, 3), np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def time_process(arguments: list[str], environment: dict[str, str]) -> float:
+    """Runs Python with arguments and returns how long it took, in seconds."""
+    start = time.perf_counter()
+    subprocess.run(
+        [sys.executable, *arguments],
+        env=environment,
+        check=True,
+        capture_output=True,
+        timeout=LONGEST,
+    )
+    return time.perf_counter() - start
+
+
+def time_first_step(workdir: Path, environment: dict[str, str]) -> float:
+    """Begins to train and returns how many seconds passed until a step's numbers were written."""
+    shutil.rmtree(workdir, ignore_errors=True)
+    command = [sys.executable, "-m", "jaxcap.train", "--config", str(QUICKSTART)]
+    command += ["--workdir", str(workdir)]
+    command += [f"--config.{key}={value}" for key, value in RUN.items()]
+    start = time.perf_counter()
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        metrics = workdir / "metrics.jsonl"
+        while not (metrics.exists() and metrics.stat().st_size):
+            if process.poll() is not None or time.perf_counter() - start > LONGEST:
+                process.kill()
+                raise RuntimeError(f"no step was taken by {' '.join(command)}")
+            time.sleep(0.01)
+        taken = time.perf_counter() - start
+        process.kill()
+    return taken
+
+
+if __name__ == "__main__":
+    main()
