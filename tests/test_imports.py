@@ -183,6 +183,8 @@ def text_of_any_encoding(call: ast.Call) -> bool:
         "Image.open",
         "os.open",
         "tarfile.open",
+        "ts.open",  # tensorstore's, of arrays
+        "ts.KvStore.open",
     )
     return not binary and not others and len(call.args) < places[name]
 
