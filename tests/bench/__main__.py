@@ -27,6 +27,7 @@ BENCHMARKS = {
     "encoder": "tests.bench.encoder",
     "epoch": "tests.bench.epoch",
     "memory": "tests.bench.memory",
+    "start": "tests.bench.start",
 }
 
 

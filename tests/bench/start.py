@@ -1,10 +1,9 @@
-"""Times how long a command is waited for before it does its work; run it by hand.
+"""Times how long a command is waited for before it does its work.
 
-    python tests/bench_start.py --rounds 5
+    python -m tests.bench start --rounds 5
 
 Each command runs in a process of its own, with a cache folder of this benchmark's alone, in turn
-over several rounds; printed are medians with the fastest and the slowest, as Markdown and, with
---json FILE, as JSON. No data is needed: the photos are scenes, and the ResNet50 at 224 pixels has
+over several rounds. No data is needed: the photos are scenes, and the ResNet50 at 224 pixels has
 random weights.
 
     import jax        as a program that imports nothing else
@@ -18,7 +17,6 @@ random weights.
 """
 
 import argparse
-import json
 import os
 import shutil
 import statistics
@@ -27,14 +25,16 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 from PIL import Image
 
 from tests import small_run
+from tests.bench.report import Row
 from tests.small_run import QUICKSTART
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 COMMANDS = ("train", "evaluate", "caption", "compare", "cache", "doctor")
 # ResNet50, and a decoder of a usual width.
 MODEL = {
@@ -48,67 +48,48 @@ MODEL = {
     "decoder.attention": 256,
     "regions.embedding": 512,
 }
-RUN = MODEL | {"data.scenes": 60, "train.batch_size": 8, "show.tensorboard_every": 1}
+RUN = {"data.scenes": 60, "train.batch_size": 8, "show.tensorboard_every": 1}
 LONGEST = 600  # seconds that anything may take
 
 
-def main() -> None:
-    options = parse()
-    rows = measure(options.rounds)
-    print("| what | seconds | fastest | slowest |\n|---|---|---|---|")
-    for row in rows:
-        seconds = row["seconds"]
-        print(
-            f"| {row['what']} | {statistics.median(seconds):.2f} | {min(seconds):.2f} | "
-            f"{max(seconds):.2f} |"
-        )
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=2), encoding="utf-8")
-
-
-def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--commands", nargs="*", default=COMMANDS, help="to import and ask for help"
     )
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", type=Path, metavar="FILE")
-    return parser.parse_args()
 
 
-def measure(rounds: int = 5) -> list[dict]:
-    """Times every start in turn.
-
-    Args:
-      rounds: of all of them; what is first of its kind empties the cache before it.
-
-    Returns:
-      A row for each: {"what": its name, "seconds": one number a round}.
-    """
+def run(options: argparse.Namespace) -> list[Row]:
+    model = {} if options.small else MODEL
+    commands = options.commands[:1] if options.small else options.commands
     seconds: dict[str, list[float]] = {}
+
+    def add(what: str, taken: float) -> None:
+        seconds.setdefault(what, []).append(taken)
+
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
-        environment = make_environment(place / "cache")
-        workdir = make_run(place / "run", place / "cache")
+        cache = place / "cache"
+        environment = make_environment(cache)
+        workdir = make_run(place / "run", cache, model)
         photo = draw_photo(place / "photo.png")
         caption = ["-m", "jaxcap.caption", "--workdir", str(workdir), str(photo)]
-        for _ in range(rounds):
-            for module in ("jax", *(f"jaxcap.{command}" for command in COMMANDS)):
-                taken = time_process(["-c", f"import {module}"], environment)
-                seconds.setdefault(f"import {module}", []).append(taken)
-            for command in COMMANDS:
+        for _ in range(options.rounds):
+            for module in ("jax", *(f"jaxcap.{command}" for command in commands)):
+                add(f"import {module}", time_process(["-c", f"import {module}"], environment))
+            for command in commands:
                 taken = time_process(["-m", f"jaxcap.{command}", "--help"], environment)
-                seconds.setdefault(f"{command} --help", []).append(taken)
+                add(f"{command} --help", taken)
+            shutil.rmtree(cache)
             for kind in ("first", "warm"):
-                if kind == "first":
-                    shutil.rmtree(place / "cache", ignore_errors=True)
-                taken = time_process(caption, environment)
-                seconds.setdefault(f"caption, {kind}", []).append(taken)
+                add(f"caption, {kind}", time_process(caption, environment))
+            shutil.rmtree(cache)
             for kind in ("first", "warm"):
-                if kind == "first":
-                    shutil.rmtree(place / "cache", ignore_errors=True)
-                taken = time_first_step(place / "new", environment)
-                seconds.setdefault(f"train, {kind}", []).append(taken)
-    return [{"what": what, "seconds": of_one} for what, of_one in seconds.items()]
+                add(f"train, {kind}", time_first_step(place / "new", model | RUN, environment))
+    rows = []
+    for what, taken in seconds.items():
+        spread = f"{min(taken):.2f} to {max(taken):.2f}"
+        rows.append({"what": what, "seconds": statistics.median(taken), "spread": spread})
+    return rows
 
 
 def make_environment(cache: Path) -> dict[str, str]:
@@ -118,10 +99,10 @@ def make_environment(cache: Path) -> dict[str, str]:
     return kept | {"JAXCAP_CACHE": str(cache), "PYTHONPATH": str(ROOT)}
 
 
-def make_run(folder: Path, cache: Path) -> Path:
+def make_run(folder: Path, cache: Path, model: dict) -> Path:
     """Makes a run that looks trained."""
-    os.environ["JAXCAP_CACHE"] = str(cache)
-    return small_run.make(folder, **MODEL)
+    with mock.patch.dict(os.environ, {"JAXCAP_CACHE": str(cache)}):
+        return small_run.make(folder, **model)
 
 
 def draw_photo(path: Path) -> Path:
@@ -144,12 +125,12 @@ def time_process(arguments: list[str], environment: dict[str, str]) -> float:
     return time.perf_counter() - start
 
 
-def time_first_step(workdir: Path, environment: dict[str, str]) -> float:
+def time_first_step(workdir: Path, values: dict, environment: dict[str, str]) -> float:
     """Begins to train and returns how many seconds passed until a step's numbers were written."""
     shutil.rmtree(workdir, ignore_errors=True)
     command = [sys.executable, "-m", "jaxcap.train", "--config", str(QUICKSTART)]
     command += ["--workdir", str(workdir)]
-    command += [f"--config.{key}={value}" for key, value in RUN.items()]
+    command += [f"--config.{key}={value}" for key, value in values.items()]
     start = time.perf_counter()
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -163,7 +144,3 @@ def time_first_step(workdir: Path, environment: dict[str, str]) -> float:
         taken = time.perf_counter() - start
         process.kill()
     return taken
-
-
-if __name__ == "__main__":
-    main()
