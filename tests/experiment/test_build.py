@@ -51,6 +51,7 @@ def test_a_decoder_is_drawn_alike_with_an_encoder_and_without():
         overrides = [f"--config.{override}" for override in [*small, f"encoder.weights={weights}"]]
         config = configs.load(BASE, overrides)
         info = {"pool": "padded", "normalization": "imagenet", "dtype": "float32"}
+        info["encoder_dtype"] = "float32"
         model = build_model(config, Vocabulary((*SPECIALS, "a", "b")), info)
         drawn.append(draw_params(config, model))
     assert "encoder" not in drawn[1]
