@@ -8,7 +8,7 @@ import jax
 import pytest
 
 from tests import small_denoiser, small_run
-from tests.devices import compile_quickly, virtual_devices
+from tests.xla_flags import compile_quickly, virtual_devices
 
 MAPS = Path("/proc/self/maps")
 MOST_MAPS = 20_000

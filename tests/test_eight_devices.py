@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from tests import small_run
-from tests.devices import virtual_devices
+from tests.xla_flags import virtual_devices
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]

@@ -17,8 +17,8 @@ from jaxcap.models.denoiser import Denoiser
 from jaxcap.scores.image_quality import psnr
 from jaxcap.training.denoising import NoisyDenoiser, Reconstruction, add_noise
 from jaxcap.training.train_step import create_state, measure_step, train_step
-from tests.devices import virtual_devices
 from tests.training.test_train_step import leaves
+from tests.xla_flags import virtual_devices
 
 MODEL = NoisyDenoiser(Denoiser((4, 6)), gaussian=0.1, salt_and_pepper=0.1)
 

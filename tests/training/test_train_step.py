@@ -18,7 +18,7 @@ from jaxcap.training.objectives import PolicyGradient, TeacherForcing
 from jaxcap.training.partition import combine
 from jaxcap.training.train_step import create_state, eval_step, per_image_keys, train_step
 from tests import tiny
-from tests.devices import virtual_devices
+from tests.xla_flags import virtual_devices
 
 
 def leaves(tree) -> dict[str, np.ndarray]:
