@@ -555,24 +555,24 @@ def test_searches_that_make_no_sense_are_refused():
             beam_search(table_step, carry, memory, beam, Rules(), slots=slots)
 
 
-@pytest.mark.parametrize("search", ["greedy", "beam", "sample"])
-def test_without_an_end_mark_every_sentence_begins_with_padding_and_runs_on(search):
+@pytest.mark.parametrize("method", ["greedy", "beam", "sample"])
+def test_without_an_end_mark_every_sentence_begins_with_padding_and_runs_on(method):
     rules = Rules(max_length=T + 1, end_mark=False)
     carry, tables = table_start(0)
     tables = tables.at[..., END].add(100.0)  # would end every sentence at once
-    match search:
+    match method:
         case "greedy":
-            found = greedy(table_step, carry, tables, rules)
+            found = search_greedily(table_step, carry, tables, rules)
         case "beam":
-            found = beam_search(table_step, carry, tables, 3, rules)
+            found = search(table_step, carry, tables, 3, rules)
         case "sample":
             keys = jax.vmap(jax.random.key)(jnp.arange(B))
-            found = sample(table_step, carry, tables, keys, rules)
+            found = search_by_lot(table_step, carry, tables, keys, rules)
     assert not np.isin(found.tokens, (PAD, START, END, UNK)).any()
     assert (found.length == T).all()
     # The attention of `table_step` is the words it has read: the first is <pad> and not <start>.
     assert (found.attention[:, 0, 0] == PAD).all()
-    if search == "beam":
+    if method == "beam":
         scores = []
         for image in range(B):
             log_probs = np.asarray(jax.nn.log_softmax(tables[image]))  # [T, V, V]
@@ -581,5 +581,5 @@ def test_without_an_end_mark_every_sentence_begins_with_padding_and_runs_on(sear
                 pairs = zip((PAD, *words[:-1]), words, strict=True)
                 of_sentences.append(sum(log_probs[t][pair] for t, pair in enumerate(pairs)))
             scores.append(max(of_sentences))
-        wide = beam_search(table_step, carry, tables, 3**T, rules)
+        wide = search(table_step, carry, tables, 3**T, rules)
         np.testing.assert_allclose(wide.log_prob, scores, rtol=1e-5)

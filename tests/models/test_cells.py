@@ -59,15 +59,14 @@ def toys(monkeypatch):
 
 def test_the_scan_over_another_cell_equals_its_loop(toys):
     batch = tiny.batch(3)
-    variables = toys.init(jax.random.key(0), batch)
-    logits, attention = toys.apply(variables, batch)
-    regions = toys.apply(variables, batch, method="regions")
+    variables = jax.jit(toys.init)(jax.random.key(0), batch)
+    logits, attention = jax.jit(toys.apply)(variables, batch)
+    regions = jax.jit(functools.partial(toys.apply, method="regions"))(variables, batch)
     memory, carry = toys.apply(variables, regions, 2, method="start")
+    step = jax.jit(functools.partial(toys.apply, method="step"))
     for t in range(batch["tokens"].shape[-1] - 1):
         tokens = batch["tokens"][..., t]
-        carry, step_logits, step_attention = toys.apply(
-            variables, carry, memory, tokens, method="step"
-        )
+        carry, step_logits, step_attention = step(variables, carry, memory, tokens)
         np.testing.assert_allclose(step_logits, logits[:, :, t], atol=1e-5)
         np.testing.assert_allclose(step_attention, attention[:, :, t], atol=1e-6)
 
@@ -75,13 +74,13 @@ def test_the_scan_over_another_cell_equals_its_loop(toys):
 def test_another_backbone_and_cell_are_trained_and_searched_with(toys):
     state, frozen, step = tiny.training(model=toys)
     batch = tiny.batch(3)
-    state, first = train_step(state, frozen, batch, **step)
     compiled = jax.jit(functools.partial(train_step, **step))
+    state, first = compiled(state, frozen, batch)
     for _ in range(30):
         state, metrics = compiled(state, frozen, batch)
     assert metrics["loss"][0] < 0.9 * first["loss"][0]
     search = captioning.build_beam(toys, Rules(max_length=7), 3)
-    found = search(state.params, {"images": batch["images"]})
+    found = jax.jit(search)(state.params, {"images": batch["images"]})
     assert found.attention.shape == (3, 6, 16)
     assert (np.asarray(found.length) > 0).all()
 

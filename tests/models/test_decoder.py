@@ -64,19 +64,24 @@ def make(*, level_channels=(), dtype="float32", **options):
     return decoder, jax.jit(decoder.init)(keys[2], regions, tokens), regions, tokens
 
 
+def apply(decoder, variables, *arguments, **options):
+    """Applies it as one program: op by op, every call would compile its scan again."""
+    return jax.jit(functools.partial(decoder.apply, **options))(variables, *arguments)
+
+
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_scan_equals_loop(options):
     """Teacher forcing over a sentence and one step after another give the same logits and
     attention.
     """
     decoder, variables, features, tokens = make(**options)
-    logits, attention = decoder.apply(variables, features, tokens)
-    memory, carry = decoder.apply(variables, features, C, method="start")
-    table = decoder.apply(variables, method="project_vocabulary")
+    logits, attention = apply(decoder, variables, features, tokens)
+    memory, carry = apply(decoder, variables, features, captions=C, method="start")
+    table = apply(decoder, variables, method="project_vocabulary")
     for t in range(T):
-        read = decoder.apply(variables, carry, memory, tokens[..., t], table, method="step")
-        carry, step_logits, step_attention = decoder.apply(
-            variables, carry, memory, tokens[..., t], method="step"
+        read = apply(decoder, variables, carry, memory, tokens[..., t], table, method="step")
+        carry, step_logits, step_attention = apply(
+            decoder, variables, carry, memory, tokens[..., t], method="step"
         )
         np.testing.assert_allclose(step_logits, logits[:, :, t], atol=1e-6)
         np.testing.assert_allclose(step_attention, attention[:, :, t], atol=1e-6)
@@ -113,15 +118,15 @@ def test_logits_at_some_positions_are_those_at_all(options):
     mask = np.random.default_rng(0).random(tokens.shape) < 0.6
     keys = jax.random.split(jax.random.key(3), B)
     positions = find_positions(jnp.asarray(mask), int(mask.sum()) + 3)
-    whole, attention = decoder.apply(variables, regions, tokens, keys)
-    logits, same = decoder.apply(variables, regions, tokens, keys, positions)
+    whole, attention = apply(decoder, variables, regions, tokens, keys)
+    logits, same = apply(decoder, variables, regions, tokens, keys, positions)
     np.testing.assert_array_equal(same, attention)
     np.testing.assert_allclose(logits[:-3], np.asarray(whole)[mask], rtol=1e-5, atol=1e-6)
 
 
 def test_attention_is_a_distribution():
     decoder, variables, features, tokens = make(**FULL)
-    _, attention = decoder.apply(variables, features, tokens)
+    _, attention = apply(decoder, variables, features, tokens)
     assert attention.shape == (B, C, T, L)
     assert (np.asarray(attention) >= 0).all()
     np.testing.assert_allclose(attention.sum(-1), 1, rtol=1e-6)
@@ -131,8 +136,8 @@ def test_attention_is_a_distribution():
 def test_a_later_word_changes_no_earlier_logits(options):
     decoder, variables, features, tokens = make(**options)
     changed = tokens.at[:, :, 3].set((tokens[:, :, 3] + 1) % V)
-    before, _ = decoder.apply(variables, features, tokens)
-    after, _ = decoder.apply(variables, features, changed)
+    before, _ = apply(decoder, variables, features, tokens)
+    after, _ = apply(decoder, variables, features, changed)
     np.testing.assert_array_equal(before[:, :, :3], after[:, :, :3])
     assert (np.abs(before[:, :, 3] - after[:, :, 3]).max(-1) > 0).all()
 
@@ -140,9 +145,9 @@ def test_a_later_word_changes_no_earlier_logits(options):
 def test_captions_of_a_photo_are_independent():
     """Five captions side by side give what each gives alone with its photo."""
     decoder, variables, features, tokens = make(**FULL)
-    together, _ = decoder.apply(variables, features, tokens)
+    together, _ = apply(decoder, variables, features, tokens)
     for c in range(C):
-        alone, _ = decoder.apply(variables, features, tokens[:, c : c + 1])
+        alone, _ = apply(decoder, variables, features, tokens[:, c : c + 1])
         np.testing.assert_allclose(alone[:, 0], together[:, c], atol=1e-6)
 
 
@@ -158,15 +163,15 @@ def test_a_stateless_cell_knows_earlier_words_by_its_attention_alone(cell):
     decoder, variables, features, tokens = make(decoder__cell=cell, decoder__stateless=True)
     changed = tokens.at[:, :, 1].set((tokens[:, :, 1] + 1) % V)
     blind = blind_attention(variables)
-    before, _ = decoder.apply(blind, features, tokens)
-    after, _ = decoder.apply(blind, features, changed)
+    before, _ = apply(decoder, blind, features, tokens)
+    after, _ = apply(decoder, blind, features, changed)
     np.testing.assert_array_equal(before[:, :, 2:], after[:, :, 2:])
-    seen, _ = decoder.apply(variables, features, tokens)
-    otherwise, _ = decoder.apply(variables, features, changed)
+    seen, _ = apply(decoder, variables, features, tokens)
+    otherwise, _ = apply(decoder, variables, features, changed)
     assert (np.abs(seen[:, :, 2] - otherwise[:, :, 2]).max(-1) > 0).all()
     remembering = make(decoder__cell=cell)[0]
-    before, _ = remembering.apply(blind, features, tokens)
-    after, _ = remembering.apply(blind, features, changed)
+    before, _ = apply(remembering, blind, features, tokens)
+    after, _ = apply(remembering, blind, features, changed)
     assert (np.abs(before[:, :, 2:] - after[:, :, 2:]).max(-1) > 0).all()
 
 
@@ -198,20 +203,20 @@ def test_each_level_is_normalised_by_itself():
     """How large the numbers of a level are changes nothing, also beside another level."""
     decoder, variables, regions, tokens = make(regions__norm=True, level_channels=(4, 6))
     scaled = regions.at[..., :4].multiply(30.0)
-    logits, _ = decoder.apply(variables, regions, tokens)
-    np.testing.assert_allclose(decoder.apply(variables, scaled, tokens)[0], logits, atol=1e-4)
+    logits, _ = apply(decoder, variables, regions, tokens)
+    np.testing.assert_allclose(apply(decoder, variables, scaled, tokens)[0], logits, atol=1e-4)
     together, variables, *_ = make(regions__norm=True)
-    before, _ = together.apply(variables, regions, tokens)
-    after, _ = together.apply(variables, scaled, tokens)
+    before, _ = apply(together, variables, regions, tokens)
+    after, _ = apply(together, variables, scaled, tokens)
     assert np.abs(before - after).max() > 1e-2
 
 
 @pytest.mark.parametrize("name", ["decoder__word_dropout", "head__dropout", "regions__dropout"])
 def test_dropout_acts_in_training_only(name):
     decoder, variables, regions, tokens = make(**{name: 0.5})
-    plain, _ = make()[0].apply(variables, regions, tokens)
-    without, _ = decoder.apply(variables, regions, tokens)
-    noisy, _ = decoder.apply(variables, regions, tokens, jax.random.split(jax.random.key(1), B))
+    plain, _ = apply(make()[0], variables, regions, tokens)
+    without, _ = apply(decoder, variables, regions, tokens)
+    noisy, _ = apply(decoder, variables, regions, tokens, jax.random.split(jax.random.key(1), B))
     np.testing.assert_array_equal(plain, without)
     assert np.abs(noisy - plain).max() > 1e-3
 
@@ -276,8 +281,8 @@ def test_a_bfloat16_product_with_a_transposed_kernel_is_differentiated_when_comp
 def test_bfloat16_changes_logits_by_its_rounding_only():
     decoder, variables, features, tokens = make(**FULL)
     rounded = make(**FULL, dtype="bfloat16")[0]
-    logits, attention = decoder.apply(variables, features, tokens)
-    near, looked = rounded.apply(variables, features, tokens)
+    logits, attention = apply(decoder, variables, features, tokens)
+    near, looked = apply(rounded, variables, features, tokens)
     assert near.dtype == looked.dtype == jnp.float32
     assert 1e-6 < np.abs(near - logits).max() < 0.02 * np.abs(logits).max()
     assert np.abs(looked - attention).max() < 0.02
@@ -387,8 +392,8 @@ def test_equals_pytorch_in_value_and_gradient(options):
         logits, attention = decoder.apply({"params": params}, features, tokens)
         return (logits * weights).sum() + jnp.square(attention).sum()
 
-    ours = decoder.apply(variables, features, tokens)
-    our_grads = jax.grad(value, argnums=(0, 1))(variables["params"], features)
+    ours = apply(decoder, variables, features, tokens)
+    our_grads = jax.jit(jax.grad(value, argnums=(0, 1)))(variables["params"], features)
 
     leaf = lambda x: torch.tensor(np.asarray(x), requires_grad=True)  # noqa: E731
     params = jax.tree.map(leaf, variables["params"])

@@ -1,6 +1,7 @@
 """Self-critical training: what it rewards grows likelier, and its phase can be stopped anywhere."""
 
 import dataclasses
+import functools
 import itertools
 from types import SimpleNamespace
 
@@ -63,9 +64,9 @@ def test_advantages_multiply_the_captions_cross_entropy():
         nats = -jnp.where(targets != PAD, chosen, 0).sum(-1)  # [B, C]
         return (nats * batch["advantages"]).sum() / (targets != PAD).sum()
 
-    grads = jax.grad(loss)(state.params)
+    grads = jax.jit(jax.grad(loss))(state.params)
     state = create_state(state.params, step["optimizer"], ema=False)
-    after, _ = train_step(state, frozen, batch, **step)
+    after, _ = jax.jit(functools.partial(train_step, **step))(state, frozen, batch)
     moved = jax.tree.map(lambda p, q: p - q, state.params, after.params)
     jax.tree.map(
         lambda ours, theirs: np.testing.assert_allclose(ours, theirs, atol=1e-5), moved, grads
