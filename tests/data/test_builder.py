@@ -54,9 +54,10 @@ def test_preparing_many_large_photos_takes_little_memory(tmp_path):
     folder = tmp_path / "camera"
     folder.mkdir()
     rows = []
+    noise = os.urandom(4_000_000)
     for number in range(400):
         # Preparing does not decode photos, so any bytes are a photo here.
-        (folder / f"{number}.jpg").write_bytes(os.urandom(4_000_000))
+        (folder / f"{number}.jpg").write_bytes(number.to_bytes(4) + noise)
         rows.append(f"{number}.jpg,a dog\n")
     (folder / "captions.csv").write_text("image,caption\n" + "".join(rows), encoding="utf-8")
     # Not the maximum that getrusage tells: a process inherits its parent's there.
