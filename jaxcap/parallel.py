@@ -308,10 +308,15 @@ def compile_per_own_image(function: Callable) -> Callable:
         images = len(jax.tree.leaves(batch)[0])
         devices = local_device_count()
         padded = pad_batch(batch, images + -images % devices)
-        results = mapped(params, jax.tree.map(lambda x: _split(x, devices), padded))
-        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:images], results)
+        return _join(mapped(params, jax.tree.map(lambda x: _split(x, devices), padded)), images)
 
     return call
+
+
+@partial(jax.jit, static_argnames="images")
+def _join(results: Any, images: int) -> Any:
+    """Puts the devices' images [devices, B / devices, ...] behind each other, without padding."""
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:images], results)
 
 
 def start_maximum(number: int) -> jax.Array:

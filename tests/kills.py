@@ -42,7 +42,7 @@ def run(
     """
     # What takes long to import is imported once, in the process from which all the others fork.
     processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload([__name__])
+    processes.set_forkserver_preload([__name__, "jaxcap.training.orbax_store"])
     process = processes.Process(target=_train, args=(list(arguments), str(cache), moment))
     process.start()
     if seconds:

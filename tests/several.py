@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.devices import virtual_devices
+from tests.xla_flags import virtual_devices
 
 ROOT = Path(__file__).parents[1]
 

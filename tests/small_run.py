@@ -2,6 +2,7 @@
 then a worse one.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import jax
@@ -34,6 +35,8 @@ SMALL = {
     "train.batch_size": 8,
     "train.ema_decay": 0.9,
 }
+# What lets a training command of these end soon.
+SHORT = SMALL | {"train.epochs": 2, "show.captions": 1, "show.tensorboard_every": 1}
 BEST = 3
 LATEST = 6  # steps
 
@@ -65,6 +68,13 @@ def make(folder: Path, **overrides: object) -> Path:
         )
     checkpoints.close()
     return folder
+
+
+def arguments(folder: Path, values: Mapping[str, object], **overrides: object) -> list[str]:
+    """Returns the arguments of `train.main`; an override's `__` stands for the dot of its key."""
+    values = {**values, **{key.replace("__", "."): value for key, value in overrides.items()}}
+    config = [f"--config.{key}={value}" for key, value in values.items()]
+    return ["--config", str(QUICKSTART), "--workdir", str(folder), *config]
 
 
 def bold(params: dict) -> dict:

@@ -2,10 +2,11 @@
 
 import json
 
+import jax
 import pytest
 
 from tests.bench import __main__ as bench
-from tests.bench import report
+from tests.bench import memory, report, stages
 
 
 def test_contestants_are_compared_round_by_round():
@@ -47,7 +48,17 @@ def test_an_unknown_name_starts_nothing(capsys):
 def test_every_benchmark_runs_and_writes_its_rows(name, tmp_path, capsys):
     pytest.importorskip("torch")
     file = tmp_path / "rows.json"
-    assert bench.main([name, "--small", "--rounds", "1", "--json", str(file)]) == 0
+    few = ["--stages", "plan", "devices"] if name == "memory" else []
+    assert bench.main([name, "--small", "--rounds", "1", "--json", str(file), *few]) == 0
     (result,) = json.loads(file.read_text())
     assert result["rows"]
     assert result["command"] in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", memory.SIZES)
+def test_every_stage_runs(stage, tmp_path):
+    (size,) = memory.SMALL.get(stage, memory.FEW)
+    if stage == "devices":
+        size = jax.device_count()
+    stages.STAGES[stage](size, tmp_path)()

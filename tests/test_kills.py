@@ -37,8 +37,7 @@ MOMENTS = [
 
 
 def arguments(folder):
-    config = ["--config", str(small_run.QUICKSTART), "--workdir", str(folder)]
-    return [*config, *(f"--config.{key}={value}" for key, value in OPTIONS.items())]
+    return small_run.arguments(folder, OPTIONS)
 
 
 @pytest.fixture(scope="module")

@@ -37,9 +37,7 @@ OPTIONS = small_run.SMALL | {
 
 
 def arguments(folder, **changed):
-    options = OPTIONS | {name.replace("__", "."): value for name, value in changed.items()}
-    flags = [f"--config.{key}={value}" for key, value in options.items()]
-    return ["--config", str(small_run.QUICKSTART), "--workdir", str(folder), *flags]
+    return small_run.arguments(folder, OPTIONS, **changed)
 
 
 def take_steps() -> np.ndarray:

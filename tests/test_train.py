@@ -50,14 +50,7 @@ def caches(tmp_path_factory, monkeypatch):
 
 
 def arguments(workdir, **overrides):
-    values = SMALL | {key.replace("__", "."): value for key, value in overrides.items()}
-    return [
-        "--config",
-        str(QUICKSTART),
-        "--workdir",
-        str(workdir),
-        *(f"--config.{key}={value}" for key, value in values.items()),
-    ]
+    return small_run.arguments(workdir, SMALL, **overrides)
 
 
 @pytest.fixture(scope="module")

@@ -4,15 +4,16 @@ Accelerators have convolutions of their own. On processors XLA computes most of 
 than products, and none of them in bfloat16; `python -m tests.bench convolutions` measures it.
 """
 
+import functools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxcap.models.layers import product
 
-Margins = Sequence[tuple[int, int]]  # zeros before and after, of rows and of columns
+Margins = tuple[tuple[int, int], tuple[int, int]]  # zeros before and after, of rows and of columns
 Multiply = Callable[[jax.Array, jax.Array], jax.Array]  # [..., C] by [C, D], in float32
 
 _FEW_CELLS = 8 * 8  # of a grid up to which all that the weights see is laid side by side
@@ -37,24 +38,21 @@ class Arithmetic(NamedTuple):
 FLOAT32 = Arithmetic()
 
 
+@functools.partial(jax.jit, static_argnames=("stride", "margins", "arithmetic"))
 def apply_kernel(
-    x: jax.Array,
-    kernel: jax.Array,
-    strides: Sequence[int],
-    padding: Margins,
-    *,
-    arithmetic: Arithmetic,
-    **options: Any,
+    x: jax.Array, kernel: jax.Array, stride: int, margins: Margins, arithmetic: Arithmetic
 ) -> jax.Array:
-    """Applies a convolution in the form that is fastest; what `nn.Conv` calls in XLA's place.
+    """Applies a convolution in the form that is fastest.
+
+    It is compiled by itself so that convolutions alike, of which networks have many, are traced and
+    lowered once.
 
     Args:
       x: float32 [B, h, w, C].
       kernel: float32 [rows, columns, C, D].
-      strides: of the rows and of the columns, the same.
-      padding: zeros around x.
+      stride: of the rows and of the columns.
+      margins: zeros around x.
       arithmetic: of the network.
-      **options: others of `jax.lax.conv_general_dilated`.
 
     Returns:
       float32 [B, h', w', D].
@@ -67,15 +65,15 @@ def apply_kernel(
         return product(x, kernel, dtype)
 
     if sizes == (1, 1):
-        return multiply(x[:, :: strides[0], :: strides[1]], kernel[0, 0])
+        return multiply(x[:, ::stride, ::stride], kernel[0, 0])
     if arithmetic.as_products and x.shape[-1] > _FEW_CHANNELS:
-        cells = x.shape[1] * x.shape[2] // (strides[0] * strides[1])
+        cells = x.shape[1] * x.shape[2] // stride**2
         if cells <= (_FEW_CELLS_ROUNDED if rounds else _FEW_CELLS):
-            return multiply_columns(x, kernel, strides[0], padding, multiply)
+            return multiply_columns(x, kernel, stride, margins, multiply)
         if rounds:
-            return multiply_views(x, kernel, strides[0], padding, multiply)
-        if sizes == (3, 3) and strides[0] == 1 and min(kernel.shape[2:]) >= _TILED_CHANNELS:
-            return multiply_tiles(x, kernel, padding, multiply)
+            return multiply_views(x, kernel, stride, margins, multiply)
+        if sizes == (3, 3) and stride == 1 and min(kernel.shape[2:]) >= _TILED_CHANNELS:
+            return multiply_tiles(x, kernel, margins, multiply)
 
     if rounds and not arithmetic.as_products:
         x = x.astype(jnp.bfloat16)
@@ -84,7 +82,9 @@ def apply_kernel(
         # XLA's processors convolve in float32 alone.
         x = jax.lax.reduce_precision(x, 8, 7)
         kernel = jax.lax.reduce_precision(kernel, 8, 7)
-    y = jax.lax.conv_general_dilated(x, kernel, strides, padding, **options)
+    y = jax.lax.conv_general_dilated(
+        x, kernel, (stride, stride), margins, dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
     return y.astype(jnp.float32)
 
 

@@ -6,7 +6,6 @@ scratch.
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -68,15 +67,20 @@ def convolve(
     """
     sizes = (size, size) if isinstance(size, int) else size
     # Explicit: "SAME" pads strided convolutions on the wrong side for imported weights.
-    margins = [(side - 1) // 2 if padded else 0 for side in sizes]
+    rows, columns = [(side - 1) // 2 if padded else 0 for side in sizes]
+    margins = ((rows, rows), (columns, columns))
+
+    def apply(x: jax.Array, kernel: jax.Array, *_: Any, **__: Any) -> jax.Array:
+        return apply_kernel(x, kernel, stride, margins, arithmetic)
+
     x = Conv(
         channels,
         sizes,
         strides=stride,
-        padding=[(margin, margin) for margin in margins],
+        padding=margins,
         use_bias=norms.folded or norms.conv_bias,
         kernel_init=kernel_init,
-        conv_general_dilated=partial(apply_kernel, arithmetic=arithmetic),
+        conv_general_dilated=apply,
         name=name,
     )(x)
     if norms.folded:

@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 
 from tests.bench.report import Row
-from tests.devices import virtual_devices
+from tests.xla_flags import virtual_devices
 
 # Stage -> sizes.
 SIZES = {
@@ -39,6 +39,7 @@ SIZES = {
 }
 # The smallest that any stage takes.
 SMALL = {"beam": (1,), "devices": (1,), "captions a photo": (1,), "words": (50,), "nearest": (10,)}
+FEW = (70,)  # of the others
 PAUSE = 0.02  # seconds between samples
 
 
@@ -52,7 +53,7 @@ def run(options: argparse.Namespace) -> list[Row]:
     for stage in options.stages:
         sizes = options.sizes or SIZES[stage]
         if options.small:
-            sizes = SMALL.get(stage, (70,))
+            sizes = SMALL.get(stage, FEW)
         before: Row = {}
         for size in sizes:
             measured = [measure(stage, size) for _ in range(options.rounds)]

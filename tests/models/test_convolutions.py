@@ -113,15 +113,10 @@ def test_all_forms_compute_the_same_and_have_the_same_gradients(
     rng = np.random.default_rng(0)
     x = rng.normal(size=(2, side, side, channels)).astype(np.float32)
     kernel = rng.normal(size=(*sizes, channels, 128)).astype(np.float32)
-    margins = [((length - 1) // 2 if padded else 0,) * 2 for length in sizes]
+    margins = tuple(((length - 1) // 2 if padded else 0,) * 2 for length in sizes)
 
     def apply(arithmetic, x, kernel):
-        names = ("NHWC", "HWIO", "NHWC")
-        return apply_kernel(
-            *(x, kernel, (stride, stride), margins),
-            arithmetic=arithmetic,
-            dimension_numbers=names,
-        )
+        return apply_kernel(x, kernel, stride, margins, arithmetic)
 
     expected, pull = jax.vjp(lambda *given: apply(FLOAT32, *given), x, kernel)
     gradient = rng.normal(size=expected.shape).astype(np.float32)

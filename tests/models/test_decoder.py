@@ -64,9 +64,10 @@ def make(*, level_channels=(), dtype="float32", **options):
     return decoder, jax.jit(decoder.init)(keys[2], regions, tokens), regions, tokens
 
 
+@functools.partial(jax.jit, static_argnums=0, static_argnames=("captions", "method"))
 def apply(decoder, variables, *arguments, **options):
     """Applies it as one program: op by op, every call would compile its scan again."""
-    return jax.jit(functools.partial(decoder.apply, **options))(variables, *arguments)
+    return decoder.apply(variables, *arguments, **options)
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
@@ -392,8 +393,8 @@ def test_equals_pytorch_in_value_and_gradient(options):
         logits, attention = decoder.apply({"params": params}, features, tokens)
         return (logits * weights).sum() + jnp.square(attention).sum()
 
-    ours = apply(decoder, variables, features, tokens)
-    our_grads = jax.jit(jax.grad(value, argnums=(0, 1)))(variables["params"], features)
+    ours = decoder.apply(variables, features, tokens)
+    our_grads = jax.grad(value, argnums=(0, 1))(variables["params"], features)
 
     leaf = lambda x: torch.tensor(np.asarray(x), requires_grad=True)  # noqa: E731
     params = jax.tree.map(leaf, variables["params"])

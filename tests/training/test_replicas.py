@@ -124,17 +124,12 @@ def test_shorter_captions_are_filled_up_in_a_stack():
 
 
 def arguments(folder, **overrides):
-    values = small_run.SMALL | {
+    values = small_run.SHORT | {
         "head.dropout": 0.2,
-        "train.epochs": 2,
         "train.captions": "random",
         "train.checkpoint_every": 2,
-        "show.captions": 1,
-        "show.tensorboard_every": 1,
     }
-    values |= {key.replace("__", "."): value for key, value in overrides.items()}
-    config = ["--config", str(small_run.QUICKSTART), "--workdir", str(folder)]
-    return [*config, *(f"--config.{key}={value}" for key, value in values.items())]
+    return small_run.arguments(folder, values, **overrides)
 
 
 def records(folder):

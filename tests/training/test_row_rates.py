@@ -146,8 +146,7 @@ def test_a_run_trains_missing_words_alone_resumes_and_is_restored_without_the_fi
         "train.weight_decay": 0.1,
         "train.epochs": 1,
     }
-    arguments = ["--config", str(small_run.QUICKSTART), "--workdir", str(tmp_path / "run")]
-    arguments += [f"--config.{key}={value}" for key, value in values.items()]
+    arguments = small_run.arguments(tmp_path / "run", values)
     assert train.main(arguments) == 0
     assert train.main(arguments) == 0
     vectors.unlink()

@@ -191,14 +191,12 @@ def test_what_fills_a_batch_up_counts_nowhere(critic):
 
 
 def arguments(folder, **options):
-    options = {"train.epochs": 2, "self_critical.epochs": 2, "self_critical.captions": 3, **options}
-    values = (
-        small_run.SMALL
-        | {"train.select": "CIDEr-D", "show.captions": 1, "show.tensorboard_every": 1}
-        | options
-    )
-    config = ["--config", str(small_run.QUICKSTART), "--workdir", str(folder)]
-    return [*config, *(f"--config.{key}={value}" for key, value in values.items())]
+    values = small_run.SHORT | {
+        "train.select": "CIDEr-D",
+        "self_critical.epochs": 2,
+        "self_critical.captions": 3,
+    }
+    return small_run.arguments(folder, values | options)
 
 
 @pytest.mark.slow

@@ -159,11 +159,8 @@ def test_spans_cover_an_epoch_and_end_where_a_save_is_due(steps, before, size, e
 
 
 def arguments(folder, **overrides):
-    values = small_run.SMALL | {"head.dropout": 0.2, "train.epochs": 2, "show.captions": 1}
-    values |= {"train.checkpoint_every": 2, "show.tensorboard_every": 1}
-    values |= {key.replace("__", "."): value for key, value in overrides.items()}
-    config = ["--config", str(small_run.QUICKSTART), "--workdir", str(folder)]
-    return [*config, *(f"--config.{key}={value}" for key, value in values.items())]
+    values = small_run.SHORT | {"head.dropout": 0.2, "train.checkpoint_every": 2}
+    return small_run.arguments(folder, values, **overrides)
 
 
 @pytest.mark.slow
