@@ -69,7 +69,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     batch_size = options.batch_size or parallel.photos_at_once()
     writer = open_json_array() if options.json else contextlib.nullcontext(print_caption)
     failed = 0
-    with writer as write, Progress(len(found), "captions", "photos") as progress:
+    with (
+        restore.explain_mismatch(run),
+        writer as write,
+        Progress(len(found), "captions", "photos") as progress,
+    ):
         for item, caption in caption_photos(run, search, found, batch_size, bool(drawings)):
             if isinstance(item, UserError):
                 progress.say(f"error: {item}")

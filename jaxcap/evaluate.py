@@ -16,6 +16,7 @@ from jaxcap.evaluation.evaluate import Evaluation, evaluate, join_words
 from jaxcap.evaluation.result import Result
 from jaxcap.experiment import ranges
 from jaxcap.experiment.ensembles import restore_ensemble
+from jaxcap.experiment.restore import explain_mismatch
 from jaxcap.figures.samples import view_photo
 from jaxcap.io import plain
 from jaxcap.io.compiled import keep_compiled
@@ -61,15 +62,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     run = restore_ensemble(options.workdir, options.denoiser)
     rules, strategy = flags.read_search(options, run.config)
     check_writable(options.out or run.folder / "evaluation", "name another folder with --out")
-    evaluation = evaluate(
-        run,
-        options.split,
-        data_dir=options.data_dir,
-        noise=options.noise,
-        rules=rules,
-        strategy=strategy,
-        batch_size=options.batch_size,
-    )
+    with explain_mismatch(run):
+        evaluation = evaluate(
+            run,
+            options.split,
+            data_dir=options.data_dir,
+            noise=options.noise,
+            rules=rules,
+            strategy=strategy,
+            batch_size=options.batch_size,
+        )
     if not options.json:
         print("\n".join(tables.format_result(evaluation.result)), flush=True)
     folder = options.out or run.folder / "evaluation" / name_folder(evaluation.result)

@@ -301,6 +301,8 @@ def compile_per_own_image(function: Callable) -> Callable:
     Args:
       function: of arrays [B, ...], all of them this process's own.
     """
+    if device_count() == 1:
+        return jax.jit(function)  # which is traced sooner
     own = None if processes.count() == 1 else jax.local_devices()
     mapped = jax.pmap(function, AXIS, in_axes=(None, 0), devices=own)
 

@@ -16,7 +16,7 @@ from jaxcap.evaluation import splits
 from jaxcap.evaluation.comparison import compare_entries
 from jaxcap.evaluation.entries import Entry, read_entries
 from jaxcap.experiment.inputs import open_plain_inputs
-from jaxcap.experiment.restore import TrainedRun, compile_search, restore_best
+from jaxcap.experiment.restore import TrainedRun, compile_search, explain_mismatch, restore_best
 from jaxcap.io import plain
 from jaxcap.training.history import METRICS, read_lines
 
@@ -121,9 +121,10 @@ def _check_captions(run: TrainedRun, val: Split) -> list[Finding]:
         train = splits.load_training(run.config)
     except (UserError, OSError):  # the other baseline needs none of it
         train = None
-    inputs = open_plain_inputs(run, val)
-    search = compile_search(run, make_plain_rules(run.config.text), GREEDY)
-    return check_captions(run, search, run.params, inputs, val, train)
+    with explain_mismatch(run):
+        inputs = open_plain_inputs(run, val)
+        search = compile_search(run, make_plain_rules(run.config.text), GREEDY)
+        return check_captions(run, search, run.params, inputs, val, train)
 
 
 def _read_captions(folder: Path) -> list[list[str]]:

@@ -1,7 +1,6 @@
 """Restores a trained denoiser from its workdir, to stand before an encoder."""
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +8,10 @@ import jax
 import numpy as np
 from flax.traverse_util import flatten_dict
 
-from jaxcap.denoising import build
 from jaxcap.denoising.validation import SCORES
 from jaxcap.errors import UserError
 from jaxcap.experiment import workdir
 from jaxcap.experiment.kinds import DENOISER
-from jaxcap.training.checkpoint import Checkpoints
 from jaxcap.training.restoring import restore_params
 from jaxcap.training.saved_arrays import compute_checksum
 
@@ -55,12 +52,7 @@ def restore_denoiser(folder: Path, size: int) -> TrainedDenoiser:
             f"the denoiser in {folder} was trained on photos of {config.images.size} pixels a side "
             f"and not of images.size={size}: train one of that size"
         )
-    model = build.build_model(config)
-    shapes = jax.eval_shape(partial(build.draw_params, config, model))
-    best = restore_params(
-        Checkpoints(folder / "checkpoints"), config.train, shapes, build.assign_rates(shapes)
-    )
-    params = best.params["denoiser"]
+    params = restore_params(folder).params["denoiser"]
     arrays = jax.tree.map(np.asarray, flatten_dict(params, sep="."))
     info = {
         "widths": list(config.denoiser.widths),

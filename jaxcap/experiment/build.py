@@ -22,7 +22,6 @@ from jaxcap.io import uses
 from jaxcap.models.captioner import Captioner, build_captioner
 from jaxcap.models.convolution_forms import Arithmetic
 from jaxcap.models.encoder import BACKBONES, choose_pool
-from jaxcap.models.params import trace_variables
 from jaxcap.text import Vocabulary, count_words, split_captions
 from jaxcap.training import partition
 
@@ -295,9 +294,13 @@ def draw_params(
 
     An encoder whose weights are imported is not drawn.
     """
-    batch = _make_batch(config)
+    size = config.images.size
+    batch = {
+        "images": np.zeros((1, size, size, 3), np.uint8),
+        "tokens": np.ones((1, 1, 2), np.int32),
+    }
     if config.encoder.weights != "random":
-        rows, columns = model.encoder.grid(config.images.size)
+        rows, columns = model.encoder.grid(size)
         channels = sum(model.encoder.level_channels)
         del batch["images"]
         batch["features"] = np.zeros((1, rows * columns, channels), np.float32)
@@ -307,20 +310,6 @@ def draw_params(
     if vectors is not None:
         params["decoder"]["embed"] = {"embedding": parallel.put(vectors.matrix)}
     return params
-
-
-def trace_params(config: ConfigDict, model: Captioner) -> dict[str, Any]:
-    """Returns the shapes of all parameters."""
-    return trace_variables(model, _make_batch(config))["params"]
-
-
-def _make_batch(config: ConfigDict) -> dict[str, np.ndarray]:
-    """Returns the smallest batch that the captioner can be called with."""
-    size = config.images.size
-    return {
-        "images": np.zeros((1, size, size, 3), np.uint8),
-        "tokens": np.ones((1, 1, 2), np.int32),
-    }
 
 
 def _list_training(experiment: Experiment) -> list[list[str]]:

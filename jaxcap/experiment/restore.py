@@ -1,19 +1,22 @@
 """Restores a trained run from its workdir, without training data or imported weights."""
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from flax.errors import FlaxError
 
 from jaxcap import parallel
 from jaxcap.decoding import captioning
 from jaxcap.decoding.rules import Rules
 from jaxcap.decoding.strategy import GREEDY, Sampling, Strategy
 from jaxcap.denoising.restore import TrainedDenoiser, restore_denoiser
+from jaxcap.errors import UserError
 from jaxcap.experiment import build, ranges, stages, workdir
 from jaxcap.experiment.denoisers import describe_denoised
 from jaxcap.experiment.run import Run
-from jaxcap.training.checkpoint import Checkpoints
 from jaxcap.training.restoring import restore_params
 
 
@@ -47,15 +50,12 @@ def restore_best(folder: Path) -> TrainedRun:
       UserError: there is no run in `folder`, it has validated nothing yet, or it is damaged.
     """
     config = workdir.load_config(folder)
-    checkpoints = Checkpoints(folder / "checkpoints")
-    checkpoints.read_ahead()
     vocabulary = workdir.load_vocabulary(folder)
     encoder_info = workdir.load_encoder(folder)
     model = build.build_model(config, vocabulary, encoder_info)
-    shapes = build.trace_params(config, model)
-    rates = stages.assign_rates(config, shapes)
-    first_steps = stages.assign_first_steps(config, shapes, 1)
-    best = restore_params(checkpoints, config.train, shapes, rates, first_steps)
+    best = restore_params(folder)
+    if best.params.keys() != {"encoder", "decoder"}:
+        raise UserError(_describe_mismatch(folder))
     return TrainedRun(
         folder=folder,
         config=config,
@@ -63,10 +63,23 @@ def restore_best(folder: Path) -> TrainedRun:
         encoder_info=encoder_info,
         model=model,
         params=best.params,
-        rates=rates,
+        rates=stages.assign_rates(config, best.params),
         step=best.step,
         epoch=best.progress["best_epoch"],
     )
+
+
+@contextlib.contextmanager
+def explain_mismatch(run: TrainedRun) -> Iterator[None]:
+    """Names the run whose parameters do not fit its model, as after its config was changed."""
+    try:
+        yield
+    except FlaxError as error:
+        raise UserError(_describe_mismatch(run.folder)) from error
+
+
+def _describe_mismatch(folder: Path) -> str:
+    return f"the checkpoint in {folder} is damaged, or of another model than its config.json tells"
 
 
 def choose_denoiser(run: TrainedRun, wanted: Path | str | None) -> TrainedRun:

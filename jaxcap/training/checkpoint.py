@@ -13,7 +13,6 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,7 +22,8 @@ import numpy as np
 
 from jaxcap.errors import UserError
 from jaxcap.io.files import report_full_disk, write_atomically
-from jaxcap.training.saved_arrays import Saved, compute_checksum, read_frozen, read_step
+from jaxcap.training import saved_arrays
+from jaxcap.training.saved_arrays import Saved, compute_checksum
 from jaxcap.training.train_step import TrainState
 
 
@@ -51,7 +51,6 @@ class Checkpoints:
     def __init__(self, folder: os.PathLike | str):
         self.folder = Path(folder).resolve()
         self._steps = self.folder / "steps"
-        self._ahead: dict[Path, Future[Saved | None]] = {}
 
     @functools.cached_property
     def _manager(self) -> Any:
@@ -102,20 +101,36 @@ class Checkpoints:
         names = _flatten(frozen)
         if not names:
             return frozen
-        folder = self.folder / "frozen"
-        saved = self._read(folder)
-        if saved is not None and _have_same_shapes(saved.arrays, names):
-            return _unflatten(frozen, saved.arrays)
-        what = f"the copy of the frozen parameters in {self.folder}"
-        try:
-            arrays = _import_store().restore_arrays(folder, _abstract(names))
-            seal = json.loads((self.folder / "frozen.json").read_text(encoding="utf-8"))
-            checksum = seal["checksum"]
-        except Exception as error:
-            raise _explain(what, folder, error) from error
-        if compute_checksum(arrays) != checksum:
-            raise Damaged(f"{what} is damaged (its checksum differs)")
+        arrays = self.read_frozen()
+        if not _have_same_shapes(arrays, names):
+            raise Damaged(f"{self._frozen} is damaged, or of another model")
         return _unflatten(frozen, arrays)
+
+    def read_frozen(self) -> dict[str, np.ndarray]:
+        """Reads the frozen parameters by their names; empty where none have been written.
+
+        Raises:
+          UserError: they cannot be read, or are damaged.
+        """
+        folder = self.folder / "frozen"
+        seal = self.folder / "frozen.json"
+        if not folder.exists() and not seal.exists():
+            return {}
+        saved = saved_arrays.read_frozen(folder, seal)
+        if saved is not None:
+            return saved
+        try:
+            arrays = _import_store().restore_arrays(folder)
+            checksum = json.loads(seal.read_text(encoding="utf-8"))["checksum"]
+        except Exception as error:
+            raise _explain(self._frozen, folder, error) from error
+        if compute_checksum(arrays) != checksum:
+            raise Damaged(f"{self._frozen} is damaged (its checksum differs)")
+        return arrays
+
+    @property
+    def _frozen(self) -> str:
+        return f"the copy of the frozen parameters in {self.folder}"
 
     def wait(self) -> None:
         """Returns when everything is on disk."""
@@ -190,13 +205,21 @@ class Checkpoints:
         Raises:
           UserError: nothing has been validated yet, or the step cannot be restored.
         """
+        return self.restore(self.find_best(), state)
+
+    def find_best(self) -> int:
+        """Returns the step of the best validation.
+
+        Raises:
+          UserError: nothing has been validated yet; or as of `best_step`.
+        """
         step = self.best_step()
         if step is None:
             raise UserError(
                 f"the run in {self.folder.parent} has no checkpoint of a finished epoch yet: let "
                 "it train on"
             )
-        return self.restore(step, state)
+        return step
 
     def restore(self, step: int, state: TrainState) -> tuple[TrainState, dict[str, Any]]:
         """Restores one step.
@@ -211,45 +234,31 @@ class Checkpoints:
         Raises:
           UserError: the step cannot be read, is damaged, or of another model.
         """
-        names = _flatten(state)
-        folder = self._steps / str(step)
-        saved = self._read(folder)
-        if saved is not None and _have_same_shapes(saved.arrays, names):
-            return _unflatten(state, saved.arrays), saved.progress
-        what = f"checkpoint {step} in {self.folder}"
-        try:
-            arrays, progress = _import_store().restore_step(folder, _abstract(names))
-        except Exception as error:  # orbax raises whatever the storage below it raised
-            raise _explain(what, folder, error) from error
-        if progress.pop("checksum", None) != compute_checksum(arrays, progress):
-            raise Damaged(f"{what} is damaged (its checksum differs)")
-        return _unflatten(state, arrays), progress
+        saved = self.read(step)
+        if not _have_same_shapes(saved.arrays, _flatten(state)):
+            raise Damaged(f"{self._name(step)} is damaged, or of another model")
+        return _unflatten(state, saved.arrays), saved.progress
 
-    def read_ahead(self) -> None:
-        """Begins to read the best step and the frozen parameters, for `restore_best` to wait less.
+    def read(self, step: int) -> Saved:
+        """Reads the arrays of one step by their names, and the progress that was saved with it.
 
         Raises:
-          UserError: as `best_step`.
+          UserError: the step cannot be read, or is damaged.
         """
-        folders = [self.folder / "frozen"]
-        best = self.best_step()
-        if best is not None:
-            folders.append(self._steps / str(best))
-        pool = ThreadPoolExecutor(len(folders))
-        for folder in folders:
-            self._ahead[folder] = pool.submit(self._read_now, folder)
-        pool.shutdown(wait=False)  # it ends with what it reads
+        folder = self._steps / str(step)
+        saved = saved_arrays.read_step(folder)
+        if saved is not None:
+            return saved
+        try:
+            arrays, progress = _import_store().restore_step(folder)
+        except Exception as error:  # orbax raises whatever the storage below it raised
+            raise _explain(self._name(step), folder, error) from error
+        if progress.pop("checksum", None) != compute_checksum(arrays, progress):
+            raise Damaged(f"{self._name(step)} is damaged (its checksum differs)")
+        return Saved(arrays, progress)
 
-    def _read(self, folder: Path) -> Saved | None:
-        """Returns the arrays of a step, or the frozen ones; None where they are not whole."""
-        if folder in self._ahead:
-            return self._ahead.pop(folder).result()
-        return self._read_now(folder)
-
-    def _read_now(self, folder: Path) -> Saved | None:
-        if folder.parent == self._steps:
-            return read_step(folder)
-        return read_frozen(folder, self.folder / "frozen.json")
+    def _name(self, step: int) -> str:
+        return f"checkpoint {step} in {self.folder}"
 
     def _read_value(self, step: int) -> float | None:
         """Returns the validation that a step was saved with, None if there was none."""
@@ -260,7 +269,7 @@ class Checkpoints:
         except FileNotFoundError:
             return None
         except Exception as error:
-            raise _explain(f"checkpoint {step} in {self.folder}", folder, error) from error
+            raise _explain(self._name(step), folder, error) from error
 
     def _set_aside(self, step: int) -> Path:
         """Moves a step out of the way and returns where it is now."""
@@ -356,8 +365,3 @@ def _have_same_shapes(arrays: Mapping[str, Any], leaves: Mapping[str, Any]) -> b
 def _copy_arrays(tree: Any) -> dict[str, np.ndarray]:
     """Copies a tree to the host: a donated buffer may be overwritten while orbax still writes."""
     return {name: np.array(leaf) for name, leaf in _flatten(tree).items()}
-
-
-def _abstract(leaves: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Returns empty arrays of the leaves' shapes and types, as orbax wants its templates."""
-    return {name: np.empty(leaf.shape, leaf.dtype) for name, leaf in leaves.items()}

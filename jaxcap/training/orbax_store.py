@@ -110,12 +110,8 @@ def save_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
         checkpointer.save(folder, arrays, force=True)
 
 
-def restore_arrays(folder: Path, like: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def restore_arrays(folder: Path) -> dict[str, np.ndarray]:
     """Reads what `save_arrays` has written.
-
-    Args:
-      folder: where it lies.
-      like: an array of the same shape and type for each name.
 
     Raises:
       OSError: the system does not let it be read.
@@ -125,17 +121,14 @@ def restore_arrays(folder: Path, like: Mapping[str, np.ndarray]) -> dict[str, np
         _system_errors(),
         ocp.StandardCheckpointer(multiprocessing_options=_work_alone()) as checkpointer,
     ):
-        return checkpointer.restore(folder, like)
+        return _to_host(checkpointer.restore(folder))
 
 
-def restore_step(
-    folder: Path, like: Mapping[str, np.ndarray]
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def restore_step(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Reads the arrays and the progress of a step that `save_step` has written.
 
-    Args:
-      folder: of the step.
-      like: as of `restore_arrays`, which says what is raised, too.
+    Raises:
+      Exception: as of `restore_arrays`.
     """
     options = _work_alone()
     handler = ocp.CompositeCheckpointHandler(
@@ -143,15 +136,17 @@ def restore_step(
         "progress",
         composite_options=ocp.CompositeOptions(multiprocessing_options=options),
     )
-    items = ocp.args.Composite(
-        arrays=ocp.args.StandardRestore(like), progress=ocp.args.JsonRestore()
-    )
+    items = ocp.args.Composite(arrays=ocp.args.StandardRestore(), progress=ocp.args.JsonRestore())
     with (
         _system_errors(),
         ocp.Checkpointer(handler, multiprocessing_options=options) as checkpointer,
     ):
         found = checkpointer.restore(folder, args=items)
-    return found["arrays"], dict(found["progress"])
+    return _to_host(found["arrays"]), dict(found["progress"])
+
+
+def _to_host(arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    return {name: np.asarray(array) for name, array in arrays.items()}
 
 
 def _work_alone() -> ocp.options.MultiprocessingOptions:

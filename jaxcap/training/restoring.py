@@ -1,16 +1,14 @@
 """The parameters of a trained run, from its checkpoints alone."""
 
 from collections.abc import Mapping
-from functools import partial
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
+from flax.traverse_util import unflatten_dict
 
 from jaxcap import parallel
-from jaxcap.training import optim
 from jaxcap.training.checkpoint import Checkpoints
-from jaxcap.training.partition import combine, partition
-from jaxcap.training.train_step import create_state
 
 
 class Best(NamedTuple):
@@ -27,32 +25,32 @@ class Best(NamedTuple):
     progress: Mapping[str, Any]
 
 
-def restore_params(
-    checkpoints: Checkpoints,
-    train: Mapping[str, Any],
-    shapes: Any,
-    rates: Any,
-    first_steps: Any = None,
-) -> Best:
+def restore_params(folder: Path) -> Best:
     """Restores the checkpoint of the best validation.
 
+    The names of what was saved say where it belongs: neither the model nor its optimizer has to be
+    traced for it.
+
     Args:
-      checkpoints: of the run; they are closed.
-      train: the section `train` of the run's config.
-      shapes: those of all parameters; nothing is drawn or loaded for what the checkpoint fills.
-      rates: from `partition.assign_rates`.
-      first_steps: see `optim.build_optimizer`; only which are equal counts here.
+      folder: the workdir.
 
     Raises:
       UserError: the run has validated nothing yet, or it is damaged.
     """
-    trainable, frozen = partition(shapes, rates)
-    optimizer = optim.build_optimizer(
-        train, optim.build_schedule(train, 1), rates, first_steps=first_steps
-    )
-    create = partial(create_state, optimizer=optimizer, ema=train["ema_decay"] > 0)
-    state, progress = checkpoints.restore_best(jax.eval_shape(create, trainable))
-    frozen = checkpoints.restore_frozen(frozen)
-    checkpoints.close()
-    params = parallel.put(combine(state.eval_params, frozen))
-    return Best(params, int(state.step), progress)
+    checkpoints = Checkpoints(folder / "checkpoints")
+    step = checkpoints.find_best()
+    with ThreadPoolExecutor(1) as pool:
+        frozen = pool.submit(checkpoints.read_frozen)
+        saved = checkpoints.read(step)
+    trained = _take(saved.arrays, "ema.") or _take(saved.arrays, "params.")
+    params = unflatten_dict({**trained, **frozen.result()}, sep=".")
+    return Best(parallel.put(params), step, saved.progress)
+
+
+def _take(arrays: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Returns the arrays whose names begin with a prefix, named without it."""
+    return {
+        name.removeprefix(prefix): array
+        for name, array in arrays.items()
+        if name.startswith(prefix)
+    }

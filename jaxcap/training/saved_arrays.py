@@ -44,7 +44,7 @@ def read_step(folder: Path) -> Saved | None:
     return Saved(arrays, progress)
 
 
-def read_frozen(folder: Path, seal: Path) -> Saved | None:
+def read_frozen(folder: Path, seal: Path) -> dict[str, np.ndarray] | None:
     """Reads the frozen parameters of a run; None as of `read_step`.
 
     Args:
@@ -56,9 +56,7 @@ def read_frozen(folder: Path, seal: Path) -> Saved | None:
         arrays = _read_arrays(folder)
     except Exception:
         return None
-    if compute_checksum(arrays) != checksum:
-        return None
-    return Saved(arrays, {})
+    return arrays if compute_checksum(arrays) == checksum else None
 
 
 def compute_checksum(

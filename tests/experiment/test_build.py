@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jaxcap.experiment import config as configs
-from jaxcap.experiment.build import build_model, describe_encoder, draw_params, trace_params
+from jaxcap.experiment.build import build_model, describe_encoder, draw_params
 from jaxcap.text import SPECIALS, Vocabulary
 from tests.experiment.test_config import BASE
 
@@ -56,4 +56,3 @@ def test_a_decoder_is_drawn_alike_with_an_encoder_and_without():
         drawn.append(draw_params(config, model))
     assert "encoder" not in drawn[1]
     jax.tree.map(np.testing.assert_array_equal, drawn[0]["decoder"], drawn[1]["decoder"])
-    assert jax.tree.structure(trace_params(config, model)) == jax.tree.structure(drawn[0])
