@@ -32,8 +32,15 @@ class Params:
                 raise ScopeParamShapeError(name, "/".join(self.path), value.shape, shape)
             return value
         if self.has_rng("params"):
-            return nn.Module.param(self, name, init, shape, *dtype)
+            draw = functools.partial(_draw, init)
+            return nn.Module.param(self, name, draw, tuple(shape), *dtype)
         return self.variable("params", name, jnp.zeros, shape).value
+
+
+@functools.partial(jax.jit, static_argnums=(0, 2, 3))
+def _draw(init: Callable, key: jax.Array, shape: Sequence[int], *dtype: Any) -> jax.Array:
+    """Draws a parameter; those alike are traced and lowered once."""
+    return init(key, shape, *dtype)
 
 
 class Conv(Params, nn.Conv):

@@ -13,6 +13,7 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -51,6 +52,8 @@ class Checkpoints:
     def __init__(self, folder: os.PathLike | str):
         self.folder = Path(folder).resolve()
         self._steps = self.folder / "steps"
+        self._seal = self.folder / "frozen.json"
+        self._freezing: Future[None] | None = None
 
     @functools.cached_property
     def _manager(self) -> Any:
@@ -72,6 +75,7 @@ class Checkpoints:
           UserError: the disk is full, or a step of that number already lies here.
         """
         arrays = copy_finite(state, value)
+        self._finish_frozen()
         step = int(state.step)
         sealed = {**progress, "checksum": compute_checksum(arrays, progress)}
         with report_full_disk(self.folder):
@@ -80,14 +84,29 @@ class Checkpoints:
             raise UserError(f"step {step} could not be saved in {self.folder}")
 
     def save_frozen(self, frozen: Any) -> None:
-        """Writes the frozen parameters if they are not there yet; their checksum comes last."""
+        """Begins to write the frozen parameters if they are not there yet.
+
+        They are there before the first step is.
+        """
         arrays = _copy_arrays(frozen)
-        seal = self.folder / "frozen.json"
-        if seal.exists() or not arrays:
+        if self._seal.exists() or not arrays:
             return
+        pool = ThreadPoolExecutor(1)
+        self._freezing = pool.submit(self._write_frozen, arrays)
+        pool.shutdown(wait=False)
+
+    def _write_frozen(self, arrays: Mapping[str, np.ndarray]) -> None:
         with report_full_disk(self.folder):
             _import_store().save_arrays(self.folder / "frozen", arrays)
-            write_atomically(seal, json.dumps({"checksum": compute_checksum(arrays)}) + "\n")
+            # Last, for it says that they are whole.
+            write_atomically(self._seal, json.dumps({"checksum": compute_checksum(arrays)}) + "\n")
+
+    def _finish_frozen(self) -> None:
+        """Returns when the frozen parameters are on disk."""
+        if self._freezing is not None:
+            freezing = self._freezing
+            self._freezing = None
+            freezing.result()
 
     def restore_frozen(self, frozen: Any) -> Any:
         """Restores the frozen parameters.
@@ -112,16 +131,16 @@ class Checkpoints:
         Raises:
           UserError: they cannot be read, or are damaged.
         """
+        self._finish_frozen()
         folder = self.folder / "frozen"
-        seal = self.folder / "frozen.json"
-        if not folder.exists() and not seal.exists():
+        if not folder.exists() and not self._seal.exists():
             return {}
-        saved = saved_arrays.read_frozen(folder, seal)
+        saved = saved_arrays.read_frozen(folder, self._seal)
         if saved is not None:
             return saved
         try:
             arrays = _import_store().restore_arrays(folder)
-            checksum = json.loads(seal.read_text(encoding="utf-8"))["checksum"]
+            checksum = json.loads(self._seal.read_text(encoding="utf-8"))["checksum"]
         except Exception as error:
             raise _explain(self._frozen, folder, error) from error
         if compute_checksum(arrays) != checksum:
@@ -134,6 +153,7 @@ class Checkpoints:
 
     def wait(self) -> None:
         """Returns when everything is on disk."""
+        self._finish_frozen()
         if "_manager" in vars(self):  # which a run that only reads does not make
             with report_full_disk(self.folder):
                 _import_store().wait(self._manager)

@@ -4,10 +4,12 @@ A writer is called with a step and a record of its numbers, such as
 {"epoch": 1.25, "split": "train", "loss": 2.81}: numbers, and a string for the split.
 """
 
+import contextlib
 import json
 import os
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self, TextIO
 
@@ -77,8 +79,9 @@ class TensorBoard:
         """
         # Here, because importing it takes a moment that most commands can save. Its SummaryWriter
         # writes in a thread, which ends at a full disk, and then the run waits for it for ever.
-        from tensorboardX import event_file_writer, summary
-        from tensorboardX.proto import event_pb2
+        with _hidden("torch"):
+            from tensorboardX import event_file_writer, summary
+            from tensorboardX.proto import event_pb2
 
         self._folder = Path(folder)
         self._summary = summary
@@ -123,6 +126,23 @@ class TensorBoard:
             if time.monotonic() - self._flushed > FLUSH:
                 self._file.flush()
                 self._flushed = time.monotonic()
+
+
+@contextlib.contextmanager
+def _hidden(module: str) -> Iterator[None]:
+    """Hides a module that is not imported yet from imports.
+
+    tensorboardX imports PyTorch where it finds it, for nothing that is used here: two seconds and
+    some hundred megabytes.
+    """
+    if module in sys.modules:
+        yield
+        return
+    sys.modules[module] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[module]
 
 
 class Console:

@@ -90,6 +90,7 @@ def test_frozen_parameters_are_written_once_and_in_no_step(states, tmp_path):
     _, frozen, after = states
     saved = Checkpoints(tmp_path)
     saved.save_frozen(frozen)
+    saved.wait()
     written = (tmp_path / "frozen.json").stat().st_mtime_ns
     saved.save_frozen(frozen)
     saved.save(after[0], {})
@@ -347,6 +348,7 @@ def test_damaged_frozen_parameters_are_an_error(states, tmp_path):
     _, frozen, _ = states
     saved = Checkpoints(tmp_path)
     saved.save_frozen(frozen)
+    saved.wait()
     corrupt(tmp_path / "frozen")
     with pytest.raises(UserError, match="frozen"):
         saved.restore_frozen(frozen)
