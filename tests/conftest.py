@@ -12,6 +12,24 @@ from tests.xla_flags import compile_quickly, virtual_devices
 
 MAPS = Path("/proc/self/maps")
 MOST_MAPS = 20_000
+# The files that take longest, the longest first.
+SLOWEST = (
+    "test_kills.py",
+    "test_published.py",
+    "test_processes.py",
+    "test_eight_devices.py",
+    "training/test_replicas.py",
+    "test_train.py",
+    "ablation/test_cells.py",
+    "training/test_self_critical.py",
+    "training/test_spans.py",
+    "training/test_train_step.py",
+    "test_caption.py",
+    "decoding/test_search.py",
+    "models/test_decoder.py",
+    "test_bench.py",
+    "experiment/test_stages.py",
+)
 
 
 def pytest_addoption(parser):
@@ -30,10 +48,18 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     """Sets the flags of XLA, also for the commands that tests start, before JAX reads them."""
+    # Of the commands that tests start, what Python compiles is kept.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if not config.getoption("optimized"):
         os.environ.update(compile_quickly())
     if count := config.getoption("devices"):
         os.environ.update(virtual_devices(count))
+
+
+def pytest_collection_modifyitems(items):
+    """Begins with the slowest files: one that is long and comes last keeps one process waiting."""
+    order = {str(Path(__file__).parent / name): place for place, name in enumerate(SLOWEST)}
+    items.sort(key=lambda item: order.get(str(item.path), len(order)))
 
 
 @pytest.fixture(scope="session", autouse=True)
