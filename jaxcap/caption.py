@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from jaxcap import errors, flags, parallel
+from jaxcap import devices, errors, flags, parallel
 from jaxcap.decoding.captions import Caption, read_captions
 from jaxcap.errors import UserError
 from jaxcap.experiment import ranges, restore, workdir
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.attention:
         files = [path for path in found if isinstance(path, Path)]
         drawings = Drawings(options.attention, files, run.grid)
-    batch_size = options.batch_size or parallel.photos_at_once()
+    batch_size = options.batch_size or devices.photos_at_once()
     writer = open_json_array() if options.json else contextlib.nullcontext(print_caption)
     failed = 0
     with (

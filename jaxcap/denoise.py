@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from jaxcap import errors, flags, parallel
+from jaxcap import devices, errors, flags, parallel
 from jaxcap.denoising import build
 from jaxcap.denoising.batches import NoisyPhotos, PhotoBatches
 from jaxcap.denoising.build import DenoisingExperiment
@@ -77,7 +77,7 @@ def describe(experiment: DenoisingExperiment) -> list[str]:
     counts = partition.count_parameters(experiment.params, experiment.rates)
     size = experiment.config.images.size
     lines.append(f"noise: {Noise(**experiment.config.noise)}, on {size} x {size} pixels")
-    lines.append(f"parameters: {counts['trained']:,} trained; devices: {parallel.describe()}")
+    lines.append(f"parameters: {counts['trained']:,} trained; devices: {devices.describe()}")
     return lines
 
 

@@ -8,14 +8,14 @@ import flax
 import jax
 
 import jaxcap
-from jaxcap import parallel
+from jaxcap import devices
 
 _CPU_INFO = Path("/proc/cpuinfo")  # Linux
 
 
 def describe_machine() -> str:
     """Returns a line that names the devices and the processor."""
-    return f"{parallel.describe()}, {os.cpu_count()} cores of {_name_processor()}"
+    return f"{devices.describe()}, {os.cpu_count()} cores of {_name_processor()}"
 
 
 def describe_versions() -> str:

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcap import parallel
+from jaxcap import devices
 from jaxcap.checks.finding import Finding
 
 NAME = "arithmetic"
@@ -62,7 +62,7 @@ def check_arithmetic(compile_function: Callable = jax.jit) -> list[Finding]:
     version = metadata.version("jaxlib")
     finding = Finding(
         NAME,
-        f"jaxlib {version} on {parallel.describe()} computes wrongly: {', '.join(wrong)}",
+        f"jaxlib {version} on {devices.describe()} computes wrongly: {', '.join(wrong)}",
         "losses, captions and scores may be wrong without any error",
         _advise(version),
     )
@@ -86,7 +86,7 @@ def measure_error(operation: Operation, compile_function: Callable = jax.jit) ->
 
 def _tolerate() -> float:
     """Returns the largest error that rounding explains."""
-    return max(_TOLERANCE, 10 * parallel.factor_rounding())
+    return max(_TOLERANCE, 10 * devices.factor_rounding())
 
 
 def _advise(version: str) -> str:

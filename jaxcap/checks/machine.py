@@ -7,7 +7,7 @@ from importlib import metadata
 from pathlib import Path
 
 import jaxcap
-from jaxcap import parallel
+from jaxcap import devices
 from jaxcap.data import datasets, locations
 from jaxcap.data.source import Section
 from jaxcap.io import plain
@@ -31,7 +31,7 @@ def describe_machine(data: Section) -> list[str]:
     return [
         f"jaxcap {jaxcap.__version__}, Python {platform.python_version()}, {platform.platform()}",
         ", ".join(f"{name} {_find_version(name)}" for name in PACKAGES),
-        f"devices: {parallel.describe()}",
+        f"devices: {devices.describe()}",
         f"processors: {os.cpu_count()}; memory: {_describe_memory()}",
         f"disk: {_describe_disk(Path.cwd())}; {_describe_disk(cache_root())}",
         *data_sets,
@@ -64,7 +64,7 @@ def _find_version(package: str) -> str:
 
 
 def _describe_memory() -> str:
-    memory = parallel.read_machine_memory()
+    memory = devices.read_machine_memory()
     if memory is None:
         return "unknown"
     total = plain.format_bytes(memory.total)

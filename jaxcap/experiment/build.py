@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxcap import parallel, pretrained, processes, word2vec
+from jaxcap import devices, parallel, pretrained, processes, word2vec
 from jaxcap.data.split import Split
 from jaxcap.experiment import contents, denoisers
 from jaxcap.experiment.contents import Contents
@@ -182,7 +182,7 @@ def describe(experiment: Experiment) -> list[str]:
     counts = partition.count_parameters(experiment.params, experiment.rates, experiment.row_rates)
     lines.append(
         f"parameters: {counts['trained']:,} trained, {counts['frozen']:,} frozen; "
-        f"devices: {parallel.describe()}, the decoder's products in "
+        f"devices: {devices.describe()}, the decoder's products in "
         f"{experiment.encoder_info['dtype']}, the encoder's in "
         f"{experiment.encoder_info['encoder_dtype']}"
     )
@@ -250,7 +250,7 @@ def choose_dtypes(config: ConfigDict, begun: Mapping[str, Any] | None = None) ->
     if begun is not None:
         return {name: begun[name] for name in wanted}
     return {
-        name: parallel.fastest_dtype() if dtype == "auto" else dtype
+        name: devices.fastest_dtype() if dtype == "auto" else dtype
         for name, dtype in wanted.items()
     }
 
@@ -277,8 +277,8 @@ def build_model(
         pool=encoder_info["pool"],
         normalization=encoder_info["normalization"],
         dtype=encoder_info["dtype"],
-        arithmetic=Arithmetic(encoder_info["encoder_dtype"], parallel.is_processor()),
-        one_by_one=parallel.is_processor(),
+        arithmetic=Arithmetic(encoder_info["encoder_dtype"], devices.is_processor()),
+        one_by_one=devices.is_processor(),
         denoiser=encoder_info.get("denoiser"),
     )
     return model.clone(encoder=cut_encoder(config, model.encoder))

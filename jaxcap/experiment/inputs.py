@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxcap import parallel, processes
+from jaxcap import devices, parallel, processes
 from jaxcap.data.split import Split
 from jaxcap.decoding import map_groups
 from jaxcap.experiment.build import Experiment
@@ -141,7 +141,7 @@ def _open_features(
             return regions.astype(jnp.float16)
 
         # What a few photos become stays in a processor's cache.
-        size = parallel.photos_at_once() if parallel.is_processor() else None
+        size = devices.photos_at_once() if devices.is_processor() else None
         return map_groups(encode_group, (photos,), size)
 
     encoder = run.params["encoder"]

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxcap import parallel
+from jaxcap import devices
 from jaxcap.errors import UserError
 from jaxcap.experiment import workdir
 from jaxcap.experiment.build import Experiment, build_replica
@@ -80,7 +80,7 @@ def check_memory(experiment: Experiment, replicas: int) -> None:
       UserError: it does not fit.
     """
     config = experiment.config
-    free = parallel.free_memory()
+    free = devices.free_memory()
     if free is None or replicas == 1:
         return
     phase = build_phases(experiment, 1)[0]
@@ -93,10 +93,10 @@ def check_memory(experiment: Experiment, replicas: int) -> None:
         captions = experiment.captions["train"].tokens.shape[1]
     positions = config.train.batch_size * captions * config.text.max_length
     logits = positions * len(experiment.vocabulary) * np.dtype(np.float32).itemsize
-    devices = parallel.device_count()
-    needed = replicas * (state_bytes + 2 * logits // devices)
-    if parallel.shares_memory():
-        needed *= parallel.local_device_count()
+    count = devices.device_count()
+    needed = replicas * (state_bytes + 2 * logits // count)
+    if devices.shares_memory():
+        needed *= devices.local_device_count()
     if needed > free:
         raise UserError(
             f"train.replicas={replicas} needs at least {format_bytes(needed)} of memory, and "

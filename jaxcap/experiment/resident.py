@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxcap import parallel
+from jaxcap import devices, parallel
 from jaxcap.errors import UserError
 from jaxcap.experiment.inputs import SharedInputs
 from jaxcap.inputs.batches import CachedInputs, Captions, Inputs
@@ -29,7 +29,7 @@ def keep_training(config: ConfigDict, inputs: Inputs, captions: Captions) -> Res
       UserError: the config asks for spans, but there is no cache or no room for it.
     """
     span = config.train.span
-    if not span or (span < 0 and parallel.is_processor()):
+    if not span or (span < 0 and devices.is_processor()):
         return None
     if isinstance(inputs, SharedInputs):
         inputs = inputs.whole  # each process plans whole batches, and its devices read their shares
@@ -64,7 +64,7 @@ def keep_inputs(inputs: Inputs) -> Inputs:
 
 def _has_room(needed: int, times: int) -> bool:
     """Tells whether every device has room for so many bytes, so many times."""
-    free = parallel.free_memory()
-    if parallel.shares_memory():
-        times *= parallel.local_device_count()
+    free = devices.free_memory()
+    if devices.shares_memory():
+        times *= devices.local_device_count()
     return free is None or times * needed <= free

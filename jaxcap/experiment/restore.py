@@ -8,7 +8,7 @@ from pathlib import Path
 
 from flax.errors import FlaxError
 
-from jaxcap import parallel
+from jaxcap import devices, parallel
 from jaxcap.decoding import captioning
 from jaxcap.decoding.rules import Rules
 from jaxcap.decoding.strategy import GREEDY, Sampling, Strategy
@@ -133,6 +133,6 @@ def compile_search(
     elif strategy == GREEDY:
         search = captioning.build_greedy(run.model, rules)
     else:
-        of_device = slots and -(-slots // parallel.device_count())
+        of_device = slots and -(-slots // devices.device_count())
         search = captioning.build_beam(run.model, rules, strategy.beam, of_device)
     return parallel.compile_per_image(search)

@@ -5,7 +5,7 @@ from pathlib import Path
 import jax
 
 import jaxcap
-from jaxcap import parallel, processes
+from jaxcap import devices, processes
 from jaxcap.errors import UserError
 from jaxcap.experiment import config as configs
 from jaxcap.experiment import contents
@@ -30,7 +30,7 @@ def check_together(experiment: Experiment, folder: Path) -> None:
         "version of jaxcap": jaxcap.__version__,
         "digest of jaxcap's code": _digest_code(),
         "version of jax": jax.__version__,
-        "number of devices": str(parallel.local_device_count()),
+        "number of devices": str(devices.local_device_count()),
     }
     for key, value in configs.flatten(experiment.config).items():
         facts[f"--config.{key}"] = str(value)

@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
-from jaxcap import parallel
+from jaxcap import devices
 from jaxcap.decoding import map_groups
 from jaxcap.models.convolution_forms import Arithmetic
 from jaxcap.models.convolutions import fold
@@ -78,9 +78,9 @@ def jaxcap_calls(net, sizes, photos, dtype):
         encode = jax.jit(lambda photos: map_groups(apply, (photos,), size))
         return lambda: np.asarray(encode(photos))
 
-    few = parallel.photos_at_once() if parallel.is_processor() else None
+    few = devices.photos_at_once() if devices.is_processor() else None
     return {
-        "jaxcap": build(Arithmetic(dtype, parallel.is_processor()), few),
+        "jaxcap": build(Arithmetic(dtype, devices.is_processor()), few),
         "xla": build(Arithmetic(dtype), None),
     }
 

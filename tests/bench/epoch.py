@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from jaxcap import parallel
+from jaxcap import devices
 from jaxcap.decoding import map_groups
 from jaxcap.inputs import features, images
 from jaxcap.models.convolution_forms import Arithmetic
@@ -111,10 +111,10 @@ def originals_call(sizes, network, photos, regions, tokens):
 
 def filling_call(network, photos, folder):
     """Returns a call that makes the cache of all views of the photos anew."""
-    encoder = Encoder(ResNet(**network, arithmetic=Arithmetic("float32", parallel.is_processor())))
+    encoder = Encoder(ResNet(**network, arithmetic=Arithmetic("float32", devices.is_processor())))
     pixels = jnp.zeros((1, 224, 224, 3), jnp.uint8)
     params = jax.jit(encoder.init)(jax.random.key(0), pixels)
-    few = parallel.photos_at_once() if parallel.is_processor() else None
+    few = devices.photos_at_once() if devices.is_processor() else None
 
     @jax.jit
     def encode(photos):

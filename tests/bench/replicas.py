@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcap import parallel
+from jaxcap import devices, parallel
 from jaxcap.experiment import config as configs
 from jaxcap.experiment.build import choose_dtypes
 from jaxcap.experiment.catalog import find_experiment
@@ -97,7 +97,7 @@ def build(config, vocabulary):
         pool="padded",
         normalization="imagenet",
         dtype=dtype,
-        one_by_one=parallel.is_processor(),
+        one_by_one=devices.is_processor(),
     )
     size = config.images.size
     batch = {

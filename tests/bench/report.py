@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxcap import parallel
+from jaxcap import devices
 
 # Column -> value; lists, as the seconds of each round, are in the JSON alone.
 Row = dict[str, Any]
@@ -81,8 +81,8 @@ def describe_processor() -> str:
     """Names the devices, and the processor with those of its units that matter here."""
     model = platform.machine()
     flags: set[str] = set()
-    if parallel.CPU_INFO.exists():
-        for line in parallel.CPU_INFO.read_text(encoding="utf-8").splitlines():
+    if devices.CPU_INFO.exists():
+        for line in devices.CPU_INFO.read_text(encoding="utf-8").splitlines():
             name, _, value = line.partition(":")
             if name.strip() == "model name":
                 model = value.strip()

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcap import parallel
+from jaxcap import devices, parallel
 from jaxcap.data.split import Split
 from jaxcap.decoding import Rules, captioning
 from jaxcap.evaluation import scoring
@@ -201,7 +201,7 @@ def build_small(words: int):
         pool="padded",
         normalization="imagenet",
         dtype="float32",
-        one_by_one=parallel.is_processor(),
+        one_by_one=devices.is_processor(),
     )
     batch = {
         "features": jnp.zeros((1, *GRID), jnp.float16),

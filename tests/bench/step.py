@@ -28,7 +28,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from jaxcap import parallel
+from jaxcap import devices, parallel
 from jaxcap.experiment.defaults import get_config
 from jaxcap.models.decoder import build_decoder
 from jaxcap.text import END, SPECIALS, START
@@ -122,7 +122,7 @@ def build_step(sizes, dtype):
         sizes.vocabulary,
         level_channels=(sizes.channels,),
         dtype=dtype,
-        one_by_one=parallel.is_processor(),
+        one_by_one=devices.is_processor(),
     )
     regions = jnp.zeros((1, L, sizes.channels))
     tokens = jnp.ones((1, 1, 2), jnp.int32)

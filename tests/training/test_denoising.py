@@ -12,7 +12,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxcap import parallel
+from jaxcap import devices, parallel
 from jaxcap.models.denoiser import Denoiser
 from jaxcap.scores.image_quality import psnr
 from jaxcap.training.denoising import NoisyDenoiser, Reconstruction, add_noise
@@ -148,7 +148,7 @@ def devices_run(folder: Path) -> None:
         "state": state,
         "metrics": metrics,
         "validation": parallel.compile_eval_step(measure)(state.params, batch(16, seed=9)),
-        "devices": jnp.array(parallel.device_count()),
+        "devices": jnp.array(devices.device_count()),
     }
     np.savez(folder / "results.npz", **leaves(results))
 
@@ -157,8 +157,8 @@ def devices_run(folder: Path) -> None:
 def test_one_device_equals_eight(tmp_path):
     """State and sums, noise and all, agree to float32 rounding."""
     results = []
-    for devices in (1, 8):
-        folder = tmp_path / str(devices)
+    for count in (1, 8):
+        folder = tmp_path / str(count)
         folder.mkdir()
         code = (
             "from pathlib import Path; from tests.training.test_denoising import devices_run; "
@@ -167,7 +167,7 @@ def test_one_device_equals_eight(tmp_path):
         subprocess.run(
             [sys.executable, "-c", code],
             check=True,
-            env=os.environ | virtual_devices(devices),
+            env=os.environ | virtual_devices(count),
             cwd=Path(__file__).parents[2],
         )
         results.append(dict(np.load(folder / "results.npz")))

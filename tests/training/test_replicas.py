@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcap import evaluate, parallel, train
+from jaxcap import devices, evaluate, parallel, train
 from jaxcap.errors import UserError
 from jaxcap.experiment import config as configs
 from jaxcap.experiment import workdir
@@ -262,7 +262,7 @@ class TestRuns:
 def test_wrong_numbers_of_replicas_are_told_before_anything_is_written(
     tmp_path, monkeypatch, overrides, said
 ):
-    monkeypatch.setattr(parallel, "free_memory", lambda: 10**9)
+    monkeypatch.setattr(devices, "free_memory", lambda: 10**9)
     with pytest.raises(UserError, match=said):
         train.main(arguments(tmp_path / "run", **overrides))
     assert not (tmp_path / "run" / "config.json").exists()

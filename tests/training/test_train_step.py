@@ -12,7 +12,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxcap import parallel
+from jaxcap import devices, parallel
 from jaxcap.training.capacity import choose_words
 from jaxcap.training.objectives import PolicyGradient, TeacherForcing
 from jaxcap.training.partition import combine
@@ -252,7 +252,7 @@ def devices_run(folder: Path) -> None:
         "metrics": metrics,
         "validation": evaluate(params, tiny.batch(16, seed=9)),
         "features": encode(params, tiny.batch(5, seed=9)["images"]),
-        "devices": jnp.array(parallel.device_count()),
+        "devices": jnp.array(devices.device_count()),
     }
     np.savez(folder / "results.npz", **leaves(results))
 
@@ -261,10 +261,10 @@ def devices_run(folder: Path) -> None:
 def test_one_device_equals_eight(tmp_path):
     """State, sums, validation and features, dropout and all, agree to float32 rounding."""
     results = []
-    for devices in (1, 8):
-        folder = tmp_path / str(devices)
+    for count in (1, 8):
+        folder = tmp_path / str(count)
         folder.mkdir()
-        environment = os.environ | virtual_devices(devices)
+        environment = os.environ | virtual_devices(count)
         code = (
             "from pathlib import Path; from tests.training.test_train_step import devices_run; "
             f"devices_run(Path({str(folder)!r}))"

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import jax
 import pytest
 
-from jaxcap import parallel, train
+from jaxcap import devices, train
 from jaxcap.experiment import restore as runs
 from jaxcap.experiment import workdir
 from tests import small_run
@@ -31,7 +31,7 @@ PROCESSORS = {
 def use(monkeypatch, platform, multiplies=True, **attributes):
     device = SimpleNamespace(platform=platform, **attributes)
     monkeypatch.setattr(jax, "local_devices", lambda: [device])
-    monkeypatch.setattr(parallel, "multiplies_bfloat16", lambda: multiplies)
+    monkeypatch.setattr(devices, "multiplies_bfloat16", lambda: multiplies)
 
 
 @pytest.mark.parametrize(("text", "expected"), PROCESSORS.values(), ids=PROCESSORS)
@@ -39,15 +39,15 @@ def test_a_processor_takes_bfloat16_where_it_has_amx_for_it(text, expected, monk
     use(monkeypatch, "cpu")
     info = tmp_path / "cpuinfo"
     info.write_text(f"processor\t: 0\n{text}", encoding="utf-8")
-    monkeypatch.setattr(parallel, "CPU_INFO", info)
-    assert parallel.fastest_dtype() == expected
+    monkeypatch.setattr(devices, "CPU_INFO", info)
+    assert devices.fastest_dtype() == expected
 
 
 def test_a_processor_that_tells_nothing_takes_float32(monkeypatch, tmp_path):
     """As on macOS and Windows."""
     use(monkeypatch, "cpu")
-    monkeypatch.setattr(parallel, "CPU_INFO", tmp_path / "absent")
-    assert parallel.fastest_dtype() == "float32"
+    monkeypatch.setattr(devices, "CPU_INFO", tmp_path / "absent")
+    assert devices.fastest_dtype() == "float32"
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_an_accelerator_takes_bfloat16_where_it_has_units_for_it(
     monkeypatch, platform, attributes, expected
 ):
     use(monkeypatch, platform, **attributes)
-    assert parallel.fastest_dtype() == expected
+    assert devices.fastest_dtype() == expected
 
 
 @pytest.mark.parametrize("platform", ["cpu", "tpu"])
@@ -79,8 +79,8 @@ def test_a_jaxlib_that_cannot_multiply_bfloat16_takes_float32(monkeypatch, tmp_p
     use(monkeypatch, platform, multiplies=False)
     info = tmp_path / "cpuinfo"
     info.write_text("flags\t\t: amx_bf16\n", encoding="utf-8")
-    monkeypatch.setattr(parallel, "CPU_INFO", info)
-    assert parallel.fastest_dtype() == "float32"
+    monkeypatch.setattr(devices, "CPU_INFO", info)
+    assert devices.fastest_dtype() == "float32"
 
 
 @pytest.fixture
@@ -89,9 +89,9 @@ def decoded(tmp_path, monkeypatch):
     float32.
     """
     monkeypatch.setenv("JAXCAP_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(parallel, "fastest_dtype", lambda: "bfloat16")
+    monkeypatch.setattr(devices, "fastest_dtype", lambda: "bfloat16")
     folder = small_run.make(tmp_path / "run", decoder__dtype="auto", encoder__dtype="auto")
-    monkeypatch.setattr(parallel, "fastest_dtype", lambda: "float32")
+    monkeypatch.setattr(devices, "fastest_dtype", lambda: "float32")
     return folder
 
 
