@@ -27,7 +27,10 @@ def use_file(path: Path, use: Callable[[ModuleType], T], example: str) -> T:
     folder = path.parent.resolve()
     modules_before = set(sys.modules)
     path_before = list(sys.path)
+    writes_before = sys.dont_write_bytecode
     sys.path.insert(0, str(folder))
+    # Python takes what it has kept for a file that was changed within the second, and is as long.
+    sys.dont_write_bytecode = True
     try:
         return use(_import(path, example))
     except (UserError, KeyboardInterrupt):
@@ -37,6 +40,7 @@ def use_file(path: Path, use: Callable[[ModuleType], T], example: str) -> T:
         raise UserError(f"{where}: the experiment cannot be used: {_reason(error)}") from error
     finally:
         sys.path[:] = path_before
+        sys.dont_write_bytecode = writes_before
         # Another experiment's `import base` must find the base beside it, not this one.
         for name in set(sys.modules) - modules_before:
             if getattr(sys.modules[name], "__file__", None) == str(folder / f"{name}.py"):
