@@ -93,8 +93,8 @@ def run(options: argparse.Namespace) -> list[Row]:
 
 
 def make_environment(cache: Path) -> dict[str, str]:
-    """Returns the variables of a user who has set none of JAX's."""
-    ours = ("JAX_COMPILATION_", "JAX_PERSISTENT_", "XLA_FLAGS")
+    """Returns the variables of a user who has set none of JAX's or Python's."""
+    ours = ("JAX_COMPILATION_", "JAX_PERSISTENT_", "XLA_FLAGS", "PYTHONDONTWRITEBYTECODE")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     return kept | {"JAXCAP_CACHE": str(cache), "PYTHONPATH": str(ROOT)}
 
