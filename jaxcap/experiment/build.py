@@ -1,6 +1,7 @@
 """From a config to the things it names: data, vocabulary, captioner and first parameters."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -82,14 +83,22 @@ def build_experiment(
     vocabulary, unknown = shared.get(
         "vocabulary", [data, text], lambda: build_vocabulary(config, sentences)
     )
-    weights = load_weights(config)
-    denoiser = denoisers.load_denoiser(config)
-    encoder_info = describe_encoder(config, weights) | choose_dtypes(config, begun)
-    encoder_info = denoisers.describe_denoised(encoder_info, denoiser)
     training = [words for captions in sentences["train"] for words in captions]
-    vectors = load_vectors(config, vocabulary, training)
-    model = build_model(config, vocabulary, encoder_info)
-    params = draw_params(config, model, weights, vectors)
+    pool = ThreadPoolExecutor(1)
+    try:
+        # Beside the rest, for to train them takes seconds and to read them may.
+        loading = pool.submit(load_vectors, config, vocabulary, training)
+        weights = load_weights(config)
+        denoiser = denoisers.load_denoiser(config)
+        encoder_info = describe_encoder(config, weights) | choose_dtypes(config, begun)
+        encoder_info = denoisers.describe_denoised(encoder_info, denoiser)
+        model = build_model(config, vocabulary, encoder_info)
+        params = draw_params(config, model, weights)
+        vectors = loading.result()
+    finally:
+        pool.shutdown(wait=False)  # so that a mistake, or Ctrl-C, waits for nothing
+    if vectors is not None:
+        _put_vectors(params, vectors)
     if denoiser is not None:
         params["encoder"]["denoiser"] = denoiser.params
     rates = assign_rates(config, params)
@@ -132,7 +141,9 @@ def build_replica(experiment: Experiment, config: ConfigDict, folder: Path) -> E
         vectors = vectors.redraw(config.seed)
     elif vectors is not None:
         vectors = load_vectors(config, experiment.vocabulary, _list_training(experiment))
-    params = draw_params(config, experiment.model, vectors=vectors)
+    params = draw_params(config, experiment.model)
+    if vectors is not None:
+        _put_vectors(params, vectors)
     encoder_info = dict(experiment.encoder_info)
     if config.encoder.weights == "random":
         encoder_info = encoder_info | describe_encoder(config, None)
@@ -285,12 +296,9 @@ def build_model(
 
 
 def draw_params(
-    config: ConfigDict,
-    model: Captioner,
-    weights: pretrained.Pretrained | None = None,
-    vectors: word2vec.WordVectors | None = None,
+    config: ConfigDict, model: Captioner, weights: pretrained.Pretrained | None = None
 ) -> dict[str, Any]:
-    """Draws the parameters by the config's seed, then puts in imported weights and vectors.
+    """Draws the parameters by the config's seed, then puts in imported weights.
 
     An encoder whose weights are imported is not drawn.
     """
@@ -307,9 +315,12 @@ def draw_params(
     params = jax.jit(model.init)(jax.random.key(config.seed), batch)["params"]
     if weights is not None:
         params["encoder"] = {"backbone": parallel.put(weights.params)}
-    if vectors is not None:
-        params["decoder"]["embed"] = {"embedding": parallel.put(vectors.matrix)}
     return params
+
+
+def _put_vectors(params: dict[str, Any], vectors: word2vec.WordVectors) -> None:
+    """Puts word vectors in the place of drawn ones."""
+    params["decoder"]["embed"] = {"embedding": parallel.put(vectors.matrix)}
 
 
 def _list_training(experiment: Experiment) -> list[list[str]]:
