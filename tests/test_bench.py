@@ -57,7 +57,8 @@ def test_every_benchmark_runs_and_writes_its_rows(name, tmp_path, capsys):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", memory.SIZES)
-def test_every_stage_runs(stage, tmp_path):
+def test_every_stage_runs(stage, tmp_path, monkeypatch):
+    monkeypatch.setattr(stages, "FEW_STEPS", 1)
     (size,) = memory.SMALL.get(stage, memory.FEW)
     if stage == "devices":
         size = jax.device_count()

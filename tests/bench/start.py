@@ -61,6 +61,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> list[Row]:
     model = {} if options.small else MODEL
     commands = options.commands[:1] if options.small else options.commands
+    kinds = ("first",) if options.small else ("first", "warm")
     seconds: dict[str, list[float]] = {}
 
     def add(what: str, taken: float) -> None:
@@ -69,7 +70,8 @@ def run(options: argparse.Namespace) -> list[Row]:
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         cache = place / "cache"
-        environment = make_environment(cache)
+        environment = dict(os.environ) if options.small else make_environment()
+        environment |= {"JAXCAP_CACHE": str(cache), "PYTHONPATH": str(ROOT)}
         workdir = make_run(place / "run", cache, model)
         photo = draw_photo(place / "photo.png")
         caption = ["-m", "jaxcap.caption", "--workdir", str(workdir), str(photo)]
@@ -80,10 +82,10 @@ def run(options: argparse.Namespace) -> list[Row]:
                 taken = time_process(["-m", f"jaxcap.{command}", "--help"], environment)
                 add(f"{command} --help", taken)
             shutil.rmtree(cache)
-            for kind in ("first", "warm"):
+            for kind in kinds:
                 add(f"caption, {kind}", time_process(caption, environment))
             shutil.rmtree(cache)
-            for kind in ("first", "warm"):
+            for kind in kinds:
                 add(f"train, {kind}", time_first_step(place / "new", model | RUN, environment))
     rows = []
     for what, taken in seconds.items():
@@ -92,11 +94,10 @@ def run(options: argparse.Namespace) -> list[Row]:
     return rows
 
 
-def make_environment(cache: Path) -> dict[str, str]:
+def make_environment() -> dict[str, str]:
     """Returns the variables of a user who has set none of JAX's or Python's."""
     ours = ("JAX_COMPILATION_", "JAX_PERSISTENT_", "XLA_FLAGS", "PYTHONDONTWRITEBYTECODE")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    return kept | {"JAXCAP_CACHE": str(cache), "PYTHONPATH": str(ROOT)}
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
 
 
 def make_run(folder: Path, cache: Path, model: dict) -> Path:
