@@ -81,10 +81,10 @@ def run(options: argparse.Namespace) -> list[Row]:
             for command in commands:
                 taken = time_process(["-m", f"jaxcap.{command}", "--help"], environment)
                 add(f"{command} --help", taken)
-            shutil.rmtree(cache)
+            shutil.rmtree(cache, ignore_errors=True)
             for kind in kinds:
                 add(f"caption, {kind}", time_process(caption, environment))
-            shutil.rmtree(cache)
+            shutil.rmtree(cache, ignore_errors=True)
             for kind in kinds:
                 add(f"train, {kind}", time_first_step(place / "new", model | RUN, environment))
     rows = []
