@@ -83,20 +83,20 @@ def build_experiment(
     vocabulary, unknown = shared.get(
         "vocabulary", [data, text], lambda: build_vocabulary(config, sentences)
     )
+    weights = load_weights(config)
+    denoiser = denoisers.load_denoiser(config)
+    encoder_info = describe_encoder(config, weights) | choose_dtypes(config, begun)
+    encoder_info = denoisers.describe_denoised(encoder_info, denoiser)
+    model = build_model(config, vocabulary, encoder_info)
     training = [words for captions in sentences["train"] for words in captions]
     pool = ThreadPoolExecutor(1)
     try:
-        # Beside the rest, for to train them takes seconds and to read them may.
+        # Both take seconds. What else may be a mistake of the user's is behind them.
         loading = pool.submit(load_vectors, config, vocabulary, training)
-        weights = load_weights(config)
-        denoiser = denoisers.load_denoiser(config)
-        encoder_info = describe_encoder(config, weights) | choose_dtypes(config, begun)
-        encoder_info = denoisers.describe_denoised(encoder_info, denoiser)
-        model = build_model(config, vocabulary, encoder_info)
         params = draw_params(config, model, weights)
         vectors = loading.result()
     finally:
-        pool.shutdown(wait=False)  # so that a mistake, or Ctrl-C, waits for nothing
+        pool.shutdown(wait=False)  # Ctrl-C waits for nothing
     if vectors is not None:
         _put_vectors(params, vectors)
     if denoiser is not None:
