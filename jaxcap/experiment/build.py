@@ -91,7 +91,7 @@ def build_experiment(
     training = [words for captions in sentences["train"] for words in captions]
     pool = ThreadPoolExecutor(1)
     try:
-        # Both take seconds. What else may be a mistake of the user's is behind them.
+        # Both take seconds; what else the user may have got wrong has been checked by now.
         loading = pool.submit(load_vectors, config, vocabulary, training)
         params = draw_params(config, model, weights)
         vectors = loading.result()
