@@ -1,6 +1,7 @@
 """Restores a trained denoiser from its workdir, to stand before an encoder."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import jax
 import numpy as np
 from flax.traverse_util import flatten_dict
 
+from jaxcap.denoising import build
 from jaxcap.denoising.validation import SCORES
 from jaxcap.errors import UserError
 from jaxcap.experiment import workdir
@@ -52,7 +54,15 @@ def restore_denoiser(folder: Path, size: int) -> TrainedDenoiser:
             f"the denoiser in {folder} was trained on photos of {config.images.size} pixels a side "
             f"and not of images.size={size}: train one of that size"
         )
-    params = restore_params(folder).params["denoiser"]
+    model = build.build_model(config)
+    shapes = jax.eval_shape(partial(build.draw_params, config, model))
+    best = restore_params(folder)
+    if jax.tree.map(np.shape, best.params) != jax.tree.map(np.shape, shapes):
+        raise UserError(
+            f"the checkpoint in {folder} is damaged, or of another model than its denoiser.json "
+            "tells"
+        )
+    params = best.params["denoiser"]
     arrays = jax.tree.map(np.asarray, flatten_dict(params, sep="."))
     info = {
         "widths": list(config.denoiser.widths),

@@ -176,6 +176,14 @@ def damaged(made_denoiser, folder):
     shutil.rmtree(folder / "checkpoints" / "steps" / str(best) / "arrays")
 
 
+def widened(made_denoiser, folder):
+    shutil.copytree(made_denoiser, folder)
+    file = folder / "denoiser.json"
+    config = json.loads(file.read_text())
+    config["denoiser"]["widths"] = [5, 6]
+    file.write_text(json.dumps(config))
+
+
 @pytest.mark.parametrize(
     ("make", "size", "said"),
     [
@@ -184,8 +192,9 @@ def damaged(made_denoiser, folder):
         (unfinished, 32, "the denoiser in .* has not finished training"),
         (shutil.copytree, 40, "trained on photos of 32 pixels a side and not of images.size=40"),
         (damaged, 32, "is damaged, or of another model"),
+        (widened, 32, "of another model than its denoiser.json tells"),
     ],
-    ids=["missing", "a file", "unfinished", "another size", "damaged"],
+    ids=["missing", "a file", "unfinished", "another size", "damaged", "widened"],
 )
 def test_a_denoiser_that_cannot_serve_is_one_line(made_denoiser, tmp_path, make, size, said):
     if make:
