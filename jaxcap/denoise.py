@@ -185,9 +185,9 @@ class EpochSamples:
         denoised = denoise_photos(
             self.denoise, state.eval_params, self.photos, self.batch_size, count
         )
-        picture = draw_denoised(*zip(*denoised, strict=True))
-        files.write_picture(self.folder / "samples" / f"epoch_{epoch:03}.png", picture)
-        self.board.image(int(state.step), "samples", picture)
+        png = files.encode_picture(draw_denoised(*zip(*denoised, strict=True)))
+        files.write_atomically(self.folder / "samples" / f"epoch_{epoch:03}.png", png)
+        self.board.image(int(state.step), "samples", png)
 
 
 def format_quality(quality: Quality) -> list[str]:

@@ -54,10 +54,11 @@ class EpochSamples:
         if self.board is None:
             return
         picture = draw_samples(split, captions, config.images.size, experiment.grid)
+        png = files.encode_picture(picture)
         assert experiment.folder is not None
         folder = experiment.folder / "samples"
-        files.write_picture(folder / f"epoch_{epoch:03}.png", picture)
-        self.board.image(int(state.step), "samples", picture)
+        files.write_atomically(folder / f"epoch_{epoch:03}.png", png)
+        self.board.image(int(state.step), "samples", png)
         before = f"  {self.name}, " if self.name else "  "
         for row, caption in enumerate(captions):
             reference = next(iter(split.captions[row]), "")
@@ -86,7 +87,7 @@ def report_scenes(experiment: Experiment, search: Callable, params: Any) -> None
     picture = draw_samples(split, shown, experiment.config.images.size, experiment.grid)
     assert experiment.folder is not None
     file = experiment.folder / "scenes.png"
-    files.write_picture(file, picture)
+    files.write_atomically(file, files.encode_picture(picture))
     result = check_scenes(split, captions, experiment.grid)
     attended = ""
     if not math.isnan(result.gain):

@@ -1,6 +1,5 @@
 """The files of drawn attention: NAME.png and NAME.gif for each photo of many."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import numpy as np
 from jaxcap.figures.attention import attention_figure, attention_gif
 from jaxcap.inputs.photo_files import PICTURE
 from jaxcap.io import plain
-from jaxcap.io.files import write_atomically
+from jaxcap.io.files import encode_picture, write_atomically
 
 _LONGEST_NAME = 200  # bytes before a number and a suffix; file systems take 255 in all
 
@@ -49,9 +48,8 @@ class Drawings:
           attention: weights over the regions for each word. [T, L]
         """
         name = self._reserve(_shorten(photo))
-        file = io.BytesIO()
-        attention_figure(picture, words, attention, self._grid).save(file, "PNG")
-        write_atomically(self.folder / f"{name}.png", file.getvalue())
+        figure = attention_figure(picture, words, attention, self._grid)
+        write_atomically(self.folder / f"{name}.png", encode_picture(figure))
         animation = attention_gif(picture, words, attention, self._grid, size=PICTURE)
         write_atomically(self.folder / f"{name}.gif", animation)
 

@@ -109,11 +109,12 @@ def write_atomically(path: os.PathLike | str, content: str | bytes) -> None:
         raise UserError(f"{reason}: mend that, or choose another place for it") from error
 
 
-def write_picture(path: os.PathLike | str, picture: Any) -> None:
-    """Writes a PIL image as PNG, as `write_atomically` does."""
+def encode_picture(picture: Any) -> bytes:
+    """Returns a PIL image as PNG."""
     file = io.BytesIO()
-    picture.save(file, "PNG")
-    write_atomically(path, file.getvalue())
+    # Against the usual level of 6, half the time and a few percent more bytes.
+    picture.save(file, "PNG", compress_level=4)
+    return file.getvalue()
 
 
 def remove_unfinished(folder: os.PathLike | str) -> None:

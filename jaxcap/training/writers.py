@@ -7,6 +7,7 @@ A writer is called with a step and a record of its numbers, such as
 import contextlib
 import json
 import os
+import struct
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -109,11 +110,14 @@ class TensorBoard:
         """Writes a text (Markdown)."""
         self._write(step, summary=self._summary.text(name, text))
 
-    def image(self, step: int, name: str, picture: Any) -> None:
-        """Writes a picture: a PIL image in RGB or an array of uint8. [height, width, 3]"""
-        import numpy as np
-
-        self._write(step, summary=self._summary.image(name, np.asarray(picture), dataformats="HWC"))
+    def image(self, step: int, name: str, png: bytes) -> None:
+        """Writes a picture in RGB, as `files.encode_picture` makes it."""
+        width, height = struct.unpack(">II", png[16:24])  # of the header, which comes first
+        image = self._summary.Summary.Image(
+            height=height, width=width, colorspace=3, encoded_image_string=png
+        )
+        value = self._summary.Summary.Value(tag=name, image=image)
+        self._write(step, summary=self._summary.Summary(value=[value]))
 
     def close(self) -> None:
         """Puts everything on disk and closes the file."""

@@ -8,7 +8,9 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from jaxcap.io import files
 from jaxcap.training.history import read_lines
 from jaxcap.training.writers import (
     Console,
@@ -124,7 +126,8 @@ def test_tensorboard_gets_scalars_by_split_texts_and_pictures(tmp_path):
         board(10, {"epoch": 0.5, "split": "train", "loss": 2.5})
         board(20, {"split": "val", "loss": np.float32(2.0)})
         board.text(20, "captions", "a dog")
-        board.image(20, "samples", np.full((8, 12, 3), 200, np.uint8))
+        png = files.encode_picture(Image.new("RGB", (12, 8), (200, 0, 0)))
+        board.image(20, "samples", png)
     values = {
         value.tag: (event.step, value)
         for event in events(tmp_path)
@@ -134,7 +137,7 @@ def test_tensorboard_gets_scalars_by_split_texts_and_pictures(tmp_path):
     assert values["loss/val"][0] == 20 and values["loss/val"][1].simple_value == 2.0
     assert values["epoch/train"][1].simple_value == 0.5
     picture = values["samples"][1].image
-    assert (picture.height, picture.width) == (8, 12)
+    assert (picture.height, picture.width, picture.encoded_image_string) == (8, 12, png)
     assert any(
         "captions" in tag and b"a dog" in v.tensor.string_val[0]
         for tag, (_, v) in values.items()
