@@ -131,9 +131,13 @@ def replicate(tree: Any) -> Any:
     """Copies arrays to every device once, so that no step has to do it again."""
     if not jax.tree.leaves(tree):
         return tree
+    return _replicate()(np.arange(local_device_count()), tree)
+
+
+@cache
+def _replicate() -> Callable:
     # On the axis of the steps: what lies along another one counts as new, and compiles them again.
-    copy = jax.pmap(lambda _, tree: tree, AXIS, in_axes=(0, None), out_axes=None)
-    return copy(np.arange(local_device_count()), tree)
+    return jax.pmap(lambda _, tree: tree, AXIS, in_axes=(0, None), out_axes=None)
 
 
 def compile_eval_step(step: Callable, choose: Choose | None = None) -> Callable:

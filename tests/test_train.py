@@ -29,6 +29,7 @@ from jaxcap.training.checkpoint import Checkpoints
 from jaxcap.training.loop import Loop
 from jaxcap.training.phases import Phase
 from jaxcap.training.progress import TrainingProgress
+from jaxcap.training.stacking import Stacking
 from tests import small_run
 
 ROOT = Path(__file__).parents[1]
@@ -248,9 +249,10 @@ def test_a_mistake_on_the_command_line_ends_with_code_2_and_one_line(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def poisoned(run, *arguments, at, params, metric, seen, compile_step=phases.compile_step):
-    """The training step, but for step `at`: not-a-number in a metric, or in the parameters."""
-    step = compile_step(run, *arguments)
+def poisoned(run, *arguments, at, params, metric, seen, build_phase=phases._build_teacher_forcing):
+    """The phase whose step `at` leaves not-a-number in a metric, or in the parameters."""
+    phase = build_phase(run, *arguments)
+    step = phase.build_step(Stacking(1, None, shares_batch=True), (run.config.seed,))
 
     def call(state, frozen, batch):
         state, metrics = step(state, frozen, batch)
@@ -263,7 +265,7 @@ def poisoned(run, *arguments, at, params, metric, seen, compile_step=phases.comp
                 state = state.replace(ema=spoilt[0], params=spoilt[1])
         return state, metrics
 
-    return call
+    return dataclasses.replace(phase, build_step=lambda *_: call)
 
 
 @pytest.mark.parametrize(
@@ -287,7 +289,7 @@ def test_what_is_not_finite_stops_the_run_and_is_not_saved(
     seen = []
     with monkeypatch.context() as patch:
         poison = functools.partial(poisoned, at=at, params=params, metric=metric, seen=seen)
-        patch.setattr(phases, "compile_step", poison)
+        patch.setattr(phases, "_build_teacher_forcing", poison)
         with pytest.raises(UserError) as stopped:
             train.main(arguments(folder))
     line = str(stopped.value)

@@ -1,6 +1,6 @@
 """From a denoiser's config to the things it names: photos, model, first parameters, and phase."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,10 +19,11 @@ from jaxcap.experiment.datasets import load_splits
 from jaxcap.experiment.kinds import DENOISER
 from jaxcap.io import uses
 from jaxcap.models.denoiser import build_denoiser
+from jaxcap.training.compiling import bind, compile_create_state, compile_step
 from jaxcap.training.denoising import NoisyDenoiser, Reconstruction
-from jaxcap.training.optim import build_optimizer, build_schedule
-from jaxcap.training.phases import Phase
-from jaxcap.training.train_step import create_state, train_step
+from jaxcap.training.optim import OPTIONS, build_optimizer, build_schedule
+from jaxcap.training.phases import Phase, Step
+from jaxcap.training.stacking import Stacking
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,12 @@ def draw_params(config: ConfigDict, model: NoisyDenoiser) -> dict[str, Any]:
     """Draws the parameters by the config's seed."""
     # They have the same shapes for photos of any size.
     batch = {"noisy": jnp.zeros((1, 8, 8, 3), jnp.uint8)}
-    return jax.jit(model.init)(jax.random.key(config.seed), batch)["params"]
+    return _draw(model, jax.random.key(config.seed), batch)
+
+
+@partial(jax.jit, static_argnums=0)
+def _draw(model: NoisyDenoiser, key: jax.Array, batch: Mapping[str, Any]) -> dict[str, Any]:
+    return model.init(key, batch)["params"]
 
 
 def assign_rates(params: Any) -> Any:
@@ -111,19 +117,19 @@ def assign_rates(params: Any) -> Any:
 def build_phase(experiment: DenoisingExperiment, steps_per_epoch: int) -> Phase:
     """Builds the one phase of the training."""
     train = experiment.config.train
-    schedule = build_schedule(train, steps_per_epoch)
-    optimizer = build_optimizer(train, schedule, experiment.rates)
-    step = partial(
-        train_step,
-        model=experiment.model,
-        optimizer=optimizer,
-        objective=Reconstruction(),
-        seed=experiment.config.seed,
-        ema_decay=train.ema_decay,
-    )
+    options = {name: train[name] for name in OPTIONS}
+    schedule = build_schedule(options, steps_per_epoch)
+    optimizer = build_optimizer(options, schedule, experiment.rates)
+
+    def build_step(stacking: Stacking, seeds: Sequence[int]) -> Step:
+        compiled = compile_step(
+            experiment.model, Reconstruction(), optimizer, train.ema_decay, stacking, choose=None
+        )
+        return bind(compiled, seeds)
+
     return Phase(
-        build_step=lambda _: parallel.compile_train_step(step),  # of one model, always
-        create_state=partial(create_state, optimizer=optimizer, ema=train.ema_decay > 0),
+        build_step=build_step,
+        create_state=compile_create_state(optimizer, ema=train.ema_decay > 0),
         schedule=schedule,
         epochs=train.epochs,
         patience=train.patience,

@@ -14,6 +14,7 @@ from jaxcap import parallel
 from jaxcap.denoising.batches import NoisyPhotos
 from jaxcap.inputs.prefetch import prefetch
 from jaxcap.io.progress import Progress
+from jaxcap.memoize import memoize
 from jaxcap.scores import image_quality
 from jaxcap.scores.intervals import Estimate, estimate_scores
 from jaxcap.training.denoising import NoisyDenoiser, Reconstruction
@@ -83,12 +84,14 @@ class Quality:
     scores: dict[str, Estimate]
 
 
+@memoize
 def compile_measure_step(model: NoisyDenoiser) -> Callable:
     """Compiles `measure_step` for all devices."""
     step = partial(measure_step, model=model, objective=Reconstruction())
     return parallel.compile_eval_step(step)
 
 
+@memoize
 def compile_denoising(model: NoisyDenoiser) -> Callable:
     """Compiles, for all devices, (params, batch) -> denoised photos uint8 [B, S, S, 3]."""
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -312,10 +313,15 @@ def draw_params(
         channels = sum(model.encoder.level_channels)
         del batch["images"]
         batch["features"] = np.zeros((1, rows * columns, channels), np.float32)
-    params = jax.jit(model.init)(jax.random.key(config.seed), batch)["params"]
+    params = _draw(model, jax.random.key(config.seed), batch)
     if weights is not None:
         params["encoder"] = {"backbone": parallel.put(weights.params)}
     return params
+
+
+@partial(jax.jit, static_argnums=0)
+def _draw(model: Captioner, key: jax.Array, batch: Mapping[str, Any]) -> dict[str, Any]:
+    return model.init(key, batch)["params"]
 
 
 def _put_vectors(params: dict[str, Any], vectors: word2vec.WordVectors) -> None:

@@ -4,7 +4,7 @@ The features are regions or, where the last stages of the encoder learn, the gri
 Of several processes each reads of a batch what its own devices need.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +27,8 @@ from jaxcap.inputs.batches import Batch, CachedInputs, Inputs, read_photos
 from jaxcap.inputs.noise import Noise
 from jaxcap.io import uses
 from jaxcap.io.files import cache_root
+from jaxcap.memoize import memoize
+from jaxcap.models.captioner import Captioner
 
 PLAIN = ("plain",)
 
@@ -132,26 +134,15 @@ def _open_features(
     section = run.config.images
     path, key = _locate_features(run, split, views, noise)
 
-    method = "encode_lower" if run.model.encoder.entry else "encode"
-
-    def encode(encoder: Any, photos: jax.Array) -> jax.Array:
-        def encode_group(photos: jax.Array) -> jax.Array:
-            regions = run.model.apply({"params": {"encoder": encoder}}, photos, method=method)
-            # Halved on the device: half the bytes to bring back.
-            return regions.astype(jnp.float16)
-
-        # What a few photos become stays in a processor's cache.
-        size = devices.photos_at_once() if devices.is_processor() else None
-        return map_groups(encode_group, (photos,), size)
-
     encoder = run.params["encoder"]
+    encode, encode_photos = _compile_encoding(run.model)
     photo = jax.ShapeDtypeStruct((1, section.size, section.size, 3), jnp.uint8)
     grid = jax.eval_shape(encode, encoder, photo).shape[1:]
     features.fill_cache(
         path,
         split.photo,
         split.ids,
-        partial(parallel.compile_per_own_image(encode), encoder),
+        partial(encode_photos, encoder),
         features.CacheSpec(key, grid, views, section.resize, section.size, noise),
         batch_size=run.config.encoder.batch_size,
         workers=section.workers,
@@ -159,6 +150,24 @@ def _open_features(
     if run.folder is not None and processes.is_first():
         uses.record_use(path, run.folder)
     return features.open_cache(path)
+
+
+@memoize
+def _compile_encoding(model: Captioner) -> tuple[Callable, Callable]:
+    """Returns (encoder's parameters, photos) -> what is cached of them, and the same compiled."""
+    method = "encode_lower" if model.encoder.entry else "encode"
+
+    def encode(encoder: Any, photos: jax.Array) -> jax.Array:
+        def encode_group(photos: jax.Array) -> jax.Array:
+            regions = model.apply({"params": {"encoder": encoder}}, photos, method=method)
+            # Halved on the device: half the bytes to bring back.
+            return regions.astype(jnp.float16)
+
+        # What a few photos become stays in a processor's cache.
+        size = devices.photos_at_once() if devices.is_processor() else None
+        return map_groups(encode_group, (photos,), size)
+
+    return encode, parallel.compile_per_own_image(encode)
 
 
 def _locate_features(

@@ -1,25 +1,23 @@
 """The phases that a config asks for: teacher forcing, then self-critical training."""
 
-import functools
-from collections.abc import Callable, Collection
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
+import optax
 from ml_collections import ConfigDict
 
-from jaxcap import parallel
-from jaxcap.decoding.rules import make_plain_rules
+from jaxcap.decoding.rules import Rules, make_plain_rules
 from jaxcap.experiment.build import Experiment, choose_selection
 from jaxcap.experiment.stages import assign_first_steps
+from jaxcap.memoize import memoize
 from jaxcap.training import self_critical
-from jaxcap.training.capacity import choose_words
+from jaxcap.training.compiling import bind, compile_create_state, compile_span, compile_step
 from jaxcap.training.objectives import PolicyGradient, TeacherForcing
-from jaxcap.training.optim import build_optimizer, build_schedule
-from jaxcap.training.phases import Phase
+from jaxcap.training.optim import OPTIONS, build_optimizer, build_schedule
+from jaxcap.training.phases import Phase, Step
 from jaxcap.training.self_critical import SelfCriticalStep
-from jaxcap.training.spans import Resident, scan_steps
-from jaxcap.training.stacking import Stacking, step_each
-from jaxcap.training.train_step import Objective, create_state, train_step
+from jaxcap.training.spans import Resident
+from jaxcap.training.stacking import Stacking
 
 
 def build_phases(
@@ -56,23 +54,23 @@ def _build_teacher_forcing(
     experiment: Experiment, steps_per_epoch: int, select: str, resident: Resident | None
 ) -> Phase:
     config = experiment.config
-    schedule = build_schedule(config.train, steps_per_epoch)
-    first_steps = assign_first_steps(config, experiment.params, steps_per_epoch)
-    optimizer = build_optimizer(
-        config.train, schedule, experiment.rates, experiment.row_rates, first_steps=first_steps
-    )
+    schedule, optimizer = _build_optimizer(experiment, config.train.to_dict(), steps_per_epoch)
     objective = TeacherForcing(
         positions=count_averaged_positions(config),
         label_smoothing=config.loss.label_smoothing,
         doubly_stochastic=config.loss.doubly_stochastic,
     )
-    if resident is None:
-        build_step = functools.partial(compile_step, experiment, objective, optimizer)
-    else:
-        build_step = functools.partial(compile_span, experiment, objective, optimizer, resident)
+    step = (experiment.model, objective, optimizer, config.train.ema_decay)
+
+    def build_step(stacking: Stacking, seeds: Sequence[int]) -> Step:
+        if resident is None:
+            return bind(compile_step(*step, stacking), seeds)
+        compiled = compile_span(*step, stacking, resident.name)
+        return bind(compiled, seeds, resident.arrays)
+
     return Phase(
         build_step=build_step,
-        create_state=_state_creator(experiment, optimizer),
+        create_state=compile_create_state(optimizer, ema=config.train.ema_decay > 0),
         schedule=schedule,
         epochs=config.train.epochs,
         patience=config.train.patience,
@@ -90,30 +88,33 @@ def _build_self_critical(experiment: Experiment, steps_per_epoch: int, select: s
         "schedule": "constant",
         "warmup_steps": 0,
     }
-    schedule = build_schedule(train, steps_per_epoch)
-    first_steps = assign_first_steps(config, experiment.params, steps_per_epoch)
-    optimizer = build_optimizer(
-        train, schedule, experiment.rates, experiment.row_rates, first_steps=first_steps
-    )
+    schedule, optimizer = _build_optimizer(experiment, train, steps_per_epoch)
     rules = make_plain_rules(config.text)
-    objective = PolicyGradient(rules.token_mask(len(experiment.vocabulary)))
+    objective = _build_policy_gradient(rules, len(experiment.vocabulary))
     model = self_critical.without_word_dropout(experiment.model)
     sample = self_critical.compile_sampling(model, rules, section.captions)
 
-    def build_step(stacking: Stacking) -> SelfCriticalStep:
+    def build_step(stacking: Stacking, seeds: Sequence[int]) -> SelfCriticalStep:
+        update = compile_step(
+            model,
+            objective,
+            optimizer,
+            config.train.ema_decay,
+            stacking,
+            own=("tokens", "advantages"),
+        )
         return SelfCriticalStep(
             sample=sample,
-            update=compile_step(
-                experiment, objective, optimizer, stacking, model, own=("tokens", "advantages")
-            ),
+            update=bind(update, seeds),
             references=experiment.captions["train"].tokens,
             vocabulary=experiment.vocabulary,
             stacking=stacking,
+            seeds=seeds,
         )
 
     return Phase(
         build_step=build_step,
-        create_state=_state_creator(experiment, optimizer),
+        create_state=compile_create_state(optimizer, ema=config.train.ema_decay > 0),
         schedule=schedule,
         epochs=section.epochs,
         patience=0,
@@ -121,73 +122,19 @@ def _build_self_critical(experiment: Experiment, steps_per_epoch: int, select: s
     )
 
 
-def compile_step(
-    experiment: Experiment,
-    objective: Objective,
-    optimizer: Any,
-    stacking: Stacking,
-    model: Any = None,
-    own: Collection[str] = (),
-) -> Callable:
-    """Compiles `train_step` for all devices.
+@memoize
+def _build_policy_gradient(rules: Rules, words: int) -> PolicyGradient:
+    return PolicyGradient(rules.token_mask(words))
 
-    Args:
-      experiment: the run.
-      objective: what the step minimises.
-      optimizer: from `build_optimizer`.
-      stacking: of the replicas, or of the one model.
-      model: another than the experiment's.
-      own: arrays of the batch that replicas do not share even where they share their photos.
-    """
-    step = _bind_step(experiment, objective, optimizer, model or experiment.model)
-    return parallel.compile_train_step(
-        step_each(step, stacking, own),
-        choose_words,
-        lambda name: int(stacking.is_stacked(name, own)),
+
+def _build_optimizer(
+    experiment: Experiment, train: Mapping[str, Any], steps_per_epoch: int
+) -> tuple[optax.Schedule, optax.GradientTransformationExtraArgs]:
+    """Builds the schedule and the optimizer of a phase, whose section `train` is given."""
+    options = {name: train[name] for name in OPTIONS}
+    schedule = build_schedule(options, steps_per_epoch)
+    first_steps = assign_first_steps(experiment.config, experiment.params, steps_per_epoch)
+    optimizer = build_optimizer(
+        options, schedule, experiment.rates, experiment.row_rates, first_steps=first_steps
     )
-
-
-def compile_span(
-    experiment: Experiment,
-    objective: Objective,
-    optimizer: Any,
-    resident: Resident,
-    stacking: Stacking,
-) -> Callable:
-    """Compiles spans of `train_step` for all devices.
-
-    Args:
-      experiment: the run.
-      objective: what the steps minimise.
-      optimizer: from `build_optimizer`.
-      resident: what they read on the devices.
-      stacking: of the replicas, or of the one model.
-    """
-    step = _bind_step(experiment, objective, optimizer, experiment.model)
-    compiled = parallel.compile_train_step(
-        scan_steps(step_each(step, stacking), resident.name),
-        image_axis=lambda name: 1 + int(stacking.is_stacked(name)),
-    )
-
-    def take_steps(state: Any, frozen: Any, plan: Any, **chosen: int) -> Any:
-        return compiled(state, (frozen, resident.arrays), plan, **chosen)
-
-    return take_steps
-
-
-def _bind_step(
-    experiment: Experiment, objective: Objective, optimizer: Any, model: Any
-) -> Callable:
-    return functools.partial(
-        train_step,
-        model=model,
-        optimizer=optimizer,
-        objective=objective,
-        ema_decay=experiment.config.train.ema_decay,
-    )
-
-
-def _state_creator(experiment: Experiment, optimizer: Any) -> Callable:
-    ema = experiment.config.train.ema_decay > 0
-    # Compiled, because each array by itself would be traced and compiled for its shape.
-    return jax.jit(functools.partial(create_state, optimizer=optimizer, ema=ema))
+    return schedule, optimizer

@@ -17,6 +17,7 @@ from jaxcap.errors import UserError
 from jaxcap.experiment import build, ranges, stages, workdir
 from jaxcap.experiment.denoisers import describe_denoised
 from jaxcap.experiment.run import Run
+from jaxcap.memoize import memoize
 from jaxcap.training.restoring import restore_params
 
 
@@ -128,11 +129,19 @@ def compile_search(
       slots: images over all devices that beam search has in hand at a time (see
         `decoding.beam_search`); None: all of a batch.
     """
+    of_device = slots and -(-slots // devices.device_count())
+    return _compile_search(run.model, rules, strategy, of_device)
+
+
+@memoize
+def _compile_search(
+    model: captioning.Model, rules: Rules, strategy: Strategy, slots: int | None
+) -> Callable:
+    """Compiles, as `compile_search`, with `slots` of one device."""
     if isinstance(strategy, Sampling):
-        search = captioning.build_sampling(run.model, rules, strategy)
+        search = captioning.build_sampling(model, rules, strategy)
     elif strategy == GREEDY:
-        search = captioning.build_greedy(run.model, rules)
+        search = captioning.build_greedy(model, rules)
     else:
-        of_device = slots and -(-slots // devices.device_count())
-        search = captioning.build_beam(run.model, rules, strategy.beam, of_device)
+        search = captioning.build_beam(model, rules, strategy.beam, slots)
     return parallel.compile_per_image(search)

@@ -117,7 +117,8 @@ class Loop:
         epoch = step // self._steps_per_epoch
         end = (epoch + 1) * self._steps_per_epoch
         stacking, frozen = _stack_frozen(group)
-        take_steps = self._build_step(group[0].progress.phase, stacking)
+        seeds = tuple(replica.seed for replica in group)
+        take_steps = self._build_step(group[0].progress.phase, stacking, seeds)
         # Where a step leaves its state, so that the first one is not compiled for another place.
         state = parallel.replicate(stack([replica.state for replica in group]))
         for replica in group:
@@ -150,11 +151,11 @@ class Loop:
                 # It is on disk; its shapes are all that is still asked for.
                 replica.state = jax.eval_shape(lambda state: state, of_replica)
 
-    def _build_step(self, phase: int, stacking: Stacking) -> Step:
+    def _build_step(self, phase: int, stacking: Stacking, seeds: tuple[int, ...]) -> Step:
         """Returns the step of a phase; each is built once."""
-        key = (phase, stacking.seeds)
+        key = (phase, seeds)
         if key not in self._compiled:
-            self._compiled[key] = self.phases[phase].build_step(stacking)
+            self._compiled[key] = self.phases[phase].build_step(stacking, seeds)
         return self._compiled[key]
 
     def _record_span(self, group: Sequence[Replica], pending: _Pending | None) -> None:
@@ -230,8 +231,7 @@ class Loop:
 def _stack_frozen(group: Sequence[Replica]) -> tuple[Stacking, Any]:
     """Returns how a group is stacked, and its frozen parameters."""
     frozen, axes = stack_frozen([replica.frozen for replica in group])
-    seeds = tuple(replica.seed for replica in group)
-    return Stacking(seeds, axes, shares_batches(group)), frozen
+    return Stacking(len(group), axes, shares_batches(group)), frozen
 
 
 def _say_when(replica: Replica, when: str) -> str:

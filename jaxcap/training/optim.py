@@ -9,11 +9,25 @@ import jax.numpy as jnp
 import optax
 
 from jaxcap.errors import UserError
+from jaxcap.memoize import memoize
 from jaxcap.training.partition import partition
 
 SCHEDULES = ("step", "cosine", "constant")
+# Of the section `train`, what a schedule and an optimizer read.
+OPTIONS = (
+    "learning_rate",
+    "schedule",
+    "warmup_steps",
+    "epochs",
+    "decay_epochs",
+    "decay_factor",
+    "clip_norm",
+    "weight_decay",
+    "decoupled",
+)
 
 
+@memoize
 def build_schedule(train: Mapping[str, Any], steps_per_epoch: int) -> optax.Schedule:
     """Returns the learning rate by step, after a linear warm-up where the config asks for one.
 
@@ -44,6 +58,7 @@ def build_schedule(train: Mapping[str, Any], steps_per_epoch: int) -> optax.Sche
     return jax.jit(main)  # one program instead of ten small ones
 
 
+@memoize
 def build_optimizer(
     train: Mapping[str, Any],
     schedule: optax.Schedule,

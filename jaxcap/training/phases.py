@@ -1,7 +1,7 @@
 """Phases: a run trains by one objective after another, each with its own rate and length."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from jaxcap.training.objectives import Metrics
@@ -18,8 +18,8 @@ class Phase:
     """A part of a run, of whole epochs. It ends after `epochs`, or earlier by `patience`.
 
     Attributes:
-      build_step: compiles the step of one model, or of several replicas at once; or their spans of
-        steps.
+      build_step: compiles the step of one model, or of several replicas at once, or their spans of
+        steps; of the seeds of each.
       create_state: from trainable parameters to the state that the phase begins with. A phase
         after the first begins with those of the best epoch before it.
       schedule: the learning rate by the phase's own step.
@@ -30,7 +30,7 @@ class Phase:
       span: the most steps that a call makes; 0: one, of a batch that the host has read.
     """
 
-    build_step: Callable[[Stacking], Step]
+    build_step: Callable[[Stacking, Sequence[int]], Step]
     create_state: Callable[[Any], TrainState]
     schedule: Callable[[int], Any]
     epochs: int

@@ -8,7 +8,7 @@ samples instead of the greedy caption (Luo, "A Better Variant of Self-Critical S
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
@@ -17,6 +17,7 @@ import numpy as np
 from jaxcap import parallel
 from jaxcap.decoding import captioning
 from jaxcap.decoding.rules import Rules
+from jaxcap.memoize import memoize
 from jaxcap.models.captioner import Captioner
 from jaxcap.scores.cider import Scorer
 from jaxcap.text import PAD, START, Vocabulary
@@ -37,6 +38,7 @@ def without_word_dropout(model: Captioner) -> Captioner:
     return model.clone(decoder=decoder)
 
 
+@memoize
 def compile_sampling(model: Captioner, rules: Rules, captions: int) -> Callable:
     """Compiles `captioning.build_sample_many` for all devices."""
     return parallel.compile_per_image(captioning.build_sample_many(model, rules, captions))
@@ -51,8 +53,8 @@ class SelfCriticalStep:
       update: compiled `train_step.train_step` of the objective `PolicyGradient`.
       references: the captions of the training split, [N, C, T].
       vocabulary: turns tokens into the words that are scored.
-      stacking: of the replicas, each of which samples by itself; its seeds are those of samples and
-        dropout, as in `update`.
+      stacking: of the replicas, each of which samples by itself.
+      seeds: of their samples and dropout, as in `update`.
     """
 
     sample: Callable
@@ -60,6 +62,7 @@ class SelfCriticalStep:
     references: np.ndarray
     vocabulary: Vocabulary
     stacking: Stacking
+    seeds: Sequence[int]
 
     @functools.cached_property
     def scorer(self) -> Scorer:
@@ -83,14 +86,14 @@ class SelfCriticalStep:
         stacking = self.stacking
         if stacking.is_single:
             params = combine(state.params, frozen)
-            sampled = self._draw(params, int(state.step), stacking.seeds[0], batch)
+            sampled = self._draw(params, int(state.step), self.seeds[0], batch)
             scored, reward = self._score_samples(sampled, batch)
             state, metrics = self.update(state, frozen, _take_photos(batch) | scored)
             return state, metrics | {"reward": reward}
         step = int(state.step[0])
         batches = []
         drawn = []
-        for number, seed in enumerate(stacking.seeds):
+        for number, seed in enumerate(self.seeds):
             own = take_frozen(frozen, stacking, number)
             params = combine(take(state.params, number), own)
             batches.append(batch if stacking.shares_batch else take(batch, number))

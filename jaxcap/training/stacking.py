@@ -5,7 +5,6 @@ What is the same for all models, the frozen encoder first of all, is held once.
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -22,20 +21,20 @@ class Stacking:
     """How the inputs of a step are stacked.
 
     Attributes:
-      seeds: of the replicas; one alone is not stacked.
+      replicas: how many; one alone is not stacked.
       frozen: a tree of the frozen parameters: 0 where each replica has its own, None where all
         share one.
       shares_batch: all read the same batches; False: each its own, stacked along a first axis.
     """
 
-    seeds: tuple[int, ...]
-    frozen: Any
+    replicas: int
+    frozen: Any = dataclasses.field(hash=False)  # a tree, which compares by value
     shares_batch: bool
 
     @property
     def is_single(self) -> bool:
         """Tells whether there is one model, whose arrays are as they are."""
-        return len(self.seeds) == 1
+        return self.replicas == 1
 
     def is_stacked(self, name: str, own: Collection[str] = ()) -> bool:
         """Tells whether an array of the batch is stacked.
@@ -50,20 +49,26 @@ class Stacking:
 def step_each(step: Callable, stacking: Stacking, own: Collection[str] = ()) -> Callable:
     """Returns the step of all replicas: that of one, mapped over states, seeds and what each owns.
 
+    Seeds are arguments, and no constants, so that one program serves all of them.
+
     Args:
       step: of one model, (state, frozen, batch, seed=..., **others) -> (state, metrics).
       stacking: of the replicas, or of the one model.
       own: as of `Stacking.is_stacked`.
 
     Returns:
-      (states, frozen, batch, **others) -> (states, metrics of [N] each), for one model as of
-      `step`.
+      (states, (frozen, seeds), batch, **others) -> (states, metrics of [N] each), with `seeds` of
+      `stack_seeds`; for one model state and metrics as of `step`.
     """
-    if stacking.is_single:
-        return functools.partial(step, seed=stacking.seeds[0])
-    seeds: Any = np.array(stacking.seeds, np.int32)
 
-    def step_all(states: Any, frozen: Any, batch: Mapping[str, Any], **others: Any) -> Any:
+    def step_alone(state: Any, constants: tuple[Any, Any], batch: Any, **others: Any) -> Any:
+        frozen, seed = constants
+        return step(state, frozen, batch, seed=seed, **others)
+
+    def step_all(
+        states: Any, constants: tuple[Any, Any], batch: Mapping[str, Any], **others: Any
+    ) -> Any:
+        frozen, seeds = constants
         batch_axes = {name: 0 if stacking.is_stacked(name, own) else None for name in batch}
 
         def step_one(state: Any, frozen: Any, batch: Any, seed: jax.Array) -> Any:
@@ -72,7 +77,12 @@ def step_each(step: Callable, stacking: Stacking, own: Collection[str] = ()) -> 
         mapped = jax.vmap(step_one, in_axes=(0, stacking.frozen, batch_axes, 0))
         return mapped(states, frozen, batch, seeds)
 
-    return step_all
+    return step_alone if stacking.is_single else step_all
+
+
+def stack_seeds(seeds: Sequence[int]) -> np.ndarray:
+    """Returns the seeds of replicas as their step takes them: int32 [N], of one alone []."""
+    return np.array(seeds if len(seeds) > 1 else seeds[0], np.int32)
 
 
 def stack(trees: Sequence[Any]) -> Any:

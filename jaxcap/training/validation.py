@@ -11,6 +11,7 @@ from jaxcap import parallel
 from jaxcap.data.split import Split
 from jaxcap.decoding.captions import write_captions
 from jaxcap.inputs.batches import Batch, Captions, Inputs, draw_captions, iterate_split
+from jaxcap.memoize import memoize
 from jaxcap.models.captioner import Captioner
 from jaxcap.scores import cider, tokenizer
 from jaxcap.text import Vocabulary
@@ -111,6 +112,7 @@ def measure_batches(
     return compute_means(add_metrics(sums))
 
 
+@memoize
 def compile_eval_step(model: Captioner, positions: int = 0) -> Callable:
     """Compiles `eval_step` for all devices."""
     return parallel.compile_eval_step(

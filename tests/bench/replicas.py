@@ -26,7 +26,14 @@ from jaxcap.training.capacity import choose_words
 from jaxcap.training.objectives import TeacherForcing
 from jaxcap.training.optim import build_optimizer, build_schedule
 from jaxcap.training.partition import assign_rates, partition, read_rules
-from jaxcap.training.stacking import Stacking, share_frozen, stack, stack_frozen, step_each
+from jaxcap.training.stacking import (
+    Stacking,
+    share_frozen,
+    stack,
+    stack_frozen,
+    stack_seeds,
+    step_each,
+)
 from jaxcap.training.train_step import create_state, train_step
 from tests.bench.report import Row, take_ratio, time_in_turn
 
@@ -65,9 +72,10 @@ def run(options: argparse.Namespace) -> list[Row]:
     for count in options.replicas:
         stacked, axes = stack_frozen(share_frozen([frozen] * count))
         states[count] = stack([create(params) for _ in range(count)])
-        stacking = Stacking(tuple(range(count)), axes, shares_batch=True)
+        stacking = Stacking(count, axes, shares_batch=True)
+        constants = (stacked, stack_seeds(range(count)))
         compiled = parallel.compile_train_step(step_each(step, stacking), choose_words)
-        runs[count] = functools.partial(compiled, constants=stacked, batch=batch)
+        runs[count] = functools.partial(compiled, constants=constants, batch=batch)
 
     def take_step(count):
         states[count], metrics = runs[count](states[count])

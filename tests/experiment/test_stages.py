@@ -36,7 +36,7 @@ VALUES = small_run.SMALL | {
     "show.captions": 0,
 }
 STEPS = 3  # an epoch
-ONE = Stacking((small_run.SMALL["seed"],), None, shares_batch=True)  # model
+ONE = (Stacking(1, None, shares_batch=True), (small_run.SMALL["seed"],))  # model
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_only_the_last_stage_moves_and_only_from_its_epoch_on(photos, rates, beg
     step = 0
     for phase in build_phases(experiment, STEPS):
         state = phase.create_state(trainable).replace(step=jnp.int32(step))
-        take_step = phase.build_step(ONE)
+        take_step = phase.build_step(*ONE)
         for _ in range(phase.epochs):
             for number, batch in enumerate(batches.iterate_epoch(epoch)):
                 state, _ = take_step(state, frozen, batch)

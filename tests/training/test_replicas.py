@@ -21,6 +21,7 @@ from jaxcap.training.stacking import (
     stack,
     stack_batches,
     stack_frozen,
+    stack_seeds,
     step_each,
     take_frozen,
     unstack,
@@ -86,7 +87,7 @@ def test_a_stack_trains_as_its_members_alone(shares_batch, words):
     assert axes["encoder"]["backbone"]["conv1"]["kernel"] is None  # one encoder for all
     if not words:
         assert axes["decoder"]["embed"]["embedding"] == 0
-    stacking = Stacking(SEEDS, axes, shares_batch)
+    stacking = Stacking(len(SEEDS), axes, shares_batch)
     # As training compiles it: without the padding, which its members alone compute.
     compiled = parallel.compile_train_step(
         step_each(step, stacking), choose_words, lambda name: int(stacking.is_stacked(name))
@@ -94,7 +95,7 @@ def test_a_stack_trains_as_its_members_alone(shares_batch, words):
     state = stack(states)
     for batches in zip(*of_each, strict=True):
         batch = batches[0] if shares_batch else stack_batches(batches)
-        state, metrics = compiled(state, stacked_frozen, batch)
+        state, metrics = compiled(state, (stacked_frozen, stack_seeds(SEEDS)), batch)
     for number, (alone, of_alone) in enumerate(expected):
         together = unstack(state, len(SEEDS))[number]
         jax.tree.map(functools.partial(np.testing.assert_allclose, **CLOSE), together, alone)
@@ -112,7 +113,7 @@ def test_what_all_replicas_share_is_held_once():
     assert all(encoder is encoders[0] for encoder in encoders)
     stacked, axes = stack_frozen(shared)
     for number, of_one in enumerate(frozen):
-        taken = take_frozen(stacked, Stacking(SEEDS, axes, shares_batch=True), number)
+        taken = take_frozen(stacked, Stacking(len(SEEDS), axes, shares_batch=True), number)
         jax.tree.map(np.testing.assert_array_equal, taken, of_one)
 
 

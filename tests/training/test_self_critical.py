@@ -103,8 +103,8 @@ def critic(request):
     )
     phase = _build_self_critical(experiment, 1, "CIDEr-D")
     trainable, frozen = partition(params, experiment.rates)
-    stacking = Stacking((1,), None, shares_batch=True)
-    return phase.build_step(stacking), phase.create_state(trainable), frozen, batch
+    step = phase.build_step(Stacking(1, None, shares_batch=True), (1,))
+    return step, phase.create_state(trainable), frozen, batch
 
 
 def test_the_reward_grows(critic):

@@ -20,6 +20,7 @@ from jaxcap.training.stacking import (
     stack,
     stack_batches,
     stack_frozen,
+    stack_seeds,
     step_each,
     unstack,
 )
@@ -79,9 +80,9 @@ def run_spans(many, state, constants, orders, size, first=0, every=1000):
 def model():
     state, frozen, step = tiny.training(encoder=0)
     seed = step.pop("seed")
-    stacking = Stacking((seed,), None, shares_batch=True)
+    stacking = Stacking(1, None, shares_batch=True)
     one, many = compile_steps(functools.partial(train_step, **step), stacking)
-    return state, frozen, one, many
+    return state, (frozen, stack_seeds([seed])), one, many
 
 
 @pytest.mark.parametrize("choice", ["all", "random", "pairs"])
@@ -127,9 +128,10 @@ def test_replicas_take_spans_together(shares_batch):
         states.append(state)
         frozen.append(of_one)
     step.pop("seed")
-    constants, axes = stack_frozen(share_frozen(frozen))
+    stacked, axes = stack_frozen(share_frozen(frozen))
+    constants = (stacked, stack_seeds(seeds))
     one, many = compile_steps(
-        functools.partial(train_step, **step), Stacking(seeds, axes, shares_batch)
+        functools.partial(train_step, **step), Stacking(len(seeds), axes, shares_batch)
     )
     orders = [order("random", 3)] if shares_batch else [order("random", seed) for seed in seeds]
     expected = stack(states)
