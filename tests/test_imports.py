@@ -14,6 +14,7 @@ LAYERS = (
     ("scores",),
     ("errors",),
     ("text",),
+    ("memoize",),
     ("processes",),
     ("devices",),
     ("parallel",),
@@ -40,6 +41,7 @@ ALONE = ("models", "scores")
 PURE = (
     *ALONE,
     "text",
+    "memoize",
     "decoding",
     "inputs.plan",
     "training.denoising",

@@ -64,14 +64,20 @@ with processes.join(process_flags.read_processes(sys.argv[2:])):
 """
 
 
+@pytest.fixture(scope="module")
+def taken():
+    """What `take_steps` comes to in one process, on its own devices."""
+    return take_steps()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("count", "devices"), [(1, 2), (1, 8), (2, 1), (2, 2)])
-def test_any_processes_and_devices_take_the_same_steps(count, devices, tmp_path):
+def test_any_processes_and_devices_take_the_same_steps(taken, count, devices, tmp_path):
     """With dropout, to the rounding of sums in another order; in all processes bit for bit."""
     ended = several.run(["-c", STEPPING, str(tmp_path / "params")], count, devices)
     assert [process.code for process in ended] == [0] * count, ended[-1].err
     found = [np.fromfile(tmp_path / f"params.{index}", np.float32) for index in range(count)]
-    np.testing.assert_allclose(found[0], take_steps(), rtol=2e-4, atol=2e-5)
+    np.testing.assert_allclose(found[0], taken, rtol=2e-4, atol=2e-5)
     for of_other in found[1:]:
         np.testing.assert_array_equal(of_other, found[0])
 
