@@ -18,11 +18,12 @@ def entropy(attention: np.ndarray) -> np.ndarray:
       attention: maps over the regions. [..., L]
 
     Returns:
-      The entropy over its maximum, log L. [...]
+      The entropy over its maximum, log L; nan for a single region. [...]
     """
     # 0 log 0 is 0.
     logarithms = np.log(attention, out=np.zeros(attention.shape), where=attention > 0)
-    return -(attention * logarithms).sum(-1) / np.log(attention.shape[-1])
+    with np.errstate(invalid="ignore"):
+        return -(attention * logarithms).sum(-1) / np.log(attention.shape[-1])
 
 
 def change(attention: np.ndarray) -> np.ndarray:
@@ -45,11 +46,12 @@ def center_bias(attention: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
       grid: rows and columns of regions.
 
     Returns:
-      1 when all of it is on the centre, 0 for even attention, below 0 when it keeps to the border.
-      [...]
+      1 when all of it is on the centre, 0 for even attention, below 0 when it keeps to the border;
+      nan for a grid of a single region. [...]
     """
     distance = distance_from_center(grid)  # [L]
-    return 1 - (attention @ distance) / distance.mean()
+    with np.errstate(invalid="ignore"):
+        return 1 - (attention @ distance) / distance.mean()
 
 
 def distance_from_center(grid: tuple[int, int]) -> np.ndarray:

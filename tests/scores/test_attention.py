@@ -23,6 +23,14 @@ def test_attention_on_single_regions_is_sharp_and_moves_wholly():
     assert attention.center_bias(maps, GRID)[1] < -0.5
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_single_region_has_neither_spread_nor_centre():
+    attended = np.ones((3, 1))
+    assert np.isnan(attention.entropy(attended)).all()
+    assert np.isnan(attention.center_bias(attended, (1, 1))).all()
+    assert not attention.change(attended).any()
+
+
 def test_the_measures_stay_in_their_bounds():
     maps = random_maps(50, seed=0)
     assert ((attention.entropy(maps) > 0) & (attention.entropy(maps) < 1)).all()
