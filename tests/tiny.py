@@ -1,5 +1,7 @@
 """A captioner small enough for any test, and batches for it."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,10 +10,10 @@ from jaxcap.models.captioner import Captioner
 from jaxcap.models.decoder import build_decoder
 from jaxcap.models.encoder import Encoder
 from jaxcap.models.resnet import ResNet
+from jaxcap.training.compiling import compile_create_state
 from jaxcap.training.objectives import TeacherForcing
 from jaxcap.training.optim import build_optimizer, build_schedule
 from jaxcap.training.partition import assign_rates, partition
-from jaxcap.training.train_step import create_state
 
 VOCABULARY = 23
 SIZE = 32
@@ -85,17 +87,31 @@ def batch(images: int, captions: int = 2, length: int = 7, seed: int = 0) -> dic
     }
 
 
+def cached(images: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """A batch whose photos are features, as of a frozen encoder."""
+    made = batch(images, seed=seed)
+    del made["images"]
+    rng = np.random.default_rng(seed)
+    return made | {"features": rng.standard_normal((images, 4, 16)).astype(np.float32)}
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def initialize(model, key, *inputs):
+    """The drawn variables of a model; equal models are traced once."""
+    return model.init(key, *inputs)
+
+
 def training(
     *, encoder: float = 1, words: float = 1, ema_decay: float = 0.9, model=None, **options
 ):
     """Returns (state, frozen, the step's keywords) of a captioner with the rates of two parts."""
     model = model or captioner(**options)
     tiny = jax.tree.map(jnp.asarray, batch(1))
-    params = jax.jit(model.init)(jax.random.key(0), tiny)["params"]
+    params = initialize(model, jax.random.key(0), tiny)["params"]
     rules = [("encoder/*", encoder), ("decoder/embed/*", words), ("decoder/*", 1)]
     rates = assign_rates(params, rules)
     trainable, frozen = partition(params, rates)
     optimizer = build_optimizer(TRAIN, build_schedule(TRAIN, 3), rates)
-    state = create_state(trainable, optimizer, ema=ema_decay > 0)
+    state = compile_create_state(optimizer, ema=ema_decay > 0)(trainable)
     step = {"model": model, "optimizer": optimizer, "objective": OBJECTIVE, "seed": SEED}
     return state, frozen, step | {"ema_decay": ema_decay}

@@ -340,9 +340,8 @@ def test_a_captioner_writes_the_same_in_slots_from_photos_on():
     model = tiny.captioner(decoder__init_from_mean=True)
     colours = jax.random.randint(jax.random.key(0), (8, 1, 1, 3), 0, 256).astype(jnp.uint8)
     batch = {"images": jnp.broadcast_to(colours, (8, tiny.SIZE, tiny.SIZE, 3))}
-    params = jax.jit(model.init)(
-        jax.random.key(1), {**batch, "tokens": jnp.ones((8, 1, 2), jnp.int32)}
-    )["params"]
+    inputs = {**batch, "tokens": jnp.ones((8, 1, 2), jnp.int32)}
+    params = tiny.initialize(model, jax.random.key(1), inputs)["params"]
     decoder = params["decoder"]
     for layer in (
         decoder["cell"]["init_h"],

@@ -61,7 +61,7 @@ def make(*, level_channels=(), dtype="float32", **options):
     keys = jax.random.split(jax.random.key(0), 3)
     regions = jax.random.normal(keys[0], (B, L, D))
     tokens = jax.random.randint(keys[1], (B, C, T), 0, V)
-    return decoder, jax.jit(decoder.init)(keys[2], regions, tokens), regions, tokens
+    return decoder, tiny.initialize(decoder, keys[2], regions, tokens), regions, tokens
 
 
 @functools.partial(jax.jit, static_argnums=0, static_argnames=("captions", "method"))

@@ -10,6 +10,7 @@ import pytest
 
 from jaxcap.decoding import Rules, captioning
 from jaxcap.decoding.strategy import Sampling
+from jaxcap.memoize import memoize
 from jaxcap.models.captioner import Captioner
 from jaxcap.models.decoder import build_decoder
 from jaxcap.models.encoder import Encoder
@@ -45,7 +46,7 @@ def make_member(seed, options, vocabulary=V):
     model = Captioner(encoder, decoder)
     regions = jnp.zeros((1, L, sum(channels)))
     batch = {"features": regions, "tokens": jnp.ones((1, 1, 2), jnp.int32)}
-    params = jax.jit(model.init)(jax.random.key(seed), batch)["params"]
+    params = tiny.initialize(model, jax.random.key(seed), batch)["params"]
     return model, jax.tree.map(lambda x: 5 * x, params)
 
 
@@ -65,6 +66,11 @@ def make_batch(images=B):
     return {"features": features, "draw": jnp.arange(images, dtype=jnp.int32)}
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def apply(model, variables, batch):
+    return model.apply(variables, batch)
+
+
 def average_by_hand(members, batch, tokens):
     """Returns the mean probabilities [B, C, T, V] and attention of sentences [B, C, T].
 
@@ -75,8 +81,7 @@ def average_by_hand(members, batch, tokens):
     probabilities = []
     attention = []
     for model, params in members:
-        apply = jax.jit(functools.partial(model.apply, {"params": params}))
-        logits, attended = apply({**batch, "tokens": read})
+        logits, attended = apply(model, {"params": params}, {**batch, "tokens": read})
         odds = np.exp(np.asarray(logits, np.float64))
         probabilities.append(odds / odds.sum(-1, keepdims=True))
         attention.append(np.asarray(attended, np.float64))
@@ -87,8 +92,13 @@ def take(table, tokens):
     return np.take_along_axis(table, np.asarray(tokens)[..., None], -1)[..., 0]
 
 
+@memoize
+def compile_search(name, model):
+    return jax.jit(SEARCHES[name](model))
+
+
 def run(model, params, name, batch):
-    return jax.jit(SEARCHES[name](model))(params, batch)
+    return compile_search(name, model)(params, batch)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +189,7 @@ def test_each_learned_encoder_encodes_for_its_own_member():
     batch = jax.tree.map(jnp.asarray, tiny.batch(2))
     members = []
     for seed, model in enumerate(models):
-        members.append((model, jax.jit(model.init)(jax.random.key(seed), batch)["params"]))
+        members.append((model, tiny.initialize(model, jax.random.key(seed), batch)["params"]))
     _, params = join(members)
     regions = Ensemble(models).apply({"params": params}, batch, method="regions")
     for (model, of_member), found in zip(members, regions, strict=True):
@@ -191,8 +201,8 @@ def test_each_learned_encoder_encodes_for_its_own_member():
 def test_a_shared_encoder_encodes_once_and_is_there_once():
     models = (tiny.captioner(), tiny.captioner())
     batch = jax.tree.map(jnp.asarray, tiny.batch(2))
-    first = jax.jit(models[0].init)(jax.random.key(0), batch)["params"]
-    second = jax.jit(models[1].init)(jax.random.key(1), batch)["params"]
+    first = tiny.initialize(models[0], jax.random.key(0), batch)["params"]
+    second = tiny.initialize(models[1], jax.random.key(1), batch)["params"]
     params = {"members_0": first, "members_1": {"decoder": second["decoder"]}}
     model = Ensemble(models, shares_encoder=True)
     program = jax.make_jaxpr(SEARCHES["greedy"](model))(params, batch)

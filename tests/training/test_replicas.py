@@ -52,14 +52,6 @@ def members(*, words=1.0):
     return states, frozen, functools.partial(train_step, **step)
 
 
-def cached(seed):
-    """A batch of features, as of a frozen encoder."""
-    batch = tiny.batch(IMAGES, seed=seed)
-    photos = batch.pop("images")
-    rng = np.random.default_rng(seed)
-    return batch | {"features": rng.standard_normal((len(photos), 4, 16)).astype(np.float32)}
-
-
 def train_alone(state, frozen, step, seed, batches):
     compiled = parallel.compile_train_step(functools.partial(step, seed=seed))
     state = jax.tree.map(jnp.copy, state)  # the step donates it
@@ -77,7 +69,7 @@ def test_a_stack_trains_as_its_members_alone(shares_batch, words):
     of_each = []
     for number, _ in enumerate(SEEDS):
         first = 0 if shares_batch else 10 * number
-        of_each.append([cached(first + n) for n in range(2)])
+        of_each.append([tiny.cached(IMAGES, first + n) for n in range(2)])
     expected = [
         train_alone(state, of_one, step, seed, batches)
         for state, of_one, seed, batches in zip(states, frozen, SEEDS, of_each, strict=True)

@@ -78,7 +78,7 @@ def critic(request):
     """A phase whose photos all have the same two references, its first state, and a batch."""
     model = tiny.captioner(regions__dropout=getattr(request, "param", 0.0))
     batch = tiny.batch(IMAGES) | {"rows": np.arange(IMAGES)}
-    params = jax.jit(model.init)(jax.random.key(0), batch)["params"]
+    params = tiny.initialize(model, jax.random.key(0), batch)["params"]
     # Words 5 and 6 are rare among the references, so that they are worth something.
     references = np.full((2 * IMAGES, 2, LENGTH), PAD)
     references[:IMAGES, 0, :3] = (5, 6, END)

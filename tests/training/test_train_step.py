@@ -13,6 +13,7 @@ import optax
 import pytest
 
 from jaxcap import devices, parallel
+from jaxcap.memoize import memoize
 from jaxcap.training.capacity import choose_words
 from jaxcap.training.objectives import PolicyGradient, TeacherForcing
 from jaxcap.training.partition import combine
@@ -40,6 +41,7 @@ def plain_training(objective):
     return create_state(state.params, step["optimizer"], ema=False), frozen, step
 
 
+@memoize
 def compile_step(step):
     return jax.jit(functools.partial(train_step, **step))
 
@@ -84,18 +86,34 @@ def test_everything_learns_when_nothing_is_frozen():
         assert not np.array_equal(now, before[name]), name
 
 
-def test_padding_is_invisible():
-    """Photos whose captions are padding change neither the update nor the sums."""
-    batch = tiny.batch(4)
+def fill(batch):
+    """The batch with photos more, whose captions are padding."""
     filled = {name: np.concatenate([x, x[:2]]) for name, x in batch.items()}
     filled["tokens"][4:] = 0
-    # A caption that is not there.
-    longer = {**batch, "tokens": np.pad(batch["tokens"], ((0, 0), (0, 1), (0, 0)))}
+    return filled
+
+
+def lengthen(batch):
+    """The batch with a caption more of each photo, which is not there."""
+    return {**batch, "tokens": np.pad(batch["tokens"], ((0, 0), (0, 1), (0, 0)))}
+
+
+def test_padding_is_invisible():
+    """Photos whose captions are padding change neither the update nor the sums."""
     # Dropout masks have the shape of the captions, so the comparison of shapes goes without.
     no_dropout = {"head__dropout": 0.0, "decoder__word_dropout": 0.0}
     gru = no_dropout | {"decoder__cell": "gru", "decoder__stateless": True, "head__hidden": 6}
-    for other, options in ((filled, {}), (longer, no_dropout), (filled, gru), (longer, gru)):
-        state, frozen, step = tiny.training(**options)
+    photos = tiny.batch(4)
+    features = tiny.cached(4)
+    cases = [
+        (photos, fill(photos), {}),
+        (features, lengthen(features), no_dropout),
+        (features, fill(features), gru),
+        (features, lengthen(features), gru),
+    ]
+    for batch, other, options in cases:
+        learns_encoder = "images" in batch
+        state, frozen, step = tiny.training(encoder=int(learns_encoder), **options)
         # Plain gradient descent: Adam would blow the rounding of a vanishing gradient up to a
         # whole step.
         step["optimizer"] = optax.sgd(1.0)
@@ -139,7 +157,10 @@ def test_positions_without_a_word_need_not_be_predicted(averaged):
         assert_close(metrics, expected)
     params = combine(state.params, frozen)
     measure = functools.partial(eval_step, model=step["model"], positions=averaged)
-    assert_close(measure(params, batch, words=words), measure(params, batch))
+    found, expected = (
+        jax.jit(functools.partial(measure, words=size))(params, batch) for size in (words, None)
+    )
+    assert_close(found, expected)
 
 
 def test_samples_too_are_predicted_at_their_words_alone():
@@ -186,7 +207,7 @@ def test_ema_follows_its_recursion():
 
 def test_step_compiles_once():
     state, frozen, step = tiny.training()
-    compiled = compile_step(step)
+    compiled = jax.jit(functools.partial(train_step, **step))
     for n in range(3):
         state, _ = compiled(state, frozen, tiny.batch(4, seed=n))
     assert compiled._cache_size() == 1
@@ -204,7 +225,8 @@ def test_each_step_has_a_key_of_its_own_that_a_resumed_run_makes_again():
     assert later == again
     key = jax.random.fold_in(jax.random.key(tiny.SEED), 5)
     keys = per_image_keys(key, 4)
-    logits, _ = step["model"].apply({"params": combine(state.params, frozen)}, batch, keys)
+    params = {"params": combine(state.params, frozen)}
+    logits, _ = jax.jit(step["model"].apply)(params, batch, keys)
     terms, _ = tiny.OBJECTIVE(logits, jnp.zeros((4, 2, 6, 16)), batch)
     nats = TeacherForcing()(logits, jnp.zeros((4, 2, 6, 16)), batch)[1]["loss"][0]
     assert len(terms) == 2
