@@ -35,6 +35,7 @@ from tests import small_run
 ROOT = Path(__file__).parents[1]
 QUICKSTART = ROOT / "experiments" / "quickstart.py"
 SMALL = small_run.SMALL | {
+    "encoder.rates": "*:0",
     "head.dropout": 0.2,
     "train.epochs": 2,
     "train.captions": "random",

@@ -192,6 +192,7 @@ def test_what_fills_a_batch_up_counts_nowhere(critic):
 
 def arguments(folder, **options):
     values = small_run.SHORT | {
+        "encoder.rates": "*:0",
         "train.select": "CIDEr-D",
         "self_critical.epochs": 2,
         "self_critical.captions": 3,
