@@ -1,7 +1,5 @@
 """A captioner small enough for any test, and batches for it."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +7,7 @@ import numpy as np
 from jaxcap.models.captioner import Captioner
 from jaxcap.models.decoder import build_decoder
 from jaxcap.models.encoder import Encoder
+from jaxcap.models.params import draw_variables
 from jaxcap.models.resnet import ResNet
 from jaxcap.training.compiling import compile_create_state
 from jaxcap.training.objectives import TeacherForcing
@@ -95,19 +94,13 @@ def cached(images: int, seed: int = 0) -> dict[str, np.ndarray]:
     return made | {"features": rng.standard_normal((images, 4, 16)).astype(np.float32)}
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def initialize(model, key, *inputs):
-    """The drawn variables of a model; equal models are traced once."""
-    return model.init(key, *inputs)
-
-
 def training(
     *, encoder: float = 1, words: float = 1, ema_decay: float = 0.9, model=None, **options
 ):
     """Returns (state, frozen, the step's keywords) of a captioner with the rates of two parts."""
     model = model or captioner(**options)
     tiny = jax.tree.map(jnp.asarray, batch(1))
-    params = initialize(model, jax.random.key(0), tiny)["params"]
+    params = draw_variables(model, jax.random.key(0), tiny)["params"]
     rules = [("encoder/*", encoder), ("decoder/embed/*", words), ("decoder/*", 1)]
     rates = assign_rates(params, rules)
     trainable, frozen = partition(params, rates)

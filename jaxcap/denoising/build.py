@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,10 @@ from jaxcap.experiment.datasets import load_splits
 from jaxcap.experiment.kinds import DENOISER
 from jaxcap.io import uses
 from jaxcap.models.denoiser import build_denoiser
+from jaxcap.models.params import draw_variables
 from jaxcap.training.compiling import bind, compile_create_state, compile_step
 from jaxcap.training.denoising import NoisyDenoiser, Reconstruction
-from jaxcap.training.optim import OPTIONS, build_optimizer, build_schedule
+from jaxcap.training.optim import build_optimizer, build_schedule, take_options
 from jaxcap.training.phases import Phase, Step
 from jaxcap.training.stacking import Stacking
 
@@ -101,12 +101,7 @@ def draw_params(config: ConfigDict, model: NoisyDenoiser) -> dict[str, Any]:
     """Draws the parameters by the config's seed."""
     # They have the same shapes for photos of any size.
     batch = {"noisy": jnp.zeros((1, 8, 8, 3), jnp.uint8)}
-    return _draw(model, jax.random.key(config.seed), batch)
-
-
-@partial(jax.jit, static_argnums=0)
-def _draw(model: NoisyDenoiser, key: jax.Array, batch: Mapping[str, Any]) -> dict[str, Any]:
-    return model.init(key, batch)["params"]
+    return draw_variables(model, jax.random.key(config.seed), batch)["params"]
 
 
 def assign_rates(params: Any) -> Any:
@@ -117,7 +112,7 @@ def assign_rates(params: Any) -> Any:
 def build_phase(experiment: DenoisingExperiment, steps_per_epoch: int) -> Phase:
     """Builds the one phase of the training."""
     train = experiment.config.train
-    options = {name: train[name] for name in OPTIONS}
+    options = take_options(train)
     schedule = build_schedule(options, steps_per_epoch)
     optimizer = build_optimizer(options, schedule, experiment.rates)
 

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from jaxcap.io import uses
 from jaxcap.models.captioner import Captioner, build_captioner
 from jaxcap.models.convolution_forms import Arithmetic
 from jaxcap.models.encoder import BACKBONES, choose_pool
+from jaxcap.models.params import draw_variables
 from jaxcap.text import Vocabulary, count_words, split_captions
 from jaxcap.training import partition
 
@@ -313,15 +313,10 @@ def draw_params(
         channels = sum(model.encoder.level_channels)
         del batch["images"]
         batch["features"] = np.zeros((1, rows * columns, channels), np.float32)
-    params = _draw(model, jax.random.key(config.seed), batch)
+    params = draw_variables(model, jax.random.key(config.seed), batch)["params"]
     if weights is not None:
         params["encoder"] = {"backbone": parallel.put(weights.params)}
     return params
-
-
-@partial(jax.jit, static_argnums=0)
-def _draw(model: Captioner, key: jax.Array, batch: Mapping[str, Any]) -> dict[str, Any]:
-    return model.init(key, batch)["params"]
 
 
 def _put_vectors(params: dict[str, Any], vectors: word2vec.WordVectors) -> None:

@@ -13,7 +13,7 @@ from jaxcap.memoize import memoize
 from jaxcap.training import self_critical
 from jaxcap.training.compiling import bind, compile_create_state, compile_span, compile_step
 from jaxcap.training.objectives import PolicyGradient, TeacherForcing
-from jaxcap.training.optim import OPTIONS, build_optimizer, build_schedule
+from jaxcap.training.optim import build_optimizer, build_schedule, take_options
 from jaxcap.training.phases import Phase, Step
 from jaxcap.training.self_critical import SelfCriticalStep
 from jaxcap.training.spans import Resident
@@ -54,7 +54,7 @@ def _build_teacher_forcing(
     experiment: Experiment, steps_per_epoch: int, select: str, resident: Resident | None
 ) -> Phase:
     config = experiment.config
-    schedule, optimizer = _build_optimizer(experiment, config.train.to_dict(), steps_per_epoch)
+    schedule, optimizer = _build_optimizer(experiment, config.train, steps_per_epoch)
     objective = TeacherForcing(
         positions=count_averaged_positions(config),
         label_smoothing=config.loss.label_smoothing,
@@ -66,7 +66,7 @@ def _build_teacher_forcing(
         if resident is None:
             return bind(compile_step(*step, stacking), seeds)
         compiled = compile_span(*step, stacking, resident.name)
-        return bind(compiled, seeds, resident.arrays)
+        return bind(compiled, seeds, arrays=resident.arrays)
 
     return Phase(
         build_step=build_step,
@@ -131,7 +131,7 @@ def _build_optimizer(
     experiment: Experiment, train: Mapping[str, Any], steps_per_epoch: int
 ) -> tuple[optax.Schedule, optax.GradientTransformationExtraArgs]:
     """Builds the schedule and the optimizer of a phase, whose section `train` is given."""
-    options = {name: train[name] for name in OPTIONS}
+    options = take_options(train)
     schedule = build_schedule(options, steps_per_epoch)
     first_steps = assign_first_steps(experiment.config, experiment.params, steps_per_epoch)
     optimizer = build_optimizer(

@@ -59,6 +59,18 @@ class BatchNorm(Params, nn.BatchNorm):
     """A batch normalization."""
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def draw_variables(module: nn.Module, key: jax.Array, *args: Any) -> Any:
+    """Calls `nn.Module.init` as one program, which equal modules share.
+
+    Args:
+      module: whose variables are drawn.
+      key: to draw them with.
+      args: what it is called with.
+    """
+    return module.init(key, *args)
+
+
 def trace_variables(module: nn.Module, *args: Any) -> Any:
     """Returns the shapes of what `nn.Module.init` would make, without tracing how it is drawn.
 

@@ -99,18 +99,20 @@ def compile_create_state(optimizer: optax.GradientTransformation, *, ema: bool) 
     return jax.jit(functools.partial(create_state, optimizer=optimizer, ema=ema))
 
 
-def bind(compiled: Callable, seeds: Sequence[int], *constants: Any) -> Step:
+def bind(compiled: Callable, seeds: Sequence[int], *, arrays: Any = None) -> Step:
     """Returns a compiled step, or span, with all that it takes but the loop's own.
 
     Args:
       compiled: from `compile_step`, or from `compile_span`.
       seeds: of the replicas, or of the one model.
-      *constants: of spans, what they read on the devices.
+      arrays: what spans read on the devices; None for a step.
     """
     own = stack_seeds(seeds)
 
     def take_steps(state: Any, frozen: Any, batch: Any, **chosen: int) -> Any:
-        first = (frozen, own)
-        return compiled(state, (first, *constants) if constants else first, batch, **chosen)
+        constants: Any = (frozen, own)
+        if arrays is not None:
+            constants = (constants, arrays)
+        return compiled(state, constants, batch, **chosen)
 
     return take_steps

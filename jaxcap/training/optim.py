@@ -13,8 +13,7 @@ from jaxcap.memoize import memoize
 from jaxcap.training.partition import partition
 
 SCHEDULES = ("step", "cosine", "constant")
-# Of the section `train`, what a schedule and an optimizer read.
-OPTIONS = (
+_OPTIONS = (
     "learning_rate",
     "schedule",
     "warmup_steps",
@@ -27,12 +26,20 @@ OPTIONS = (
 )
 
 
+def take_options(train: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what a schedule and an optimizer read of the config's section `train`.
+
+    So runs that differ elsewhere in it share them.
+    """
+    return {name: train[name] for name in _OPTIONS}
+
+
 @memoize
 def build_schedule(train: Mapping[str, Any], steps_per_epoch: int) -> optax.Schedule:
     """Returns the learning rate by step, after a linear warm-up where the config asks for one.
 
     Args:
-      train: the config's section `train`.
+      train: the config's section `train`, or what `take_options` takes of it.
       steps_per_epoch: steps in one epoch.
 
     Raises:
@@ -74,7 +81,7 @@ def build_optimizer(
     only, and parameters of rate 0 get neither moments nor updates. Rows of rate 0 get no updates.
 
     Args:
-      train: the config's section `train`.
+      train: the config's section `train`, or what `take_options` takes of it.
       schedule: from `build_schedule`.
       rates: from `partition.assign_rates`; each parameter's update is multiplied by its rate.
       row_rates: from `partition.assign_row_rates`: further multipliers of rows; None for none.

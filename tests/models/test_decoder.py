@@ -12,6 +12,7 @@ import pytest
 
 from jaxcap.models.decoder import build_decoder
 from jaxcap.models.layers import dropout, product
+from jaxcap.models.params import draw_variables
 from jaxcap.models.positions import find_positions
 from tests import tiny
 
@@ -61,7 +62,7 @@ def make(*, level_channels=(), dtype="float32", **options):
     keys = jax.random.split(jax.random.key(0), 3)
     regions = jax.random.normal(keys[0], (B, L, D))
     tokens = jax.random.randint(keys[1], (B, C, T), 0, V)
-    return decoder, tiny.initialize(decoder, keys[2], regions, tokens), regions, tokens
+    return decoder, draw_variables(decoder, keys[2], regions, tokens), regions, tokens
 
 
 @functools.partial(jax.jit, static_argnums=0, static_argnames=("captions", "method"))

@@ -15,6 +15,7 @@ from jaxcap.models.captioner import Captioner
 from jaxcap.models.decoder import build_decoder
 from jaxcap.models.encoder import Encoder
 from jaxcap.models.ensemble import Ensemble
+from jaxcap.models.params import draw_variables
 from jaxcap.models.resnet import ResNet
 from jaxcap.text import END, PAD, START, UNK
 from tests import tiny
@@ -46,7 +47,7 @@ def make_member(seed, options, vocabulary=V):
     model = Captioner(encoder, decoder)
     regions = jnp.zeros((1, L, sum(channels)))
     batch = {"features": regions, "tokens": jnp.ones((1, 1, 2), jnp.int32)}
-    params = tiny.initialize(model, jax.random.key(seed), batch)["params"]
+    params = draw_variables(model, jax.random.key(seed), batch)["params"]
     return model, jax.tree.map(lambda x: 5 * x, params)
 
 
@@ -189,7 +190,7 @@ def test_each_learned_encoder_encodes_for_its_own_member():
     batch = jax.tree.map(jnp.asarray, tiny.batch(2))
     members = []
     for seed, model in enumerate(models):
-        members.append((model, tiny.initialize(model, jax.random.key(seed), batch)["params"]))
+        members.append((model, draw_variables(model, jax.random.key(seed), batch)["params"]))
     _, params = join(members)
     regions = Ensemble(models).apply({"params": params}, batch, method="regions")
     for (model, of_member), found in zip(members, regions, strict=True):
@@ -201,8 +202,8 @@ def test_each_learned_encoder_encodes_for_its_own_member():
 def test_a_shared_encoder_encodes_once_and_is_there_once():
     models = (tiny.captioner(), tiny.captioner())
     batch = jax.tree.map(jnp.asarray, tiny.batch(2))
-    first = tiny.initialize(models[0], jax.random.key(0), batch)["params"]
-    second = tiny.initialize(models[1], jax.random.key(1), batch)["params"]
+    first = draw_variables(models[0], jax.random.key(0), batch)["params"]
+    second = draw_variables(models[1], jax.random.key(1), batch)["params"]
     params = {"members_0": first, "members_1": {"decoder": second["decoder"]}}
     model = Ensemble(models, shares_encoder=True)
     program = jax.make_jaxpr(SEARCHES["greedy"](model))(params, batch)
