@@ -56,6 +56,15 @@ def pytest_configure(config):
         os.environ.update(virtual_devices(count))
 
 
+def pytest_collection_finish():
+    """Spares the garbage collector what is imported, which it would look through in every test:
+    tracing makes many small objects.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+
+
 def pytest_collection_modifyitems(items):
     """Begins with the slowest files: one that is long and comes last keeps one process waiting."""
     order = {str(Path(__file__).parent / name): place for place, name in enumerate(SLOWEST)}
@@ -77,16 +86,9 @@ def compiled_once(tmp_path_factory):
         yield
 
 
-@pytest.fixture(scope="module", autouse=True)
-def compiled_for_one_file():
-    """Lets go of what a file has compiled."""
-    yield
-    forget_compiled()
-
-
 @pytest.fixture(autouse=True)
 def few_memory_maps():
-    """Lets go of it earlier where it is much: it lies in memory maps, of which Linux allows a
+    """Lets go of what is compiled where it is much: it lies in memory maps, of which Linux allows a
     process 65,530.
     """
     yield

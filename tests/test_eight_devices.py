@@ -6,6 +6,7 @@ that has an eighth of the photos adds up in another order.
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -155,10 +156,12 @@ def results(tmp_path_factory):
     """For each number of devices, the folder that all commands have run in, how each of them
     ended, and what came past Python on stderr.
     """
+    prepared = tmp_path_factory.mktemp("prepared")
+    prepare(prepared)
     found = []
     for count in COUNTS:
-        folder = tmp_path_factory.mktemp("devices")
-        prepare(folder)
+        folder = tmp_path_factory.mktemp("devices") / "runs"
+        shutil.copytree(prepared, folder)
         done = run(folder, count)
         ended = {
             name: SimpleNamespace(**of_one) for name, of_one in json.loads(done.stdout).items()

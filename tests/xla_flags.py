@@ -6,7 +6,12 @@ from importlib import metadata
 DEVICES = "--xla_force_host_platform_device_count"
 # Most of a test's time is XLA's compiler. These flags take a train step from 25 s to 2 s; products
 # and convolutions are computed by the same libraries with them.
-_QUICK = ("--xla_backend_optimization_level=0", "--xla_llvm_disable_expensive_passes=true")
+_QUICK = (
+    "--xla_backend_optimization_level=0",
+    "--xla_llvm_disable_expensive_passes=true",
+    # In one piece: both processors are busy with tests, and cutting a program up takes a seventh.
+    "--xla_cpu_parallel_codegen_split_count=1",
+)
 # Of that, most is this flag's, which later versions of XLA no longer know.
 _QUICKEST = "--xla_cpu_use_fusion_emitters=false"
 
