@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxcap.models import recurrence
 from jaxcap.models.attention import AdditiveAttention, ContextGate
 from jaxcap.models.cells import CELLS
 from jaxcap.models.head import Head
@@ -15,6 +16,7 @@ from jaxcap.models.params import Embed
 from jaxcap.models.regions import Regions
 
 Carry = Any  # of the cell: a pytree of [B, C, ...]
+_READ_BY_SCAN = ("attend", "gate", "cell")  # the submodules that `_recur` calls
 
 
 class Memory(NamedTuple):
@@ -96,15 +98,10 @@ class Decoder(nn.Module):
         memory, carry = self.start(regions, tokens.shape[1], keys)
         word_keys, head_keys, _ = _split_keys(keys)
         words = dropout(word_keys, self.embed(tokens), self.word_dropout)  # [B, C, T, E]
-        # What needs no recurrence is computed for all positions at once, before and after the scan.
-        scan = nn.scan(
-            Decoder._recur,
-            variable_broadcast="params",
-            split_rngs={"params": False},
-            in_axes=(nn.broadcast, 2),
-            out_axes=2,
-        )
-        _, (hidden, context, attention) = scan(self, carry, memory, self.cell.project(words))
+        # What needs no recurrence is computed for all positions at once, before and after the scan,
+        # which takes positions first: words are narrower than what becomes of them.
+        projected = self.cell.project(jnp.moveaxis(words, 2, 0))  # [T, B, C, P]
+        hidden, context, attention = self._run(carry, memory, projected)
         logits = self.head(hidden, words, context, self.embed.embedding, head_keys, positions)
         return logits, attention
 
@@ -158,6 +155,33 @@ class Decoder(nn.Module):
             projected = projected_embedding[tokens]
         carry, (hidden, context, attention) = self._recur(carry, memory, projected)
         return carry, self.head(hidden, words, context, self.embed.embedding), attention
+
+    def _run(self, *inputs: Any) -> tuple[jax.Array, jax.Array | None, jax.Array]:
+        """Runs the recurrence over all positions: `_scan` with a faster gradient."""
+        if self.is_mutable_collection("params"):  # they are drawn
+            return self._scan(*inputs)
+        module, variables = self.unbind()
+        params = variables["params"]
+        read = {name: params[name] for name in _READ_BY_SCAN if name in params}
+        return recurrence.run(module, "_scan", read, *inputs)
+
+    def _scan(
+        self, carry: Carry, memory: Memory, projected: jax.Array
+    ) -> tuple[jax.Array, jax.Array | None, jax.Array]:
+        """Repeats `_recur` over projected words [T, B, C, P].
+
+        Returns:
+          Its results at all positions, [B, C, T, ...].
+        """
+        scan = nn.scan(
+            Decoder._recur,
+            variable_broadcast="params",
+            variable_axes=recurrence.VARIABLE_AXES,
+            split_rngs={"params": False},
+            in_axes=(nn.broadcast, 0),
+            out_axes=2,
+        )
+        return scan(self, carry, memory, projected)[1]
 
     def _recur(
         self, carry: Carry, memory: Memory, projected: jax.Array

@@ -1,6 +1,8 @@
 """The small pieces that every model here is made of."""
 
 import functools
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -11,9 +13,44 @@ from jaxcap.models.params import Params
 
 DTYPES = ("float32", "bfloat16")
 
+# Collections of variables that `recurrence` alone fills and reads: what layers have read, and what
+# is added to their outputs. Of flax's own names the first is left out by `nn.Module.init`.
+KEPT = "intermediates"
+ADDED = "perturbations"
+
 # Uniform in plus or minus 1 / sqrt(fan_in), as PyTorch's Linear, which the original systems trained
 # with.
 uniform_fan_in = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+
+
+class Affine(NamedTuple):
+    """A scale and a shift [X] of the channels of [..., X]."""
+
+    scale: jax.Array
+    shift: jax.Array
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Scales and shifts."""
+        return x * self.scale + self.shift
+
+    def fold_into(self, params: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+        """Returns the parameters of a linear layer that reads x as if it read `self(x)`."""
+        kernel = params["kernel"]
+        # Accelerators would round the factors of a product by default.
+        bias = jnp.matmul(self.shift, kernel, precision=jax.lax.Precision.HIGHEST)
+        return {"kernel": self.scale[:, None] * kernel, "bias": bias + params.get("bias", 0)}
+
+
+class LayerNorm(Params, nn.Module):
+    """LayerNorm over the channels (Ba et al. 2016), whose scale and shift come apart."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> tuple[jax.Array, Affine]:
+        """Normalizes [..., X] and returns it with what is still to be applied."""
+        channels = x.shape[-1:]
+        scale = self.param("scale", nn.initializers.ones, channels)
+        shift = self.param("bias", nn.initializers.zeros, channels)
+        return nn.LayerNorm(use_scale=False, use_bias=False)(x), Affine(scale, shift)
 
 
 class Dense(Params, nn.Module):
@@ -30,13 +67,42 @@ class Dense(Params, nn.Module):
     dtype: str = "float32"
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Multiplies by the kernel and adds the bias."""
-        kernel = self.param("kernel", uniform_fan_in, (x.shape[-1], self.features))
-        y = product(x, kernel, self.dtype)
-        if not self.use_bias:
-            return y
-        return add_bias(y, self.param("bias", nn.initializers.zeros, (self.features,)))
+    def __call__(self, x: jax.Array, affine: Affine | None = None) -> jax.Array:
+        """Multiplies by the kernel and adds the bias.
+
+        Args:
+          x: [..., X].
+          affine: of x, applied first. It is folded into kernel and bias, so that its gradient needs
+            none of x: for an x that nothing learns that saves a product.
+
+        Returns:
+          [..., features].
+        """
+        params = {"kernel": self.param("kernel", uniform_fan_in, (x.shape[-1], self.features))}
+        if self.use_bias:
+            params["bias"] = self.param("bias", nn.initializers.zeros, (self.features,))
+        if affine is not None:
+            params = affine.fold_into(params)
+        y = compute_dense(params, x, self.dtype)
+        self.sow(KEPT, "input", x)
+        if self.has_variable(ADDED, "output"):
+            y += self.get_variable(ADDED, "output")
+        return y
+
+
+def compute_dense(params: Mapping[str, jax.Array], x: jax.Array, dtype: str) -> jax.Array:
+    """Computes what `Dense` does.
+
+    Args:
+      params: "kernel" [X, Y] and, as an option, "bias" [Y].
+      x: [..., X].
+      dtype: of the product, see `product`.
+
+    Returns:
+      [..., Y].
+    """
+    y = product(x, params["kernel"], dtype)
+    return add_bias(y, params["bias"]) if "bias" in params else y
 
 
 @jax.custom_vjp

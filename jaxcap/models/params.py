@@ -51,10 +51,6 @@ class Embed(Params, nn.Embed):
     """A word embedding."""
 
 
-class LayerNorm(Params, nn.LayerNorm):
-    """A layer normalization."""
-
-
 class BatchNorm(Params, nn.BatchNorm):
     """A batch normalization."""
 

@@ -7,8 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcap.models.layers import Dense, dropout
-from jaxcap.models.params import LayerNorm
+from jaxcap.models.layers import Affine, Dense, LayerNorm, dropout
 
 
 class Regions(nn.Module):
@@ -51,19 +50,24 @@ class Regions(nn.Module):
         # Whole channels (Tompson et al. 2015): element-wise dropout would average out over the
         # regions, which attention adds up.
         drop = functools.partial(dropout, keys, rate=self.dropout, shared=1)
+        affine = None
         if self.norm:
-            regions = self._normalize(regions)
+            regions, affine = self._normalize(regions)
         if not self.embedding:
-            return drop(regions)
-        regions = drop(nn.relu(self.embed[0](regions)))
+            return drop(regions if affine is None else affine(regions))
+        regions = drop(nn.relu(self.embed[0](regions, affine)))
         for layer in self.embed[1:]:
             # Keys and shape are the same in every layer, and so are the channels that are dropped.
             regions += drop(nn.relu(layer(regions)))
         return regions
 
-    def _normalize(self, regions: jax.Array) -> jax.Array:
+    def _normalize(self, regions: jax.Array) -> tuple[jax.Array, Affine]:
         levels = jnp.split(regions, np.cumsum(self.level_channels[:-1]), axis=-1)
         normalized = []
+        affines = []
         for norm, level in zip(self.norms, levels, strict=True):
-            normalized.append(norm(level))
-        return jnp.concatenate(normalized, axis=-1)
+            level, affine = norm(level)
+            normalized.append(level)
+            affines.append(affine)
+        scale, shift = (jnp.concatenate(parts) for parts in zip(*affines, strict=True))
+        return jnp.concatenate(normalized, axis=-1), Affine(scale, shift)

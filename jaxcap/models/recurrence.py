@@ -1,0 +1,89 @@
+"""A recurrence whose layers get the gradients of their parameters from all positions at once.
+
+The gradient of `nn.scan` adds, at every position, a product of few rows to the gradient of every
+kernel. One product of the rows of all positions is the same sum, and faster.
+"""
+
+import functools
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from jaxcap.models.layers import ADDED, KEPT, compute_dense
+
+# Of the `nn.scan`: what its layers read and what is added to their outputs, position by position.
+VARIABLE_AXES = {KEPT: 0, ADDED: 0}
+
+_Path = tuple[str, ...]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def run(module: nn.Module, method: str, params: Any, *args: Any) -> Any:
+    """Calls a method that runs a recurrence.
+
+    Args:
+      module: unbound, with the `dtype` of its layers.
+      method: its name. It is an `nn.scan` with `VARIABLE_AXES`, calls each `Dense` at most once a
+        position, and draws no random numbers.
+      params: those that it reads.
+      args: arrays, or trees of them.
+
+    Returns:
+      What the method returns.
+    """
+    return module.apply({"params": params}, *args, method=method)
+
+
+def _forward(module: nn.Module, method: str, params: Any, *args: Any) -> tuple[Any, Any]:
+    apply = functools.partial(module.apply, method=method, mutable=[KEPT])
+    _, shapes = jax.eval_shape(apply, {"params": params}, *args)
+    others = flatten_dict(params)
+    layers = {}
+    zeros = {}
+    for layer, inputs in _find_inputs(shapes).items():
+        layers[layer] = _take_layer(others, layer)
+        features = layers[layer]["kernel"].shape[-1]
+        zeros[layer] = {"output": jnp.zeros((*inputs.shape[:-1], features))}
+
+    def compute(others: dict, added: dict, *args: Any) -> tuple[Any, dict[_Path, jax.Array]]:
+        # The layers' own parameters are constants here; gradients reach what is added instead.
+        read = {"params": unflatten_dict(others | layers), ADDED: unflatten_dict(added)}
+        outputs, kept = apply(read, *args)
+        return outputs, _find_inputs(kept)
+
+    outputs, pull, inputs = jax.vjp(compute, others, zeros, *args, has_aux=True)
+    return outputs, (pull, layers, inputs)
+
+
+def _backward(module: nn.Module, method: str, residuals: Any, grads: Any) -> tuple[Any, ...]:
+    del method
+    pull, layers, inputs = residuals
+    of_params, of_outputs, *of_args = pull(grads)
+    for layer, params in layers.items():
+        compute = functools.partial(compute_dense, x=_flatten(inputs[layer]), dtype=module.dtype)
+        _, pull_layer = jax.vjp(compute, params)
+        (of_params[layer],) = pull_layer(_flatten(of_outputs[layer]["output"]))
+    return unflatten_dict(of_params), *of_args
+
+
+run.defvjp(_forward, _backward)
+
+
+def _find_inputs(variables: Any) -> dict[_Path, Any]:
+    """Returns what each layer has read at all positions, by the layer's path."""
+    kept = flatten_dict(variables[KEPT])
+    return {path[:-1]: inputs for path, (inputs,) in kept.items()}
+
+
+def _take_layer(params: dict[_Path, jax.Array], layer: _Path) -> dict[str, jax.Array]:
+    """Removes a layer's parameters, and returns them by their names."""
+    paths = [path for path in params if path[:-1] == layer]
+    return {path[-1]: params.pop(path) for path in paths}
+
+
+def _flatten(x: jax.Array) -> jax.Array:
+    """Returns rows [N, X] of [..., X]."""
+    return x.reshape(-1, x.shape[-1])

@@ -1,0 +1,82 @@
+"""The recurrence has the gradient of its scan, and sums no kernel's gradient inside of a loop."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.extend.core import jaxprs_in_params
+
+from jaxcap.models import recurrence
+from jaxcap.models.decoder import build_decoder
+from jaxcap.models.params import draw_variables
+from tests import tiny
+
+OPTIONS = {
+    "lstm": {},
+    "gru": {"decoder__cell": "gru"},
+    "gru as in the paper": {"decoder__cell": "gru", "decoder__reset_after": False},
+    "all": {
+        "decoder__context_gate": True,
+        "decoder__init_from_mean": True,
+        "decoder__activation": "tanh",
+        "head__deep_output": True,
+    },
+    "stateless": {"decoder__stateless": True},
+}
+
+
+def make(dtype="float32", **options):
+    """Returns a decoder, its parameters, and the regions and words that it reads."""
+    decoder = build_decoder(tiny.sections(**options), tiny.VOCABULARY, dtype=dtype)
+    regions = np.random.default_rng(0).standard_normal((3, 4, 16)).astype(np.float32)
+    tokens = tiny.batch(3)["tokens"]
+    params = draw_variables(decoder, jax.random.key(0), regions, tokens)["params"]
+    return decoder, params, regions, tokens
+
+
+def compute_loss(params, regions, decoder, tokens):
+    logits, attention = decoder.apply({"params": params}, regions, tokens)
+    return jnp.square(logits).sum() + 3 * jnp.square(attention).sum()
+
+
+def run_plainly(module, method, params, *args):
+    return module.apply({"params": params}, *args, method=method)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("name", OPTIONS)
+def test_the_gradient_is_that_of_the_scan(monkeypatch, name, dtype):
+    """Of all parameters and of the regions, and the values are the same too."""
+    decoder, params, regions, tokens = make(dtype, **OPTIONS[name])
+    loss = functools.partial(compute_loss, decoder=decoder, tokens=tokens)
+    found = jax.jit(jax.value_and_grad(loss, (0, 1)))(params, regions)
+    with monkeypatch.context() as patch:
+        patch.setattr(recurrence, "run", run_plainly)
+        expected = jax.jit(jax.value_and_grad(loss, (0, 1)))(params, regions)
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5 * np.abs(other).max())
+
+
+def list_carried(jaxpr):
+    """The sizes of all arrays that loops hand from one turn to the next."""
+    sizes = []
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "scan":
+            first = equation.params["num_consts"]
+            carried = equation.invars[first : first + equation.params["num_carry"]]
+            sizes += [variable.aval.size for variable in carried]
+        for inner in jaxprs_in_params(equation.params):
+            sizes += list_carried(inner)
+    return sizes
+
+
+def test_no_loop_carries_the_gradient_of_a_kernel(monkeypatch):
+    decoder, params, regions, tokens = make()
+    loss = functools.partial(compute_loss, decoder=decoder, tokens=tokens)
+    size = params["cell"]["recurrent"]["kernel"].size
+    assert size not in list_carried(jax.make_jaxpr(jax.grad(loss))(params, regions).jaxpr)
+    with monkeypatch.context() as patch:
+        patch.setattr(recurrence, "run", run_plainly)
+        assert size in list_carried(jax.make_jaxpr(jax.grad(loss))(params, regions).jaxpr)
