@@ -2,6 +2,7 @@
 
 import gc
 import os
+import time
 from pathlib import Path
 
 import jax
@@ -57,8 +58,8 @@ def pytest_configure(config):
 
 
 def pytest_collection_finish():
-    """Spares the garbage collector what is imported, which it would look through in every test:
-    tracing makes many small objects.
+    """Spares the garbage collector what is imported: tracing makes so many small objects that it
+    would look through all of it in every test.
     """
     gc.collect()
     gc.freeze()
@@ -91,14 +92,13 @@ def few_memory_maps():
     """Lets go of what is compiled where it is much: it lies in memory maps, of which Linux allows a
     process 65,530.
     """
+    began = time.monotonic()
     yield
-    if MAPS.exists() and MAPS.read_bytes().count(b"\n") > MOST_MAPS:
-        forget_compiled()
-
-
-def forget_compiled():
-    jax.clear_caches()
-    gc.collect()
+    # They take 15 ms to count, and what compiles takes longer.
+    is_long = time.monotonic() - began > 0.1
+    if is_long and MAPS.exists() and MAPS.read_bytes().count(b"\n") > MOST_MAPS:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(scope="session")

@@ -7,15 +7,17 @@ import socket
 import time
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import orbax.checkpoint as ocp
 import pytest
 
-from jaxcap import parallel, process_flags, processes, train
+from jaxcap import devices, parallel, process_flags, processes, train
 from jaxcap.errors import UserError
 from jaxcap.training.capacity import choose_words
-from jaxcap.training.train_step import create_state, train_step
+from jaxcap.training.partition import combine
+from jaxcap.training.train_step import create_state, eval_step, train_step
 from tests import several, small_run, tiny
 
 STEPS = 20
@@ -40,46 +42,78 @@ def arguments(folder, **changed):
     return small_run.arguments(folder, OPTIONS, **changed)
 
 
-def take_steps() -> np.ndarray:
-    """The parameters after some steps with dropout, as one vector."""
-    state, frozen, step = tiny.training()
+def compute() -> dict[str, np.ndarray]:
+    """What comes of steps with dropout, a validation and features, by names."""
+    state, frozen, step = tiny.training(words=0)
     # Adam would blow the rounding of a vanishing gradient up to a share of a whole step.
     step["optimizer"] = optax.sgd(0.1, momentum=0.9)
     state = create_state(state.params, step["optimizer"], ema=True)
+    frozen = parallel.replicate(frozen)
     compiled = parallel.compile_train_step(functools.partial(train_step, **step), choose_words)
     for number in range(STEPS):
-        batch = tiny.batch(IMAGES, seed=number % 2)  # each other length is compiled anew
-        batch["images"] = batch["images"][processes.take_share(IMAGES)]
-        state, _ = compiled(state, frozen, batch)
-    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(state.params)])
+        state, metrics = compiled(state, frozen, take_batch(number % 2))
+    model = step["model"]
+    params = combine(state.params, frozen)
+    evaluate = parallel.compile_eval_step(functools.partial(eval_step, model=model))
+    results = {
+        "state": state,
+        "metrics": metrics,
+        "validation": evaluate(params, take_batch(9)),
+        "devices": jnp.array(devices.device_count()),
+    }
+    if processes.count() == 1:
+        encode = parallel.compile_per_image(
+            lambda params, images: model.apply({"params": params}, images, method="encode")
+        )
+        results["features"] = encode(params, tiny.batch(5, seed=9)["images"])
+    leaves = jax.tree_util.tree_leaves_with_path(results)
+    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
 
 
-STEPPING = """
+def take_batch(seed):
+    """This process's share of a batch."""
+    batch = tiny.batch(IMAGES, seed=seed)
+    batch["images"] = batch["images"][processes.take_share(IMAGES)]
+    return batch
+
+
+COMPUTING = """
 import sys
 
+import numpy as np
+
 from jaxcap import process_flags, processes
-from tests.test_processes import take_steps
+from tests.test_processes import compute
 with processes.join(process_flags.read_processes(sys.argv[2:])):
-    take_steps().tofile(f"{sys.argv[1]}.{processes.get_index()}")
+    np.savez(f"{sys.argv[1]}{processes.get_index()}", **compute())
 """
 
 
 @pytest.fixture(scope="module")
-def taken():
-    """What `take_steps` comes to in one process, on its own devices."""
-    return take_steps()
+def alone():
+    """What `compute` returns in one process, on its own devices."""
+    return compute()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("count", "devices"), [(1, 2), (1, 8), (2, 1), (2, 2)])
-def test_any_processes_and_devices_take_the_same_steps(taken, count, devices, tmp_path):
-    """With dropout, to the rounding of sums in another order; in all processes bit for bit."""
-    ended = several.run(["-c", STEPPING, str(tmp_path / "params")], count, devices)
+@pytest.mark.parametrize(("count", "local"), [(1, 2), (1, 8), (2, 1), (2, 2)])
+def test_any_processes_and_devices_compute_the_same(alone, count, local, tmp_path):
+    """State, sums, validation and features, to the rounding of sums in another order.
+
+    In all processes bit for bit.
+    """
+    ended = several.run(["-c", COMPUTING, str(tmp_path / "process")], count, local)
     assert [process.code for process in ended] == [0] * count, ended[-1].err
-    found = [np.fromfile(tmp_path / f"params.{index}", np.float32) for index in range(count)]
-    np.testing.assert_allclose(found[0], taken, rtol=2e-4, atol=2e-5)
-    for of_other in found[1:]:
-        np.testing.assert_array_equal(of_other, found[0])
+    first, *others = [dict(np.load(tmp_path / f"process{index}.npz")) for index in range(count)]
+    for other in others:
+        assert first.keys() == other.keys()
+        for name, value in first.items():
+            np.testing.assert_array_equal(value, other[name], err_msg=name)
+    assert first.pop("['devices']") == count * local
+    missing = {"['features']"} if count > 1 else set()
+    assert first.keys() | missing | {"['devices']"} == alone.keys()
+    for name, value in first.items():
+        np.testing.assert_allclose(value, alone[name], rtol=2e-4, atol=2e-5, err_msg=name)
 
 
 def read_run(folder):

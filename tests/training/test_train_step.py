@@ -1,10 +1,9 @@
-"""The training step: frozen stays frozen, padding is invisible, one device equals eight."""
+"""The training step: frozen stays frozen, padding is invisible, a resumed run draws the same.
+
+That one device equals eight, and several processes one, is in tests/test_processes.py.
+"""
 
 import functools
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -12,14 +11,13 @@ import numpy as np
 import optax
 import pytest
 
-from jaxcap import devices, parallel
+from jaxcap import parallel
 from jaxcap.memoize import memoize
 from jaxcap.training.capacity import choose_words
 from jaxcap.training.objectives import PolicyGradient, TeacherForcing
 from jaxcap.training.partition import combine
 from jaxcap.training.train_step import create_state, eval_step, per_image_keys, train_step
 from tests import tiny
-from tests.xla_flags import virtual_devices
 
 
 def leaves(tree) -> dict[str, np.ndarray]:
@@ -252,55 +250,6 @@ def test_training_lowers_the_loss():
         nats, words = metrics["loss"]
         losses.append(float(nats / words))
     assert losses[-1] < 0.2 < 2.5 < losses[0]
-
-
-def devices_run(folder: Path) -> None:
-    """Saves what came of steps, a validation and a per-image call on all devices."""
-    state, frozen, step = tiny.training(encoder=1, words=0)
-    # Momentum, for Adam would blow the rounding of a vanishing gradient up to a share of a whole
-    # step.
-    step["optimizer"] = optax.sgd(0.1, momentum=0.9)
-    state = create_state(state.params, step["optimizer"], ema=True)
-    frozen = parallel.replicate(frozen)
-    compiled = parallel.compile_train_step(functools.partial(train_step, **step))
-    for n in range(3):
-        state, metrics = compiled(state, frozen, tiny.batch(16, seed=n))
-    model = step["model"]
-    evaluate = parallel.compile_eval_step(functools.partial(eval_step, model=model))
-    encode = parallel.compile_per_image(lambda p, x: model.apply({"params": p}, x, method="encode"))
-    params = combine(state.params, frozen)
-    results = {
-        "state": state,
-        "metrics": metrics,
-        "validation": evaluate(params, tiny.batch(16, seed=9)),
-        "features": encode(params, tiny.batch(5, seed=9)["images"]),
-        "devices": jnp.array(devices.device_count()),
-    }
-    np.savez(folder / "results.npz", **leaves(results))
-
-
-@pytest.mark.slow
-def test_one_device_equals_eight(tmp_path):
-    """State, sums, validation and features, dropout and all, agree to float32 rounding."""
-    results = []
-    for count in (1, 8):
-        folder = tmp_path / str(count)
-        folder.mkdir()
-        environment = os.environ | virtual_devices(count)
-        code = (
-            "from pathlib import Path; from tests.training.test_train_step import devices_run; "
-            f"devices_run(Path({str(folder)!r}))"
-        )
-        subprocess.run(
-            [sys.executable, "-c", code], check=True, env=environment, cwd=Path(__file__).parents[2]
-        )
-        results.append(dict(np.load(folder / "results.npz")))
-    one, eight = results
-    assert one.pop("['devices']") == 1
-    assert eight.pop("['devices']") == 8
-    assert one.keys() == eight.keys()
-    for name, value in one.items():
-        np.testing.assert_allclose(value, eight[name], atol=2e-5, rtol=2e-4, err_msg=name)
 
 
 def test_the_step_is_compiled_once_for_a_state_that_is_replicated(caplog):
