@@ -20,6 +20,7 @@ from tests.bench import report
 # Name -> module.
 BENCHMARKS = {
     "step": "tests.bench.step",
+    "recipe": "tests.bench.recipe",
     "spans": "tests.bench.spans",
     "search": "tests.bench.search",
     "replicas": "tests.bench.replicas",

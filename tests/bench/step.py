@@ -31,6 +31,7 @@ from torch.nn import functional
 from jaxcap import devices, parallel
 from jaxcap.experiment.defaults import get_config
 from jaxcap.models.decoder import build_decoder
+from jaxcap.models.params import draw_variables
 from jaxcap.text import END, SPECIALS, START
 from jaxcap.training.capacity import choose_words
 from jaxcap.training.objectives import TeacherForcing
@@ -89,23 +90,33 @@ def draw_batch(sizes) -> tuple[np.ndarray, np.ndarray]:
     features = np.maximum(rng.standard_normal((sizes.images, L, sizes.channels)), 0).astype(
         np.float32
     )
-    tokens = rng.integers(len(SPECIALS), sizes.vocabulary, (sizes.images, T + 1))
+    return features, draw_captions(rng, sizes.images, sizes.vocabulary)
+
+
+def draw_captions(rng: np.random.Generator, captions: int, vocabulary: int) -> np.ndarray:
+    """Returns captions [N, T + 1] of the lengths of real ones."""
+    tokens = rng.integers(len(SPECIALS), vocabulary, (captions, T + 1))
     tokens[:, 0] = START
-    ends = np.clip(np.rint(rng.normal(12.7, 4, (sizes.images, 1))), 5, T).astype(int)
+    ends = np.clip(np.rint(rng.normal(12.7, 4, (captions, 1))), 5, T).astype(int)
     place = np.arange(T + 1)
     tokens = np.where(place == ends, END, np.where(place > ends, 0, tokens))
-    return features, tokens.astype(np.int32)
+    return tokens.astype(np.int32)
 
 
 def jaxcap_step(sizes, features, tokens, dtype, choose):
     """Returns a call that makes one update, of other features if any; its state is kept."""
-    step, frozen, state = build_step(sizes, dtype)
+    built = build_step(sizes, dtype)
+    call = step_call(*built, {"features": features, "tokens": tokens[:, None]}, choose)
+    return lambda features=features: call(features=features)
+
+
+def step_call(step, frozen, state, batch, choose):
+    """Returns a call that makes one update, of other arrays if any; its state is kept."""
     compiled = parallel.compile_train_step(step, choose)
     holder = [state]
 
-    def call(features=features):
-        batch = {"features": features, "tokens": tokens[:, None]}
-        holder[0], metrics = compiled(holder[0], frozen, batch)
+    def call(**others):
+        holder[0], metrics = compiled(holder[0], frozen, {**batch, **others})
         jax.block_until_ready((holder[0], metrics))
 
     return call
@@ -124,16 +135,27 @@ def build_step(sizes, dtype):
         dtype=dtype,
         one_by_one=devices.is_processor(),
     )
-    regions = jnp.zeros((1, L, sizes.channels))
+    return build_step_of(decoder, config, sizes.channels)
+
+
+def build_step_of(decoder, config, channels):
+    """Returns what `build_step` does, of a decoder that a config describes."""
+    regions = jnp.zeros((1, L, channels))
     tokens = jnp.ones((1, 1, 2), jnp.int32)
-    params = jax.jit(decoder.init)(jax.random.key(0), regions, tokens)["params"]
+    params = draw_variables(decoder, jax.random.key(0), regions, tokens)["params"]
     rates = assign_rates(params, [("*", 1)])
     optimizer = build_optimizer(config.train, build_schedule(config.train, 400), rates)
+    objective = TeacherForcing(doubly_stochastic=config.loss.doubly_stochastic)
     step = functools.partial(
-        train_step, model=Given(decoder), optimizer=optimizer, objective=TeacherForcing(), seed=0
+        train_step,
+        model=Given(decoder),
+        optimizer=optimizer,
+        objective=objective,
+        seed=0,
+        ema_decay=config.train.ema_decay,
     )
     trainable, frozen = partition(params, rates)
-    return step, frozen, create_state(trainable, optimizer, ema=False)
+    return step, frozen, create_state(trainable, optimizer, ema=config.train.ema_decay > 0)
 
 
 class Given:
@@ -247,31 +269,39 @@ def torch_step(model, features, tokens, *, words_alone=False, shrinking=False):
 
 def products_step(sizes, words):
     """Returns a call that multiplies what a step must multiply, each product and its gradients."""
-    device = "cuda" if jax.devices()[0].platform == "gpu" else "cpu"
     images = sizes.images
     hidden = sizes.hidden
     channels = sizes.channels
-    once = [
-        (images * L, channels, hidden),
-        (images * T, sizes.words, 4 * hidden),
-        (words, hidden, sizes.vocabulary),
-    ]
+    regions = [(images * L, channels, hidden)]
+    once = [(images * T, sizes.words, 4 * hidden), (words, hidden, sizes.vocabulary)]
     each = [(images, hidden, hidden), (images, hidden + channels, 4 * hidden)]
-    shapes = [(shape, 1) for shape in once] + [(shape, T) for shape in each]
+    return products_call(regions, once, each)
+
+
+def products_call(given, once, each):
+    """Returns a call that makes products [N, X] x [X, Y] with their gradients, in PyTorch.
+
+    Args:
+      given: (N, X, Y) of those whose rows need no gradient.
+      once: of those of all positions.
+      each: of those of a position; the gradient of their [X, Y] is that of all positions at once.
+    """
+    device = "cuda" if jax.devices()[0].platform == "gpu" else "cpu"
+    shapes = [(shape, 1, False) for shape in given]
+    shapes += [(shape, 1, True) for shape in once] + [(shape, T, True) for shape in each]
     matrices = []
-    for (rows, inner, columns), times in shapes:
+    for (rows, inner, columns), times, has_gradient in shapes:
         x = torch.randn(times * rows, inner, device=device)
         w = torch.randn(inner, columns, device=device)
         y = torch.randn(times * rows, columns, device=device)
-        matrices.append((x, w, y, rows))
+        matrices.append((x, w, y, rows, has_gradient))
 
     def call():
-        for number, (x, w, y, rows) in enumerate(matrices):
+        for x, w, y, rows, has_gradient in matrices:
             for first in range(0, len(x), rows):
                 x[first : first + rows] @ w
-                if number:  # the regions need no gradient
+                if has_gradient:
                     y[first : first + rows] @ w.T
-            # The gradients of a recurrence's weights can be summed in one product.
             x.T @ y
         if device == "cuda":
             torch.cuda.synchronize()
