@@ -26,8 +26,8 @@ def run(module: nn.Module, method: str, params: Any, *args: Any) -> Any:
 
     Args:
       module: unbound, with the `dtype` of its layers.
-      method: its name. It is an `nn.scan` with `VARIABLE_AXES`, calls each `Dense` at most once a
-        position, and draws no random numbers.
+      method: its name. It is an `nn.scan` with `VARIABLE_AXES`, and draws no random numbers. A
+        `Dense` that it calls more than once a position keeps the gradient of the scan.
       params: those that it reads.
       args: arrays, or trees of them.
 
@@ -73,9 +73,9 @@ run.defvjp(_forward, _backward)
 
 
 def _find_inputs(variables: Any) -> dict[_Path, Any]:
-    """Returns what each layer has read at all positions, by the layer's path."""
+    """Returns what each layer that was called once has read at all positions, by its path."""
     kept = flatten_dict(variables[KEPT])
-    return {path[:-1]: inputs for path, (inputs,) in kept.items()}
+    return {path[:-1]: inputs[0] for path, inputs in kept.items() if len(inputs) == 1}
 
 
 def _take_layer(params: dict[_Path, jax.Array], layer: _Path) -> dict[str, jax.Array]:

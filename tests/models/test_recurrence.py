@@ -9,6 +9,7 @@ import pytest
 from jax.extend.core import jaxprs_in_params
 
 from jaxcap.models import recurrence
+from jaxcap.models.cells import CELLS, LSTMCell
 from jaxcap.models.decoder import build_decoder
 from jaxcap.models.params import draw_variables
 from tests import tiny
@@ -57,6 +58,18 @@ def test_the_gradient_is_that_of_the_scan(monkeypatch, name, dtype):
         expected = jax.jit(jax.value_and_grad(loss, (0, 1)))(params, regions)
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5 * np.abs(other).max())
+
+
+class TwiceCell(LSTMCell):
+    """An LSTM that calls one of its layers twice a position."""
+
+    def __call__(self, carry, projected, context):
+        return super().__call__(super().__call__(carry, projected, context), projected, context)
+
+
+def test_a_layer_that_is_called_twice_keeps_the_gradient_of_the_scan(monkeypatch):
+    monkeypatch.setitem(CELLS, "lstm", lambda section, dtype: TwiceCell(section["hidden"]))
+    test_the_gradient_is_that_of_the_scan(monkeypatch, "lstm", "float32")
 
 
 def list_carried(jaxpr):
