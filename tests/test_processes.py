@@ -1,4 +1,4 @@
-"""Processes that train together train what one process trains."""
+"""Several devices, and processes that train together, train what one trains."""
 
 import functools
 import json
@@ -6,7 +6,6 @@ import signal
 import socket
 import time
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -44,7 +43,7 @@ def arguments(folder, **changed):
 
 def compute() -> dict[str, np.ndarray]:
     """What comes of steps with dropout, a validation and features, by names."""
-    state, frozen, step = tiny.training(words=0)
+    state, frozen, step = tiny.training(gate=0)
     # Adam would blow the rounding of a vanishing gradient up to a share of a whole step.
     step["optimizer"] = optax.sgd(0.1, momentum=0.9)
     state = create_state(state.params, step["optimizer"], ema=True)
@@ -66,8 +65,7 @@ def compute() -> dict[str, np.ndarray]:
             lambda params, images: model.apply({"params": params}, images, method="encode")
         )
         results["features"] = encode(params, tiny.batch(5, seed=9)["images"])
-    leaves = jax.tree_util.tree_leaves_with_path(results)
-    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
+    return tiny.leaves(results)
 
 
 def take_batch(seed):

@@ -95,16 +95,30 @@ def cached(images: int, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def training(
-    *, encoder: float = 1, words: float = 1, ema_decay: float = 0.9, model=None, **options
+    *,
+    encoder: float = 1,
+    words: float = 1,
+    gate: float = 1,
+    ema_decay: float = 0.9,
+    model=None,
+    **options,
 ):
-    """Returns (state, frozen, the step's keywords) of a captioner with the rates of two parts."""
+    """Returns (state, frozen, the step's keywords) of a captioner with the rates of some parts."""
     model = model or captioner(**options)
     tiny = jax.tree.map(jnp.asarray, batch(1))
     params = draw_variables(model, jax.random.key(0), tiny)["params"]
     rules = [("encoder/*", encoder), ("decoder/embed/*", words), ("decoder/*", 1)]
+    if gate != 1:  # which not all have
+        rules.insert(0, ("decoder/gate/*", gate))
     rates = assign_rates(params, rules)
     trainable, frozen = partition(params, rates)
     optimizer = build_optimizer(TRAIN, build_schedule(TRAIN, 3), rates)
     state = compile_create_state(optimizer, ema=ema_decay > 0)(trainable)
     step = {"model": model, "optimizer": optimizer, "objective": OBJECTIVE, "seed": SEED}
     return state, frozen, step | {"ema_decay": ema_decay}
+
+
+def leaves(tree) -> dict[str, np.ndarray]:
+    """The arrays of a tree by their paths."""
+    found = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in found}

@@ -40,13 +40,14 @@ def run(module: nn.Module, method: str, params: Any, *args: Any) -> Any:
 def _forward(module: nn.Module, method: str, params: Any, *args: Any) -> tuple[Any, Any]:
     apply = functools.partial(module.apply, method=method, mutable=[KEPT])
     _, shapes = jax.eval_shape(apply, {"params": params}, *args)
-    others = flatten_dict(params)
+    flat = flatten_dict(params)
     layers = {}
     zeros = {}
     for layer, inputs in _find_inputs(shapes).items():
-        layers[layer] = _take_layer(others, layer)
+        layers[layer] = {path[-1]: leaf for path, leaf in flat.items() if path[:-1] == layer}
         features = layers[layer]["kernel"].shape[-1]
         zeros[layer] = {"output": jnp.zeros((*inputs.shape[:-1], features))}
+    others = {path: leaf for path, leaf in flat.items() if path[:-1] not in layers}
 
     def compute(others: dict, added: dict, *args: Any) -> tuple[Any, dict[_Path, jax.Array]]:
         # The layers' own parameters are constants here; gradients reach what is added instead.
@@ -76,12 +77,6 @@ def _find_inputs(variables: Any) -> dict[_Path, Any]:
     """Returns what each layer that was called once has read at all positions, by its path."""
     kept = flatten_dict(variables[KEPT])
     return {path[:-1]: inputs[0] for path, inputs in kept.items() if len(inputs) == 1}
-
-
-def _take_layer(params: dict[_Path, jax.Array], layer: _Path) -> dict[str, jax.Array]:
-    """Removes a layer's parameters, and returns them by their names."""
-    paths = [path for path in params if path[:-1] == layer]
-    return {path[-1]: params.pop(path) for path in paths}
 
 
 def _flatten(x: jax.Array) -> jax.Array:

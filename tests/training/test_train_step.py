@@ -18,13 +18,7 @@ from jaxcap.training.objectives import PolicyGradient, TeacherForcing
 from jaxcap.training.partition import combine
 from jaxcap.training.train_step import create_state, eval_step, per_image_keys, train_step
 from tests import tiny
-
-
-def leaves(tree) -> dict[str, np.ndarray]:
-    return {
-        jax.tree_util.keystr(path): np.asarray(x)
-        for path, x in jax.tree_util.tree_leaves_with_path(tree)
-    }
+from tests.tiny import leaves
 
 
 def assert_close(ours, theirs):
