@@ -18,7 +18,7 @@ Multiply = Callable[[jax.Array, jax.Array], jax.Array]  # [..., C] by [C, D], in
 
 _FEW_CELLS = 8 * 8  # of a grid up to which all that the weights see is laid side by side
 _FEW_CELLS_ROUNDED = 14 * 14  # the same of bfloat16, for which there are no tiles
-_TILED_CHANNELS = 128  # from so many on tiles save more than it costs to make them
+_TILED_CHANNELS = 32  # from so many on tiles save more than it costs to make them
 _FEW_CHANNELS = 16  # up to so many, as of photos, products are too thin
 
 

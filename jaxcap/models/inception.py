@@ -21,9 +21,9 @@ from jaxcap.models.inception_blocks import (
     InceptionD,
     InceptionE,
     Unit,
-    max_pool,
     scale_channels,
 )
+from jaxcap.models.pooling import max_pool
 
 POOLS = ("uncounted", "counted")
 _SMALLEST = 75  # pixels a side that leave a grid of one cell

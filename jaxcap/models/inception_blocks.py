@@ -13,6 +13,7 @@ from flax import linen as nn
 
 from jaxcap.models.convolution_forms import Arithmetic
 from jaxcap.models.convolutions import Norms, convolve
+from jaxcap.models.pooling import average_pool, max_pool
 
 STANDARD_WIDTH = 64  # of the paper's network
 
@@ -170,26 +171,6 @@ class InceptionE(nn.Module):
             unit(192, 1, name="branch_pool")(average_pool(x, self.pool)),
         ]
         return jnp.concatenate(branches, axis=-1)
-
-
-def average_pool(x: jax.Array, pool: str) -> jax.Array:
-    """Averages over the 3x3 windows around each cell.
-
-    Args:
-      x: [B, n, n, D].
-      pool: "uncounted" divides by the cells of a window that lie inside of the grid, "counted"
-        always by nine.
-
-    Returns:
-      [B, n, n, D].
-    """
-    padding = ((1, 1), (1, 1))
-    return nn.avg_pool(x, (3, 3), padding=padding, count_include_pad=pool == "counted")
-
-
-def max_pool(x: jax.Array) -> jax.Array:
-    """Takes the maximum over the 3x3 windows with stride 2 that lie inside, [B, n, n, D]."""
-    return nn.max_pool(x, (3, 3), strides=(2, 2))
 
 
 def scale_channels(channels: int, width: int) -> int:

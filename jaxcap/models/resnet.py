@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxcap.models import pooling
 from jaxcap.models.convolution_forms import FLOAT32, Arithmetic
 from jaxcap.models.convolutions import Norms, convolve
 
@@ -209,10 +210,9 @@ def max_pool(x: jax.Array, pool: str) -> jax.Array:
     Returns:
       [B, m, m, D] with m = n / 2, rounded up when padded and down in ceil mode.
     """
-    padding = (
-        (1, 1) if pool == "padded" else (0, 1)
-    )  # of minus infinity; an odd n leaves the (0, 1) unused
-    return nn.max_pool(x, (3, 3), strides=(2, 2), padding=(padding, padding))
+    # Where n is odd, the window that overhangs in ceil mode does not exist.
+    margins = (1, 1) if pool == "padded" else (0, 1)
+    return pooling.max_pool(x, margins)
 
 
 def _find_stage(name: str) -> int:

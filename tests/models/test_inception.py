@@ -11,10 +11,9 @@ import pytest
 from jaxcap.models.convolutions import fold
 from jaxcap.models.encoder import Encoder
 from jaxcap.models.inception import InceptionV3
-from jaxcap.models.inception_blocks import average_pool
 from jaxcap.pretrained import inception
 from jaxcap.training.partition import assign_rates
-from tests.encoders import images, largest_difference, randomised, torch_arrays, windows
+from tests.encoders import images, largest_difference, randomised, torch_arrays
 
 NARROW = 4  # width
 
@@ -66,19 +65,6 @@ def test_channels_are_in_proportion_to_the_width_and_never_none(width):
 def test_a_photo_without_a_grid_is_refused(options, size, message):
     with pytest.raises(ValueError, match=message):
         InceptionV3(**options).grid(size)
-
-
-@pytest.mark.parametrize("size", [1, 2, 3, 6])
-def test_an_average_counts_the_zeros_around_the_grid_or_not(size):
-    x = np.random.default_rng(size).normal(size=(2, size, size, 3)).astype(np.float32)
-    zeros = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    nothing = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=np.nan)
-    counted = average_pool(jnp.asarray(x), "counted")
-    uncounted = average_pool(jnp.asarray(x), "uncounted")
-    np.testing.assert_allclose(counted, windows(zeros, 3, 1).mean((4, 5)), atol=1e-6)
-    np.testing.assert_allclose(uncounted, np.nanmean(windows(nothing, 3, 1), (4, 5)), atol=1e-6)
-    inside = (slice(None), slice(1, -1), slice(1, -1))
-    np.testing.assert_array_equal(counted[inside], uncounted[inside])
 
 
 @pytest.mark.parametrize(("norm_scale", "pool"), [(True, "counted"), (False, "uncounted")])
