@@ -13,6 +13,7 @@ from jaxcap.models.cells import CELLS
 from jaxcap.models.head import Head
 from jaxcap.models.layers import dropout
 from jaxcap.models.params import Embed
+from jaxcap.models.positions import put_positions, take_positions
 from jaxcap.models.regions import Regions
 
 Carry = Any  # of the cell: a pytree of [B, C, ...]
@@ -90,17 +91,18 @@ class Decoder(nn.Module):
           regions: [B, L, D].
           tokens: [B, C, T] int32, beginning with <start>.
           keys: one random key a photo, [B], for dropout; None in evaluation.
-          positions: those to predict at, see `Head`; None: all.
+          positions: those to predict at, the first ones of each caption, [N] of `find_positions`;
+            None: all.
 
         Returns:
-          Logits [B, C, T, V] (or [N, V] at N positions) and attention [B, C, T, L].
+          Logits [B, C, T, V] (or [N, V] at N positions) and attention [B, C, T, L], which means
+          nothing at other positions.
         """
         memory, carry = self.start(regions, tokens.shape[1], keys)
         word_keys, head_keys, _ = _split_keys(keys)
         words = dropout(word_keys, self.embed(tokens), self.word_dropout)  # [B, C, T, E]
-        # What needs no recurrence is computed for all positions at once, before and after the scan,
-        # which takes positions first: words are narrower than what becomes of them.
-        projected = self.cell.project(jnp.moveaxis(words, 2, 0))  # [T, B, C, P]
+        # What needs no recurrence is computed for all positions at once, before and after the scan.
+        projected = self._project(words, positions)
         hidden, context, attention = self._run(carry, memory, projected)
         logits = self.head(hidden, words, context, self.embed.embedding, head_keys, positions)
         return logits, attention
@@ -155,6 +157,17 @@ class Decoder(nn.Module):
             projected = projected_embedding[tokens]
         carry, (hidden, context, attention) = self._recur(carry, memory, projected)
         return carry, self.head(hidden, words, context, self.embed.embedding), attention
+
+    def _project(self, words: jax.Array, positions: jax.Array | None) -> jax.Array:
+        """Projects words [B, C, T, E] for the scan, which takes positions first: [T, B, C, P].
+
+        Words are moved there before they are projected, for they are narrower than what becomes of
+        them. Where `positions` names some, the others are zeros.
+        """
+        if positions is None:
+            return self.cell.project(jnp.moveaxis(words, 2, 0))
+        projected = self.cell.project(take_positions(words, positions))
+        return put_positions(projected, positions, words.shape[:3])
 
     def _run(self, *inputs: Any) -> tuple[jax.Array, jax.Array | None, jax.Array]:
         """Runs the recurrence over all positions: `_scan` with a faster gradient."""

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxcap.models.layers import Dense, add_bias, dropout, product
+from jaxcap.models.layers import Dense, add_bias, draw_kept, product, scale_kept
 from jaxcap.models.params import Params
 from jaxcap.models.positions import take_positions
 
@@ -50,19 +50,24 @@ class Head(Params, nn.Module):
           context: [B, C, ..., D]; read by deep output alone, and None without it.
           embedding: the word embedding [V, E]; read by tied weights alone.
           keys: one random key a photo, [B], for dropout; None in evaluation.
-          positions: of [B, C, T], those to predict at, [N] of `find_positions`; None: all.
+          positions: of [B, C, T], those to predict at, [N] of `find_positions`; None: all. Nothing
+            is computed at the others.
 
         Returns:
           [B, C, ..., V], or [N, V].
         """
-        x = hidden
+        x = take_positions(hidden, positions)
         width = self.embedding if self.deep_output or self.tie_weights else self.hidden
         if width:
             x = Dense(width, dtype=self.dtype, name="hidden")(x)
         if self.deep_output:
             joined = Dense(self.embedding, use_bias=False, dtype=self.dtype, name="context")
-            x = jnp.tanh(x + words + joined(context))
-        x = take_positions(dropout(keys, x, self.dropout), positions)
+            read = joined(take_positions(context, positions))
+            x = jnp.tanh(x + take_positions(words, positions) + read)
+        if keys is not None and self.dropout:
+            # Of all positions, so that it does not matter which are computed.
+            keep = draw_kept(keys, (*hidden.shape[:-1], x.shape[-1]), self.dropout)
+            x = scale_kept(take_positions(keep, positions), x, self.dropout)
         if self.tie_weights:
             bias = self.param("bias", nn.initializers.zeros, (self.vocabulary_size,))
             return add_bias(product(x, embedding, self.dtype, transposed=True), bias)

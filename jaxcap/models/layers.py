@@ -226,5 +226,14 @@ def dropout(
     if keys is None or rate == 0.0:
         return x
     shape = tuple(1 if axis == shared else size for axis, size in enumerate(x.shape))
-    keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - rate, shape[1:]))(keys)
+    return scale_kept(draw_kept(keys, shape, rate), x, rate)
+
+
+def draw_kept(keys: jax.Array, shape: tuple[int, ...], rate: float) -> jax.Array:
+    """Draws what `dropout` keeps of an array [B, ...] of this shape, as booleans."""
+    return jax.vmap(lambda key: jax.random.bernoulli(key, 1 - rate, shape[1:]))(keys)
+
+
+def scale_kept(keep: jax.Array, x: jax.Array, rate: float) -> jax.Array:
+    """Zeroes what is not kept and scales the rest by 1 / (1 - rate)."""
     return jnp.where(keep, x / (1 - rate), 0.0)

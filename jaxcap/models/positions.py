@@ -1,4 +1,4 @@
-"""The positions of captions that hold a word: what is wide is computed at these alone.
+"""The positions of captions that hold a word: what needs no recurrence is computed at these alone.
 
 About a third of a batch's positions is padding, whose logits count nowhere.
 """
@@ -35,4 +35,53 @@ def take_positions(x: jax.Array, positions: jax.Array | None) -> jax.Array:
     if positions is None:
         return x
     flat = x.reshape(-1, *x.shape[3:])
-    return jnp.take(flat, positions, axis=0, mode="fill", fill_value=0)
+    return _take_rows(flat, positions, _invert(positions, len(flat)))
+
+
+def put_positions(x: jax.Array, positions: jax.Array, shape: tuple[int, int, int]) -> jax.Array:
+    """Puts values at their positions, in the order of a scan.
+
+    Args:
+      x: [N, ...].
+      positions: [N] of `find_positions`.
+      shape: (B, C, T).
+
+    Returns:
+      [T, B, C, ...], zeros at all other positions.
+    """
+    photos, captions, length = shape
+    size = photos * captions * length
+    inverse = _invert(positions, size).reshape(-1, length).T.ravel()
+    scanned = positions % length * (photos * captions) + positions // length
+    rows = _take_rows(x, inverse, jnp.where(positions < size, scanned, size))
+    return rows.reshape(length, photos, captions, *x.shape[1:])
+
+
+def _invert(index: jax.Array, size: int) -> jax.Array:
+    """Returns where `index` [N] holds each of 0 to size - 1, N where it does not: [size]."""
+    places = jnp.arange(len(index), dtype=index.dtype)
+    return jnp.full(size, len(index), index.dtype).at[index].set(places, mode="drop")
+
+
+@jax.custom_vjp
+def _take_rows(x: jax.Array, index: jax.Array, inverse: jax.Array) -> jax.Array:
+    """Takes the rows `index` [N] of x [M, ...], zeros for M; `inverse` [M] undoes it.
+
+    So its gradient takes rows too. JAX's own would add them up one after another, as those of an
+    index that may name a row twice.
+    """
+    del inverse
+    return jnp.take(x, index, axis=0, mode="fill", fill_value=0)
+
+
+def _take_rows_forward(
+    x: jax.Array, index: jax.Array, inverse: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    return _take_rows(x, index, inverse), inverse
+
+
+def _take_rows_backward(inverse: jax.Array, grad: jax.Array) -> tuple[jax.Array, None, None]:
+    return jnp.take(grad, inverse, axis=0, mode="fill", fill_value=0), None, None
+
+
+_take_rows.defvjp(_take_rows_forward, _take_rows_backward)

@@ -43,6 +43,7 @@ STATELESS = {
     "head__hidden": 5,
     "regions__embedding": 6,
 }
+DROPOUT = {"decoder__word_dropout": 0.3, "head__dropout": 0.3, "regions__dropout": 0.3}
 OPTIONS = [
     PLAIN,
     *({name: value} for name, value in FULL.items()),
@@ -114,16 +115,30 @@ def test_captions_attended_to_at_once_are_the_same(options):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("options", [PLAIN, FULL, STATELESS], ids=str)
-def test_logits_at_some_positions_are_those_at_all(options):
-    decoder, variables, regions, tokens = make(**options)
-    mask = np.random.default_rng(0).random(tokens.shape) < 0.6
+@pytest.mark.parametrize("options", [PLAIN, FULL, GRU, STATELESS], ids=str)
+def test_logits_at_the_first_positions_are_those_at_all(options):
+    """In value and gradient, dropout included; a caption may be empty."""
+    decoder, variables, regions, tokens = make(**options | DROPOUT)
+    lengths = np.random.default_rng(0).integers(0, T + 1, (B, C, 1))
+    mask = np.arange(T) < lengths
     keys = jax.random.split(jax.random.key(3), B)
     positions = find_positions(jnp.asarray(mask), int(mask.sum()) + 3)
-    whole, attention = apply(decoder, variables, regions, tokens, keys)
-    logits, same = apply(decoder, variables, regions, tokens, keys, positions)
-    np.testing.assert_array_equal(same, attention)
-    np.testing.assert_allclose(logits[:-3], np.asarray(whole)[mask], rtol=1e-5, atol=1e-6)
+
+    def total(variables, positions):
+        logits, attention = decoder.apply(variables, regions, tokens, keys, positions)
+        if positions is None:
+            logits = logits[mask]
+        logits = logits[: mask.sum()]
+        attention = attention[mask]
+        return jnp.square(logits).sum() + jnp.square(attention).sum(), (logits, attention)
+
+    some, whole = (
+        jax.jit(jax.value_and_grad(total, has_aux=True))(variables, chosen)
+        for chosen in (positions, None)
+    )
+    assert mask.any() and not mask.all()
+    for ours, theirs in zip(*map(jax.tree.leaves, (some, whole)), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 def test_attention_is_a_distribution():
@@ -213,7 +228,7 @@ def test_each_level_is_normalised_by_itself():
     assert np.abs(before - after).max() > 1e-2
 
 
-@pytest.mark.parametrize("name", ["decoder__word_dropout", "head__dropout", "regions__dropout"])
+@pytest.mark.parametrize("name", DROPOUT)
 def test_dropout_acts_in_training_only(name):
     decoder, variables, regions, tokens = make(**{name: 0.5})
     plain, _ = apply(make()[0], variables, regions, tokens)
