@@ -1,13 +1,11 @@
 """A captioner small enough for any test, and batches for it."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jaxcap.models.captioner import Captioner
+from jaxcap.models.captioner import Captioner, draw_captioner
 from jaxcap.models.decoder import build_decoder
 from jaxcap.models.encoder import Encoder
-from jaxcap.models.params import draw_variables
 from jaxcap.models.resnet import ResNet
 from jaxcap.training.compiling import compile_create_state
 from jaxcap.training.objectives import TeacherForcing
@@ -72,6 +70,11 @@ def captioner(**options) -> Captioner:
     return Captioner(encoder, decoder)
 
 
+def draw(model: Captioner, seed: int = 0) -> dict:
+    """A captioner's parameters."""
+    return draw_captioner(model, jax.random.key(seed), SIZE)
+
+
 def batch(images: int, captions: int = 2, length: int = 7, seed: int = 0) -> dict[str, np.ndarray]:
     """Photos of noise with captions of mixed lengths."""
     rng = np.random.default_rng(seed)
@@ -105,8 +108,7 @@ def training(
 ):
     """Returns (state, frozen, the step's keywords) of a captioner with the rates of some parts."""
     model = model or captioner(**options)
-    tiny = jax.tree.map(jnp.asarray, batch(1))
-    params = draw_variables(model, jax.random.key(0), tiny)["params"]
+    params = draw(model)
     rules = [("encoder/*", encoder), ("decoder/embed/*", words), ("decoder/*", 1)]
     if gate != 1:  # which not all have
         rules.insert(0, ("decoder/gate/*", gate))

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 
 from jaxcap import devices, parallel, pretrained, processes, word2vec
@@ -20,10 +19,9 @@ from jaxcap.experiment.sharing import Shared
 from jaxcap.experiment.stages import assign_first_epochs, assign_rates, cut_encoder
 from jaxcap.inputs.batches import Captions, encode_captions
 from jaxcap.io import uses
-from jaxcap.models.captioner import Captioner, build_captioner
+from jaxcap.models.captioner import Captioner, build_captioner, draw_captioner
 from jaxcap.models.convolution_forms import Arithmetic
 from jaxcap.models.encoder import BACKBONES, choose_pool
-from jaxcap.models.params import draw_variables
 from jaxcap.text import Vocabulary, count_words, split_captions
 from jaxcap.training import partition
 
@@ -303,17 +301,9 @@ def draw_params(
 
     An encoder whose weights are imported is not drawn.
     """
-    size = config.images.size
-    batch = {
-        "images": np.zeros((1, size, size, 3), np.uint8),
-        "tokens": np.ones((1, 1, 2), np.int32),
-    }
-    if config.encoder.weights != "random":
-        rows, columns = model.encoder.grid(size)
-        channels = sum(model.encoder.level_channels)
-        del batch["images"]
-        batch["features"] = np.zeros((1, rows * columns, channels), np.float32)
-    params = draw_variables(model, jax.random.key(config.seed), batch)["params"]
+    drawn = config.encoder.weights == "random"
+    key = jax.random.key(config.seed)
+    params = draw_captioner(model, key, config.images.size, encoder=drawn)
     if weights is not None:
         params["encoder"] = {"backbone": parallel.put(weights.params)}
     return params

@@ -7,10 +7,12 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxcap.models.convolution_forms import FLOAT32, Arithmetic
 from jaxcap.models.decoder import Carry, Decoder, Memory, build_decoder
 from jaxcap.models.encoder import Encoder, build_encoder
+from jaxcap.models.params import draw_variables
 
 
 class Captioner(nn.Module):
@@ -135,3 +137,31 @@ def build_captioner(
         one_by_one=one_by_one,
     )
     return Captioner(encoder, decoder)
+
+
+def draw_captioner(
+    model: Captioner, key: jax.Array, size: int, *, encoder: bool = True
+) -> dict[str, Any]:
+    """Draws the parameters of a captioner.
+
+    Encoder and decoder are drawn by programs of their own, which the captioners share that have one
+    of them in common. The values are those of `model.init`.
+
+    Args:
+      model: the captioner.
+      key: to draw with.
+      size: of the photos, in pixels.
+      encoder: whether its parameters are drawn too.
+    """
+    rows, columns = model.encoder.grid(size)
+    channels = sum(model.encoder.level_channels)
+    batch = {
+        "features": np.zeros((1, rows * columns, channels), np.float32),
+        "tokens": np.ones((1, 1, 2), np.int32),
+    }
+    params = draw_variables(model.clone(encoder=None), key, batch)["params"]
+    if encoder:
+        photo = np.zeros((1, size, size, 3), np.uint8)
+        alone = model.clone(decoder=None)
+        params |= draw_variables(alone, key, photo, method="encode")["params"]
+    return params

@@ -61,6 +61,7 @@ class Head(Params, nn.Module):
         if width:
             x = Dense(width, dtype=self.dtype, name="hidden")(x)
         if self.deep_output:
+            assert context is not None
             joined = Dense(self.embedding, use_bias=False, dtype=self.dtype, name="context")
             read = joined(take_positions(context, positions))
             x = jnp.tanh(x + take_positions(words, positions) + read)

@@ -55,16 +55,17 @@ class BatchNorm(Params, nn.BatchNorm):
     """A batch normalization."""
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def draw_variables(module: nn.Module, key: jax.Array, *args: Any) -> Any:
+@functools.partial(jax.jit, static_argnums=0, static_argnames="method")
+def draw_variables(module: nn.Module, key: jax.Array, *args: Any, method: str | None = None) -> Any:
     """Calls `nn.Module.init` as one program, which equal modules share.
 
     Args:
       module: whose variables are drawn.
       key: to draw them with.
       args: what it is called with.
+      method: what is called instead of the module itself.
     """
-    return module.init(key, *args)
+    return module.init(key, *args, method=method)
 
 
 def trace_variables(module: nn.Module, *args: Any) -> Any:

@@ -38,7 +38,7 @@ def take_positions(x: jax.Array, positions: jax.Array | None) -> jax.Array:
     return _take_rows(flat, positions, _invert(positions, len(flat)))
 
 
-def put_positions(x: jax.Array, positions: jax.Array, shape: tuple[int, int, int]) -> jax.Array:
+def put_positions(x: jax.Array, positions: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """Puts values at their positions, in the order of a scan.
 
     Args:

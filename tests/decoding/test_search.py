@@ -15,7 +15,6 @@ from jaxcap.decoding.beam import _most_probable
 from jaxcap.decoding.sampling import truncate
 from jaxcap.errors import UserError
 from jaxcap.models.decoder import build_decoder
-from jaxcap.models.params import draw_variables
 from jaxcap.text import END, PAD, START, UNK
 from tests import tiny
 
@@ -341,8 +340,7 @@ def test_a_captioner_writes_the_same_in_slots_from_photos_on():
     model = tiny.captioner(decoder__init_from_mean=True)
     colours = jax.random.randint(jax.random.key(0), (8, 1, 1, 3), 0, 256).astype(jnp.uint8)
     batch = {"images": jnp.broadcast_to(colours, (8, tiny.SIZE, tiny.SIZE, 3))}
-    inputs = {**batch, "tokens": jnp.ones((8, 1, 2), jnp.int32)}
-    params = draw_variables(model, jax.random.key(1), inputs)["params"]
+    params = tiny.draw(model, 1)
     decoder = params["decoder"]
     for layer in (
         decoder["cell"]["init_h"],

@@ -190,7 +190,7 @@ def test_each_learned_encoder_encodes_for_its_own_member():
     batch = jax.tree.map(jnp.asarray, tiny.batch(2))
     members = []
     for seed, model in enumerate(models):
-        members.append((model, draw_variables(model, jax.random.key(seed), batch)["params"]))
+        members.append((model, tiny.draw(model, seed)))
     _, params = join(members)
     regions = Ensemble(models).apply({"params": params}, batch, method="regions")
     for (model, of_member), found in zip(members, regions, strict=True):
@@ -202,8 +202,8 @@ def test_each_learned_encoder_encodes_for_its_own_member():
 def test_a_shared_encoder_encodes_once_and_is_there_once():
     models = (tiny.captioner(), tiny.captioner())
     batch = jax.tree.map(jnp.asarray, tiny.batch(2))
-    first = draw_variables(models[0], jax.random.key(0), batch)["params"]
-    second = draw_variables(models[1], jax.random.key(1), batch)["params"]
+    first = tiny.draw(models[0])
+    second = tiny.draw(models[1], 1)
     params = {"members_0": first, "members_1": {"decoder": second["decoder"]}}
     model = Ensemble(models, shares_encoder=True)
     program = jax.make_jaxpr(SEARCHES["greedy"](model))(params, batch)

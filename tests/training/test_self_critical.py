@@ -15,7 +15,6 @@ from ml_collections import ConfigDict
 from jaxcap import decoding, train
 from jaxcap.errors import UserError
 from jaxcap.experiment.phases import _build_self_critical
-from jaxcap.models.params import draw_variables
 from jaxcap.text import END, PAD, SPECIALS, START, UNK, Vocabulary
 from jaxcap.training import history, self_critical
 from jaxcap.training.loop import Loop
@@ -79,7 +78,7 @@ def critic(request):
     """A phase whose photos all have the same two references, its first state, and a batch."""
     model = tiny.captioner(regions__dropout=getattr(request, "param", 0.0))
     batch = tiny.batch(IMAGES) | {"rows": np.arange(IMAGES)}
-    params = draw_variables(model, jax.random.key(0), batch)["params"]
+    params = tiny.draw(model)
     # Words 5 and 6 are rare among the references, so that they are worth something.
     references = np.full((2 * IMAGES, 2, LENGTH), PAD)
     references[:IMAGES, 0, :3] = (5, 6, END)
