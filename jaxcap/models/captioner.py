@@ -65,7 +65,7 @@ class Captioner(nn.Module):
 
         Args:
           batch: "tokens" [B, C, T + 1] int32, what `regions` reads and, to predict at some
-            positions alone, "positions" [N], see `Head`.
+            positions alone, "positions" [N], see `Decoder`.
           keys: one random key a photo, [B], for dropout; None in evaluation.
 
         Returns:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxcap.text import PAD
 
 PARTS = 8  # sizes between nothing and all positions; each is compiled by itself
-_LEAST = 64  # positions between two sizes: fewer take no time that could be saved
+_LEAST = 128  # positions between two sizes: fewer take no time that could be saved
 
 
 def choose_words(batch: Mapping[str, Any]) -> dict[str, int]:

@@ -179,7 +179,7 @@ def test_enough_positions_are_predicted_on_every_device_in_few_sizes():
     assert len(sizes) <= 2
     none = {"tokens": np.zeros((1, 4, 5, 12), np.int32)}
     every = {"tokens": rng.integers(4, 9, (1, 4, 5, 12))}
-    assert choose_words(none) == {"words": 64}
+    assert choose_words(none) == {"words": 128}
     assert choose_words(every) == {"words": 220}
 
 
