@@ -8,7 +8,7 @@ each.
 
     one by one     jaxcap's step with the gradients of the recurrence's kernels added up position by
                    position, as `nn.scan` does it
-    all positions  jaxcap's step as it predicts at every position
+    all positions  jaxcap's step as it computes at the positions without a word too
     products       the matrix products of the step alone, forward and backward, in PyTorch
 """
 
@@ -95,15 +95,16 @@ def products(config, tokens, vocabulary, channels):
     width = config.regions.embedding
     hidden = config.decoder.hidden
     attention = config.decoder.attention
-    words = config.embedding.dim
+    words = int((tokens[..., 1:] > 0).sum())
+    embedding = config.embedding.dim
     given = [(images * L, channels, width)]
     once = [
         (images * L, width, width),
         (images * L, width, attention),
-        (rows * T, words, 4 * hidden),
-        (rows * T, hidden, words),
-        (rows * T, width, words),
-        (int((tokens[..., 1:] > 0).sum()), words, vocabulary),
+        (words, embedding, 4 * hidden),
+        (words, hidden, embedding),
+        (words, width, embedding),
+        (words, embedding, vocabulary),
     ]
     each = [
         (rows, hidden, attention),

@@ -13,7 +13,7 @@ turn, several rounds in one process; shown are medians, and what jaxcap takes of
     words          the same, projecting to the vocabulary where there is a word alone
     shrinking      the same, and captions that have ended leave the loop
     compiled       "words" by torch.compile, with --compile
-    all positions  jaxcap's step as it predicts at every position
+    all positions  jaxcap's step as it computes at the positions without a word too
     products       the matrix products of the step alone, forward and backward, in PyTorch
 """
 
@@ -273,7 +273,7 @@ def products_step(sizes, words):
     hidden = sizes.hidden
     channels = sizes.channels
     regions = [(images * L, channels, hidden)]
-    once = [(images * T, sizes.words, 4 * hidden), (words, hidden, sizes.vocabulary)]
+    once = [(words, sizes.words, 4 * hidden), (words, hidden, sizes.vocabulary)]
     each = [(images, hidden, hidden), (images, hidden + channels, 4 * hidden)]
     return products_call(regions, once, each)
 
