@@ -14,7 +14,6 @@ import pytest
 
 from jaxcap import devices, parallel, process_flags, processes, train
 from jaxcap.errors import UserError
-from jaxcap.training.capacity import choose_words
 from jaxcap.training.partition import combine
 from jaxcap.training.train_step import create_state, eval_step, train_step
 from tests import several, small_run, tiny
@@ -48,7 +47,7 @@ def compute() -> dict[str, np.ndarray]:
     step["optimizer"] = optax.sgd(0.1, momentum=0.9)
     state = create_state(state.params, step["optimizer"], ema=True)
     frozen = parallel.replicate(frozen)
-    compiled = parallel.compile_train_step(functools.partial(train_step, **step), choose_words)
+    compiled = parallel.compile_train_step(functools.partial(train_step, **step), tiny.choose_words)
     for number in range(STEPS):
         state, metrics = compiled(state, frozen, take_batch(number % 2))
     model = step["model"]

@@ -7,6 +7,7 @@ from jaxcap.models.captioner import Captioner, draw_captioner
 from jaxcap.models.decoder import build_decoder
 from jaxcap.models.encoder import Encoder
 from jaxcap.models.resnet import ResNet
+from jaxcap.training import capacity
 from jaxcap.training.compiling import compile_create_state
 from jaxcap.training.objectives import TeacherForcing
 from jaxcap.training.optim import build_optimizer, build_schedule
@@ -87,6 +88,11 @@ def batch(images: int, captions: int = 2, length: int = 7, seed: int = 0) -> dic
         "images": rng.integers(0, 256, (images, SIZE, SIZE, 3)).astype(np.uint8),
         "tokens": tokens,
     }
+
+
+def choose_words(batch: dict[str, np.ndarray]) -> dict[str, int]:
+    """What the step predicts of batches as small as these: fewer than all positions."""
+    return capacity.choose_words(batch, least=1)
 
 
 def cached(images: int, seed: int = 0) -> dict[str, np.ndarray]:

@@ -59,13 +59,13 @@ class Captioner(nn.Module):
         return self.encode(batch["images"])
 
     def __call__(
-        self, batch: Mapping[str, jax.Array], keys: jax.Array | None = None
+        self, batch: Mapping[str, Any], keys: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
         """Teacher forcing over the batch's captions.
 
         Args:
           batch: "tokens" [B, C, T + 1] int32, what `regions` reads and, to predict at some
-            positions alone, "positions" [N], see `Decoder`.
+            positions alone, "positions", see `Decoder`.
           keys: one random key a photo, [B], for dropout; None in evaluation.
 
         Returns:

@@ -13,7 +13,7 @@ from jaxcap.models.cells import CELLS
 from jaxcap.models.head import Head
 from jaxcap.models.layers import dropout
 from jaxcap.models.params import Embed
-from jaxcap.models.positions import put_positions, take_positions
+from jaxcap.models.positions import Positions, put_positions, take_positions
 from jaxcap.models.regions import Regions
 
 Carry = Any  # of the cell: a pytree of [B, C, ...]
@@ -83,7 +83,7 @@ class Decoder(nn.Module):
         regions: jax.Array,
         tokens: jax.Array,
         keys: jax.Array | None = None,
-        positions: jax.Array | None = None,
+        positions: Positions | None = None,
     ) -> tuple[jax.Array, jax.Array]:
         """Teacher forcing: predicts, at every position, the word after `tokens`.
 
@@ -91,8 +91,7 @@ class Decoder(nn.Module):
           regions: [B, L, D].
           tokens: [B, C, T] int32, beginning with <start>.
           keys: one random key a photo, [B], for dropout; None in evaluation.
-          positions: those to predict at, the first ones of each caption, [N] of `find_positions`;
-            None: all.
+          positions: the N to predict at, the first ones of each caption; None: all.
 
         Returns:
           Logits [B, C, T, V] (or [N, V] at N positions) and attention [B, C, T, L], which means
@@ -158,7 +157,7 @@ class Decoder(nn.Module):
         carry, (hidden, context, attention) = self._recur(carry, memory, projected)
         return carry, self.head(hidden, words, context, self.embed.embedding), attention
 
-    def _project(self, words: jax.Array, positions: jax.Array | None) -> jax.Array:
+    def _project(self, words: jax.Array, positions: Positions | None) -> jax.Array:
         """Projects words [B, C, T, E] for the scan, which takes positions first: [T, B, C, P].
 
         Words are moved there before they are projected, for they are narrower than what becomes of

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from jaxcap.models.layers import Dense, add_bias, draw_kept, product, scale_kept
 from jaxcap.models.params import Params
-from jaxcap.models.positions import take_positions
+from jaxcap.models.positions import Positions, take_positions
 
 
 class Head(Params, nn.Module):
@@ -40,7 +40,7 @@ class Head(Params, nn.Module):
         context: jax.Array | None,
         embedding: jax.Array,
         keys: jax.Array | None = None,
-        positions: jax.Array | None = None,
+        positions: Positions | None = None,
     ) -> jax.Array:
         """Computes logits.
 
@@ -50,8 +50,7 @@ class Head(Params, nn.Module):
           context: [B, C, ..., D]; read by deep output alone, and None without it.
           embedding: the word embedding [V, E]; read by tied weights alone.
           keys: one random key a photo, [B], for dropout; None in evaluation.
-          positions: of [B, C, T], those to predict at, [N] of `find_positions`; None: all. Nothing
-            is computed at the others.
+          positions: of [B, C, T], the N to predict at; None: all. Nothing is computed at others.
 
         Returns:
           [B, C, ..., V], or [N, V].

@@ -3,64 +3,69 @@
 About a third of a batch's positions is padding, whose logits count nowhere.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
 
-def find_positions(mask: jax.Array, size: int) -> jax.Array:
+class Positions(NamedTuple):
+    """N of the B * C * T positions of captions.
+
+    Attributes:
+      found: [N] int32, in order; behind the last one B * C * T, which is no position.
+      inverse: [B * C * T] int32, where `found` has each position; N where it has it not.
+    """
+
+    found: jax.Array
+    inverse: jax.Array
+
+
+def find_positions(mask: jax.Array, size: int) -> Positions:
     """Finds where a mask is not zero.
 
     Args:
       mask: [B, C, T].
       size: N, at least as many as there are.
-
-    Returns:
-      Indices [N] int32 into the B * C * T positions, in order; behind the last one B * C * T, which
-      is no position.
     """
-    flat = mask.ravel()
-    return jnp.nonzero(flat, size=size, fill_value=flat.size)[0].astype(jnp.int32)
+    flat = mask.ravel() != 0
+    found = jnp.nonzero(flat, size=size, fill_value=flat.size)[0]
+    inverse = jnp.where(flat, jnp.cumsum(flat) - 1, size)
+    return Positions(found.astype(jnp.int32), inverse.astype(jnp.int32))
 
 
-def take_positions(x: jax.Array, positions: jax.Array | None) -> jax.Array:
+def take_positions(x: jax.Array, positions: Positions | None) -> jax.Array:
     """Takes the values at some positions.
 
     Args:
       x: [B, C, T, ...].
-      positions: [N] of `find_positions`; None for all, as they are.
+      positions: N; None for all, as they are.
 
     Returns:
       [N, ...], zeros where `positions` has no position.
     """
     if positions is None:
         return x
-    flat = x.reshape(-1, *x.shape[3:])
-    return _take_rows(flat, positions, _invert(positions, len(flat)))
+    return _take_rows(x.reshape(-1, *x.shape[3:]), *positions)
 
 
-def put_positions(x: jax.Array, positions: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+def put_positions(x: jax.Array, positions: Positions, shape: tuple[int, ...]) -> jax.Array:
     """Puts values at their positions, in the order of a scan.
 
     Args:
       x: [N, ...].
-      positions: [N] of `find_positions`.
+      positions: N.
       shape: (B, C, T).
 
     Returns:
       [T, B, C, ...], zeros at all other positions.
     """
     photos, captions, length = shape
-    size = photos * captions * length
-    inverse = _invert(positions, size).reshape(-1, length).T.ravel()
-    scanned = positions % length * (photos * captions) + positions // length
-    rows = _take_rows(x, inverse, jnp.where(positions < size, scanned, size))
+    found, inverse = positions
+    scanned = found % length * (photos * captions) + found // length
+    scanned = jnp.where(found < len(inverse), scanned, len(inverse))
+    rows = _take_rows(x, inverse.reshape(-1, length).T.ravel(), scanned)
     return rows.reshape(length, photos, captions, *x.shape[1:])
-
-
-def _invert(index: jax.Array, size: int) -> jax.Array:
-    """Returns where `index` [N] holds each of 0 to size - 1, N where it does not: [size]."""
-    places = jnp.arange(len(index), dtype=index.dtype)
-    return jnp.full(size, len(index), index.dtype).at[index].set(places, mode="drop")
 
 
 @jax.custom_vjp

@@ -8,10 +8,10 @@ import numpy as np
 from jaxcap.text import PAD
 
 PARTS = 8  # sizes between nothing and all positions; each is compiled by itself
-_LEAST = 128  # positions between two sizes: fewer take no time that could be saved
+LEAST = 128  # positions between two sizes: fewer take no time that could be saved
 
 
-def choose_words(batch: Mapping[str, Any]) -> dict[str, int]:
+def choose_words(batch: Mapping[str, Any], least: int = LEAST) -> dict[str, int]:
     """Returns the argument `words` of `train_step` and `eval_step` for a batch.
 
     Captions fill about two thirds of their positions, and a batch of many always nearly as many, so
@@ -19,6 +19,7 @@ def choose_words(batch: Mapping[str, Any]) -> dict[str, int]:
 
     Args:
       batch: shared out over the devices, with "tokens" [devices, ..., B, C, T + 1].
+      least: positions between two sizes.
 
     Returns:
       The most words that one device has to predict, rounded up to an eighth of all positions.
@@ -26,5 +27,5 @@ def choose_words(batch: Mapping[str, Any]) -> dict[str, int]:
     targets = np.asarray(batch["tokens"])[..., 1:]
     positions = int(np.prod(targets.shape[-3:]))
     most = int((targets != PAD).sum(axis=(-3, -2, -1)).max())
-    part = max(-(-positions // PARTS), _LEAST)
+    part = max(-(-positions // PARTS), least)
     return {"words": min(positions, max(1, -(-most // part)) * part)}

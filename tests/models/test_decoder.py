@@ -136,7 +136,7 @@ def test_logits_at_the_first_positions_are_those_at_all(options):
         jax.jit(jax.value_and_grad(total, has_aux=True))(variables, chosen)
         for chosen in (positions, None)
     )
-    assert mask.any() and not mask.all()
+    assert lengths.min() == 0 and lengths.max() > 1
     for ours, theirs in zip(*map(jax.tree.leaves, (some, whole)), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 

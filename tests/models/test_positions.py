@@ -25,7 +25,7 @@ def draw(*shape):
 def test_values_are_taken_in_order_and_zeros_behind_them(case):
     mask, positions = case
     x = draw(*SHAPE, 4)
-    expected = np.zeros((len(positions), 4), np.float32)
+    expected = np.zeros((len(positions.found), 4), np.float32)
     expected[: mask.sum()] = x[mask]
     taken, pull = jax.vjp(lambda x: take_positions(x, positions), jnp.asarray(x))
     np.testing.assert_array_equal(taken, expected)
@@ -37,7 +37,7 @@ def test_values_are_taken_in_order_and_zeros_behind_them(case):
 
 def test_values_are_put_where_they_were_taken_with_positions_first(case):
     mask, positions = case
-    values = draw(len(positions), 4)
+    values = draw(len(positions.found), 4)
     expected = np.zeros((*SHAPE, 4), np.float32)
     expected[mask] = values[: mask.sum()]
     put, pull = jax.vjp(lambda x: put_positions(x, positions, SHAPE), jnp.asarray(values))
@@ -52,7 +52,7 @@ def test_booleans_are_taken_too(case):
     mask, positions = case
     taken = take_positions(jnp.asarray(mask), positions)
     assert taken.dtype == bool
-    np.testing.assert_array_equal(taken, np.arange(len(positions)) < mask.sum())
+    np.testing.assert_array_equal(taken, np.arange(len(positions.found)) < mask.sum())
 
 
 def test_without_positions_all_are_taken():

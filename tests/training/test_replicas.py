@@ -13,7 +13,6 @@ from jaxcap.experiment import config as configs
 from jaxcap.experiment import workdir
 from jaxcap.experiment.replicas import list_replicas
 from jaxcap.training import history
-from jaxcap.training.capacity import choose_words
 from jaxcap.training.loop import Loop
 from jaxcap.training.stacking import (
     Stacking,
@@ -82,7 +81,7 @@ def test_a_stack_trains_as_its_members_alone(shares_batch, words):
     stacking = Stacking(len(SEEDS), axes, shares_batch)
     # As training compiles it: without the padding, which its members alone compute.
     compiled = parallel.compile_train_step(
-        step_each(step, stacking), choose_words, lambda name: int(stacking.is_stacked(name))
+        step_each(step, stacking), tiny.choose_words, lambda name: int(stacking.is_stacked(name))
     )
     state = stack(states)
     for batches in zip(*of_each, strict=True):
