@@ -18,6 +18,7 @@ from jaxcap.ablation.grid import Ablation
 from jaxcap.ablation.machine import describe_versions
 from jaxcap.ablation.plan import Cell
 from jaxcap.ablation.table import JSON, MARKDOWN, Table, format_markdown, make_table, write_table
+from jaxcap.allocation import keep_freed_memory
 from jaxcap.experiment import config as configs
 from jaxcap.experiment import ranges
 from jaxcap.experiment.catalog import find_ablation, list_ablations
@@ -57,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print("\n".join([*_describe(folder, ablation, cells), *left_out]), flush=True)
     if options.dry_run:
         return 0
+    keep_freed_memory()
     keep_compiled()
     with locks.hold_folder(folder):
         record.write_grid(folder, known)

@@ -13,6 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from jaxcap import devices, errors, flags, parallel
+from jaxcap.allocation import keep_freed_memory
 from jaxcap.decoding.captions import Caption, read_captions
 from jaxcap.errors import UserError
 from jaxcap.experiment import ranges, restore, workdir
@@ -55,6 +56,7 @@ class Item:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
     options = parse(argv)
+    keep_freed_memory()
     keep_compiled()
     if options.attention:
         check_writable(options.attention, "name another folder with --attention")

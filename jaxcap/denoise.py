@@ -11,6 +11,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from jaxcap import devices, errors, flags, parallel
+from jaxcap.allocation import keep_freed_memory
 from jaxcap.denoising import build
 from jaxcap.denoising.batches import NoisyPhotos, PhotoBatches
 from jaxcap.denoising.build import DenoisingExperiment
@@ -54,6 +55,7 @@ The first example needs no data; other data sets take theirs from --config.data.
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
     config, folder = parse(argv)
+    keep_freed_memory()
     keep_compiled()
     with locks.hold_folder(folder):
         build.check(config)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxcap import errors, flags, report
+from jaxcap.allocation import keep_freed_memory
 from jaxcap.errors import UserError
 from jaxcap.evaluation import baselines, result, tables
 from jaxcap.evaluation.against_training import compare_with_training
@@ -58,6 +59,7 @@ _SHORT_SAMPLING = {"temperature": "t", "top_k": "k", "top_p": "p", "seed": "seed
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
     options = parse(argv)
+    keep_freed_memory()
     keep_compiled()
     run = restore_ensemble(options.workdir, options.denoiser)
     rules, strategy = flags.read_search(options, run.config)

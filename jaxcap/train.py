@@ -12,6 +12,7 @@ from typing import NamedTuple
 from ml_collections import ConfigDict
 
 from jaxcap import errors, flags, process_flags, processes
+from jaxcap.allocation import keep_freed_memory
 from jaxcap.checks.around_training import check_after_training, check_before_training
 from jaxcap.decoding.rules import make_plain_rules
 from jaxcap.decoding.strategy import GREEDY
@@ -53,6 +54,7 @@ be. The first example needs no data; flickr8k and the others take theirs from --
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
     config, folder = parse(argv)
+    keep_freed_memory()
     keep_compiled()
     with (
         processes.join(process_flags.read_processes(argv)),

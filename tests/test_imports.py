@@ -15,6 +15,7 @@ LAYERS = (
     ("errors",),
     ("text",),
     ("memoize",),
+    ("allocation",),
     ("processes",),
     ("devices",),
     ("parallel",),

@@ -4,7 +4,8 @@
 
 Without a name it runs all. Each is a module of this folder with `run(options)`, which returns the
 rows of its table, `add_options(parser)` for options of its own, which are taken where all that are
-named know them, and a docstring that says what is compared with what.
+named know them, and a docstring that says what is compared with what. As in jaxcap's commands,
+memory that is freed is kept, which serves all contestants.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+from jaxcap.allocation import keep_freed_memory
 from tests.bench import report
 
 # Name -> module.
@@ -33,6 +35,7 @@ BENCHMARKS = {
 
 
 def main(arguments: list[str]) -> int:
+    keep_freed_memory()
     names = list(itertools.takewhile(lambda word: not word.startswith("-"), arguments))
     rest = arguments[len(names) :]
     unknown = [name for name in names if name not in BENCHMARKS]
