@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 
 from jaxcap import processes
-from jaxcap.models.layers import multiplies_bfloat16
+from jaxcap.models.products import multiplies_bfloat16
 
 CPU_INFO = Path("/proc/cpuinfo")  # Linux
 MEMORY_INFO = Path("/proc/meminfo")

@@ -288,7 +288,7 @@ def build_model(
         normalization=encoder_info["normalization"],
         dtype=encoder_info["dtype"],
         arithmetic=Arithmetic(encoder_info["encoder_dtype"], devices.is_processor()),
-        one_by_one=devices.is_processor(),
+        on_processor=devices.is_processor(),
         denoiser=encoder_info.get("denoiser"),
     )
     return model.clone(encoder=cut_encoder(config, model.encoder))

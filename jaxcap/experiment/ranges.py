@@ -14,7 +14,7 @@ from jaxcap.inputs.images import VIEWS
 from jaxcap.models.attention import ACTIVATIONS
 from jaxcap.models.cells import CELLS
 from jaxcap.models.encoder import BACKBONES
-from jaxcap.models.layers import DTYPES
+from jaxcap.models.products import DTYPES
 from jaxcap.models.resnet import LAYOUTS
 from jaxcap.text import TOKENIZERS
 from jaxcap.training.losses import AVERAGES

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcap.models.layers import Dense, uniform_fan_in
+from jaxcap.models.order import Order
 from jaxcap.models.params import Params
 
 ACTIVATIONS = {"relu": nn.relu, "tanh": jnp.tanh}
@@ -21,7 +22,7 @@ class AdditiveAttention(Params, nn.Module):
     Attributes:
       width: A, the space in which regions and hidden state meet.
       activation: f, "relu" or "tanh".
-      dtype: of the matrix products, see `layers.product`.
+      dtype: of the matrix products, see `products.product`.
       one_by_one: attends for a photo's captions one after another, as processors want it; False:
         for all at once, as accelerators do. The results are the same but for rounding.
     """
@@ -43,7 +44,12 @@ class AdditiveAttention(Params, nn.Module):
         return self.features(features)
 
     def __call__(
-        self, hidden: jax.Array, projected: jax.Array, features: jax.Array
+        self,
+        hidden: jax.Array,
+        projected: jax.Array,
+        features: jax.Array,
+        order: Order | None = None,
+        live: jax.Array | None = None,
     ) -> tuple[jax.Array, jax.Array]:
         """Looks at the photo once.
 
@@ -51,12 +57,19 @@ class AdditiveAttention(Params, nn.Module):
           hidden: the state of each of a photo's C captions, [B, C, H].
           projected: `project(features)`, [B, L, A].
           features: [B, L, D].
+          order: in which the captions come; then the states are rows [R, H].
+          live: of these the first so many matter; None: all.
 
         Returns:
-          The context vector [B, C, D] and the attention [B, C, L], which sums to 1 over L.
+          The context vector [B, C, D] ([R, D] in an order) and the attention [B, C, L], which sums
+          to 1 over L.
         """
-        weights = nn.softmax(self._scores(self.hidden(hidden), projected), axis=-1)  # [B, C, L]
-        return self._average(weights, features), weights
+        query = self.hidden(hidden, live=live)
+        if order is not None:
+            query = order.restore(query, len(projected))
+        weights = nn.softmax(self._scores(query, projected), axis=-1)  # [B, C, L]
+        context = self._average(weights, features)
+        return context if order is None else order.sort(context), weights
 
     def _scores(self, query: jax.Array, projected: jax.Array) -> jax.Array:
         """Scores [B, C, L] of the regions for queries [B, C, A]."""
@@ -93,12 +106,21 @@ class ContextGate(nn.Module):
     """Lets the previous hidden state decide how much of each channel of the context passes.
 
     Attributes:
-      dtype: of the matrix product, see `layers.product`.
+      dtype: of the matrix product, see `products.product`.
     """
 
     dtype: str = "float32"
 
     @nn.compact
-    def __call__(self, hidden: jax.Array, context: jax.Array) -> jax.Array:
-        """Gates the context [B, C, D] by sigmoid(W h) of the hidden state [B, C, H]."""
-        return nn.sigmoid(Dense(context.shape[-1], dtype=self.dtype, name="gate")(hidden)) * context
+    def __call__(
+        self, hidden: jax.Array, context: jax.Array, live: jax.Array | None = None
+    ) -> jax.Array:
+        """Gates the context by sigmoid(W h) of the hidden state.
+
+        Args:
+          hidden: [..., H].
+          context: [..., D].
+          live: of rows [R, ...] the first so many matter; None: all.
+        """
+        gate = Dense(context.shape[-1], dtype=self.dtype, name="gate")
+        return nn.sigmoid(gate(hidden, live=live)) * context

@@ -104,7 +104,7 @@ def build_captioner(
     normalization: str,
     dtype: str,
     arithmetic: Arithmetic = FLOAT32,
-    one_by_one: bool = True,
+    on_processor: bool = True,
     denoiser: Mapping[str, Any] | None = None,
 ) -> Captioner:
     """Builds the captioner that a config describes.
@@ -116,7 +116,7 @@ def build_captioner(
       normalization: how its weights want photos normalised.
       dtype: of the decoder's products, for the config may leave it open.
       arithmetic: of the encoder's convolutions.
-      one_by_one: see `Decoder`.
+      on_processor: see `Decoder`.
       denoiser: the encoder's first step, as `denoiser.build_denoiser` takes it; None for none.
 
     Returns:
@@ -134,7 +134,7 @@ def build_captioner(
         vocabulary_size,
         level_channels=encoder.level_channels,
         dtype=dtype,
-        one_by_one=one_by_one,
+        on_processor=on_processor,
     )
     return Captioner(encoder, decoder)
 

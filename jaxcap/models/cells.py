@@ -3,10 +3,14 @@
 A cell is a linen module with four methods. The decoder knows no more of it, so a new cell is a
 class here and a line in `CELLS`, which builds it from the section `decoder` of a config:
 
-  project(words)                      [..., E] -> [..., P], the words' share, outside the recurrence
-  initial(mean, captions)             the first carry, any pytree of [B, C, ...]
-  __call__(carry, projected, context) the carry one word later
-  output(carry)                       [B, C, H], which attends to the regions and predicts the word
+  project(words)           [..., E] -> [..., P], the words' share, outside the recurrence
+  initial(mean, captions)  the first carry, any pytree of [B, C, ...]
+  __call__(carry, projected, context, live)
+                           the carry one word later
+  output(carry)            [B, C, H], which attends to the regions and predicts the word
+
+In training there are rows [R, ...] in place of [B, C, ...], of which the first `live` still have a
+word to come; what a cell computes of the others matters nowhere.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,7 +31,7 @@ class LSTMCell(nn.Module):
     Attributes:
       hidden: H.
       init_from_mean: h0 and c0 are linear in the mean region (section 3.1.2); otherwise zeros.
-      dtype: of the matrix products, see `layers.product`.
+      dtype: of the matrix products, see `products.product`.
     """
 
     hidden: int
@@ -63,19 +67,27 @@ class LSTMCell(nn.Module):
         c = jnp.broadcast_to(self.init_c(mean)[:, None], shape)
         return h, c
 
-    def __call__(self, carry: LSTMCarry, projected: jax.Array, context: jax.Array) -> LSTMCarry:
+    def __call__(
+        self,
+        carry: LSTMCarry,
+        projected: jax.Array,
+        context: jax.Array,
+        live: jax.Array | None = None,
+    ) -> LSTMCarry:
         """Reads one word.
 
         Args:
           carry: hidden and cell state (h, c), each [B, C, H].
           projected: `project(word)`, [B, C, 4H].
           context: [B, C, D].
+          live: of rows [R, ...] the first so many matter; None: all.
 
         Returns:
           The new (h, c).
         """
         h, c = carry
-        gates = projected + self.recurrent(jnp.concatenate([h, context], axis=-1))  # [B, C, 4H]
+        read = jnp.concatenate([h, context], axis=-1)
+        gates = projected + self.recurrent(read, live=live)  # [B, C, 4H]
         i, f, g, o = jnp.split(gates, 4, axis=-1)
         c = nn.sigmoid(f) * c + nn.sigmoid(i) * jnp.tanh(g)
         h = nn.sigmoid(o) * jnp.tanh(c)
@@ -96,7 +108,7 @@ class GRUCell(nn.Module):
       init_from_mean: h0 is linear in the mean region; otherwise zeros.
       reset_after: the reset gate scales the recurrent product with its bias (cuDNN's form, which
         PyTorch and Keras have); False: it scales the state before the product, as in the paper.
-      dtype: of the matrix products, see `layers.product`.
+      dtype: of the matrix products, see `products.product`.
     """
 
     hidden: int
@@ -132,22 +144,33 @@ class GRUCell(nn.Module):
             return jnp.zeros(shape)
         return jnp.broadcast_to(self.init_h(mean)[:, None], shape)
 
-    def __call__(self, carry: jax.Array, projected: jax.Array, context: jax.Array) -> jax.Array:
+    def __call__(
+        self,
+        carry: jax.Array,
+        projected: jax.Array,
+        context: jax.Array,
+        live: jax.Array | None = None,
+    ) -> jax.Array:
         """Reads one word.
 
         Args:
           carry: the hidden state, [B, C, H].
           projected: `project(word)`, [B, C, 3H].
           context: [B, C, D].
+          live: of rows [R, ...] the first so many matter; None: all.
 
         Returns:
           The new hidden state.
         """
-        z, r, n = jnp.split(projected + self.context(context), 3, axis=-1)
-        shares = jnp.split(self.recurrent(carry), 3 if self.reset_after else 2, axis=-1)
+        z, r, n = jnp.split(projected + self.context(context, live=live), 3, axis=-1)
+        shares = jnp.split(self.recurrent(carry, live=live), 3 if self.reset_after else 2, axis=-1)
         z = nn.sigmoid(z + shares[0])
         r = nn.sigmoid(r + shares[1])
-        n = jnp.tanh(n + (r * shares[2] if self.reset_after else self.candidate(r * carry)))
+        if self.reset_after:
+            share = r * shares[2]
+        else:
+            share = self.candidate(r * carry, live=live)
+        n = jnp.tanh(n + share)
         return z * carry + (1 - z) * n
 
     def output(self, carry: jax.Array) -> jax.Array:

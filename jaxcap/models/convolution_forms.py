@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxcap.models.layers import product
+from jaxcap.models.products import product
 
 Margins = tuple[tuple[int, int], tuple[int, int]]  # zeros before and after, of rows and of columns
 Multiply = Callable[[jax.Array, jax.Array], jax.Array]  # [..., C] by [C, D], in float32

@@ -12,11 +12,13 @@ from jaxcap.models.attention import AdditiveAttention, ContextGate
 from jaxcap.models.cells import CELLS
 from jaxcap.models.head import Head
 from jaxcap.models.layers import dropout
+from jaxcap.models.order import Order, order_captions
 from jaxcap.models.params import Embed
-from jaxcap.models.positions import Positions, put_positions, take_positions
+from jaxcap.models.positions import Positions, take_positions
 from jaxcap.models.regions import Regions
 
 Carry = Any  # of the cell: a pytree of [B, C, ...]
+_Outputs = tuple[jax.Array, jax.Array | None, jax.Array]  # of the recurrence
 _READ_BY_SCAN = ("attend", "gate", "cell")  # the submodules that `_recur` calls
 
 
@@ -51,8 +53,10 @@ class Decoder(nn.Module):
       stateless: the cell starts every word from zeros; the state that it returns is read by the
         attention alone. A fault of published code, kept so that its results can be repeated.
       word_dropout: of the embedded words.
-      dtype: of the matrix products, see `layers.product`.
-      one_by_one: the attention to a photo's captions, see `AdditiveAttention`.
+      dtype: of the matrix products, see `products.product`.
+      on_processor: computes as processors want it: attends to a photo's captions one by one, see
+        `AdditiveAttention`, and leaves out those that have ended. False: as accelerators do. The
+        results are the same but for rounding.
     """
 
     vocabulary_size: int
@@ -66,14 +70,14 @@ class Decoder(nn.Module):
     stateless: bool = False
     word_dropout: float = 0.0
     dtype: str = "float32"
-    one_by_one: bool = True
+    on_processor: bool = True
 
     def setup(self) -> None:
         self.embed = Embed(
             self.vocabulary_size, self.embedding, embedding_init=nn.initializers.normal(0.1)
         )
         self.attend = AdditiveAttention(
-            self.attention, self.activation, self.dtype, self.one_by_one
+            self.attention, self.activation, self.dtype, one_by_one=self.on_processor
         )
         if self.context_gate:
             self.gate = ContextGate(self.dtype)
@@ -101,9 +105,24 @@ class Decoder(nn.Module):
         word_keys, head_keys, _ = _split_keys(keys)
         words = dropout(word_keys, self.embed(tokens), self.word_dropout)  # [B, C, T, E]
         # What needs no recurrence is computed for all positions at once, before and after the scan.
-        projected = self._project(words, positions)
-        hidden, context, attention = self._run(carry, memory, projected)
-        logits = self.head(hidden, words, context, self.embed.embedding, head_keys, positions)
+        if positions is None:
+            # Words are moved before they are projected: what becomes of them is wider.
+            projected = self.cell.project(jnp.moveaxis(words, 2, 0))  # [T, B, C, P]
+            outputs = self._run(None, carry, memory, projected)
+            hidden, context, attention = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 2), outputs)
+        else:
+            order = order_captions(positions, tokens.shape[2], by_length=self.on_processor)
+            words = take_positions(words, positions)  # [N, E]
+            projected = order.put(self.cell.project(words))
+            projected = projected.reshape(tokens.shape[2], -1, projected.shape[-1])  # [T, R, P]
+            outputs = self._run(order, order.sort(carry), memory, projected)
+            hidden, context = jax.tree.map(order.take, outputs[:2])
+            attention = jnp.moveaxis(outputs[2], 0, 2)
+        # Dropout is drawn for all positions, so that it does not matter which are computed.
+        keep = self.head.draw_kept(head_keys, (*tokens.shape, hidden.shape[-1]))
+        if keep is not None:
+            keep = take_positions(keep, positions)
+        logits = self.head(hidden, words, context, self.embed.embedding, keep)
         return logits, attention
 
     def start(
@@ -154,67 +173,65 @@ class Decoder(nn.Module):
             projected = self.cell.project(words)  # [B, C, P]
         else:
             projected = projected_embedding[tokens]
-        carry, (hidden, context, attention) = self._recur(carry, memory, projected)
+        carry, (hidden, context, attention) = self._recur(carry, None, memory, projected, None)
         return carry, self.head(hidden, words, context, self.embed.embedding), attention
 
-    def _project(self, words: jax.Array, positions: Positions | None) -> jax.Array:
-        """Projects words [B, C, T, E] for the scan, which takes positions first: [T, B, C, P].
-
-        Words are moved there before they are projected, for they are narrower than what becomes of
-        them. Where `positions` names some, the others are zeros.
-        """
-        if positions is None:
-            return self.cell.project(jnp.moveaxis(words, 2, 0))
-        projected = self.cell.project(take_positions(words, positions))
-        return put_positions(projected, positions, words.shape[:3])
-
-    def _run(self, *inputs: Any) -> tuple[jax.Array, jax.Array | None, jax.Array]:
+    def _run(self, order: Order | None, *inputs: Any) -> _Outputs:
         """Runs the recurrence over all positions: `_scan` with a faster gradient."""
         if self.is_mutable_collection("params"):  # they are drawn
-            return self._scan(*inputs)
+            return self._scan(order, *inputs)
         module, variables = self.unbind()
         params = variables["params"]
         read = {name: params[name] for name in _READ_BY_SCAN if name in params}
-        return recurrence.run(module, "_scan", read, *inputs)
+        positions = None if order is None else order.positions
+        return recurrence.run(module, "_scan", positions, read, order, *inputs)
 
     def _scan(
-        self, carry: Carry, memory: Memory, projected: jax.Array
-    ) -> tuple[jax.Array, jax.Array | None, jax.Array]:
-        """Repeats `_recur` over projected words [T, B, C, P].
+        self, order: Order | None, carry: Carry, memory: Memory, projected: jax.Array
+    ) -> _Outputs:
+        """Repeats `_recur` over projected words [T, B, C, P], or [T, R, P] in an order.
 
         Returns:
-          Its results at all positions, [B, C, T, ...].
+          Its results at all positions, [T, ...].
         """
         scan = nn.scan(
             Decoder._recur,
             variable_broadcast="params",
             variable_axes=recurrence.VARIABLE_AXES,
             split_rngs={"params": False},
-            in_axes=(nn.broadcast, 0),
-            out_axes=2,
+            in_axes=(nn.broadcast, nn.broadcast, 0, 0),
         )
-        return scan(self, carry, memory, projected)[1]
+        live = None if order is None else order.live
+        return scan(self, carry, order, memory, projected, live)[1]
 
     def _recur(
-        self, carry: Carry, memory: Memory, projected: jax.Array
-    ) -> tuple[Carry, tuple[jax.Array, jax.Array | None, jax.Array]]:
+        self,
+        carry: Carry,
+        order: Order | None,
+        memory: Memory,
+        projected: jax.Array,
+        live: jax.Array | None,
+    ) -> tuple[Carry, _Outputs]:
         """Attends once and steps the cell once: the body of the scan.
 
         Args:
           carry: of the cell.
+          order: in which the captions come; then all but the attention has rows [R, ...] for
+            [B, C, ...].
           memory: from `start`.
           projected: the words' share of the cell's input, [B, C, P].
+          live: of rows the first so many matter; None: all.
 
         Returns:
           The new carry, and (hidden [B, C, H], context [B, C, D] or None, attention [B, C, L]).
         """
         query = self.cell.output(carry)
-        context, attention = self.attend(query, memory.projected, memory.regions)
+        context, attention = self.attend(query, memory.projected, memory.regions, order, live)
         if self.context_gate:
-            context = self.gate(query, context)
+            context = self.gate(query, context, live)
         if self.stateless:
             carry = jax.tree.map(jnp.zeros_like, carry)
-        carry = self.cell(carry, projected, context)
+        carry = self.cell(carry, projected, context, live)
         # Deep output alone reads the context after the scan: for the others it need not be stacked.
         kept = context if self.head.deep_output else None
         return carry, (self.cell.output(carry), kept, attention)
@@ -226,7 +243,7 @@ def build_decoder(
     *,
     level_channels: tuple[int, ...] = (),
     dtype: str = "float32",
-    one_by_one: bool = True,
+    on_processor: bool = True,
 ) -> Decoder:
     """Builds the decoder that a config describes.
 
@@ -235,7 +252,7 @@ def build_decoder(
       vocabulary_size: V.
       level_channels: of the encoder.
       dtype: of the matrix products; the config's may be "auto".
-      one_by_one: see `Decoder`.
+      on_processor: see `Decoder`.
 
     Returns:
       The module; it holds no parameters.
@@ -254,7 +271,7 @@ def build_decoder(
         stateless=section["stateless"],
         word_dropout=section["word_dropout"],
         dtype=dtype,
-        one_by_one=one_by_one,
+        on_processor=on_processor,
     )
 
 

@@ -4,9 +4,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxcap.models.layers import Dense, add_bias, draw_kept, product, scale_kept
+from jaxcap.models.layers import Dense, draw_kept, scale_kept
 from jaxcap.models.params import Params
-from jaxcap.models.positions import Positions, take_positions
+from jaxcap.models.products import add_bias, product
 
 
 class Head(Params, nn.Module):
@@ -21,7 +21,7 @@ class Head(Params, nn.Module):
         2015, equation 7, with a tanh).
       tie_weights: the output layer is the word embedding itself (Press and Wolf 2017).
       dropout: of the vector that predicts the word.
-      dtype: of the matrix products, see `layers.product`.
+      dtype: of the matrix products, see `products.product`.
     """
 
     vocabulary_size: int
@@ -39,36 +39,49 @@ class Head(Params, nn.Module):
         words: jax.Array,
         context: jax.Array | None,
         embedding: jax.Array,
-        keys: jax.Array | None = None,
-        positions: Positions | None = None,
+        keep: jax.Array | None = None,
     ) -> jax.Array:
         """Computes logits.
 
         Args:
-          hidden: the cell's output, [B, C, ..., H].
-          words: the embedded words that were read, [B, C, ..., E].
-          context: [B, C, ..., D]; read by deep output alone, and None without it.
+          hidden: the cell's output, [..., H].
+          words: the embedded words that were read, [..., E].
+          context: [..., D]; read by deep output alone, and None without it.
           embedding: the word embedding [V, E]; read by tied weights alone.
-          keys: one random key a photo, [B], for dropout; None in evaluation.
-          positions: of [B, C, T], the N to predict at; None: all. Nothing is computed at others.
+          keep: from `draw_kept`; None in evaluation.
 
         Returns:
-          [B, C, ..., V], or [N, V].
+          [..., V].
         """
-        x = take_positions(hidden, positions)
-        width = self.embedding if self.deep_output or self.tie_weights else self.hidden
-        if width:
-            x = Dense(width, dtype=self.dtype, name="hidden")(x)
+        x = hidden
+        if self._width:
+            x = Dense(self._width, dtype=self.dtype, name="hidden")(x)
         if self.deep_output:
             assert context is not None
             joined = Dense(self.embedding, use_bias=False, dtype=self.dtype, name="context")
-            read = joined(take_positions(context, positions))
-            x = jnp.tanh(x + take_positions(words, positions) + read)
-        if keys is not None and self.dropout:
-            # Of all positions, so that it does not matter which are computed.
-            keep = draw_kept(keys, (*hidden.shape[:-1], x.shape[-1]), self.dropout)
-            x = scale_kept(take_positions(keep, positions), x, self.dropout)
+            x = jnp.tanh(x + words + joined(context))
+        if keep is not None:
+            x = scale_kept(keep, x, self.dropout)
         if self.tie_weights:
             bias = self.param("bias", nn.initializers.zeros, (self.vocabulary_size,))
             return add_bias(product(x, embedding, self.dtype, transposed=True), bias)
         return Dense(self.vocabulary_size, dtype=self.dtype, name="output")(x)
+
+    def draw_kept(self, keys: jax.Array | None, shape: tuple[int, ...]) -> jax.Array | None:
+        """Draws what dropout keeps of the vectors that predict the words.
+
+        Args:
+          keys: one random key a photo, [B]; None in evaluation.
+          shape: of the cell's output, (B, ..., H).
+
+        Returns:
+          Booleans [B, ..., width of the vectors]; None without dropout.
+        """
+        if keys is None or not self.dropout:
+            return None
+        return draw_kept(keys, (*shape[:-1], self._width or shape[-1]), self.dropout)
+
+    @property
+    def _width(self) -> int:
+        """Of the layer before the vocabulary; 0: there is none."""
+        return self.embedding if self.deep_output or self.tie_weights else self.hidden

@@ -46,30 +46,11 @@ def take_positions(x: jax.Array, positions: Positions | None) -> jax.Array:
     """
     if positions is None:
         return x
-    return _take_rows(x.reshape(-1, *x.shape[3:]), *positions)
-
-
-def put_positions(x: jax.Array, positions: Positions, shape: tuple[int, ...]) -> jax.Array:
-    """Puts values at their positions, in the order of a scan.
-
-    Args:
-      x: [N, ...].
-      positions: N.
-      shape: (B, C, T).
-
-    Returns:
-      [T, B, C, ...], zeros at all other positions.
-    """
-    photos, captions, length = shape
-    found, inverse = positions
-    scanned = found % length * (photos * captions) + found // length
-    scanned = jnp.where(found < len(inverse), scanned, len(inverse))
-    rows = _take_rows(x, inverse.reshape(-1, length).T.ravel(), scanned)
-    return rows.reshape(length, photos, captions, *x.shape[1:])
+    return take_rows(x.reshape(-1, *x.shape[3:]), *positions)
 
 
 @jax.custom_vjp
-def _take_rows(x: jax.Array, index: jax.Array, inverse: jax.Array) -> jax.Array:
+def take_rows(x: jax.Array, index: jax.Array, inverse: jax.Array) -> jax.Array:
     """Takes the rows `index` [N] of x [M, ...], zeros for M; `inverse` [M] undoes it.
 
     So its gradient takes rows too. JAX's own would add them up one after another, as those of an
@@ -82,11 +63,11 @@ def _take_rows(x: jax.Array, index: jax.Array, inverse: jax.Array) -> jax.Array:
 def _take_rows_forward(
     x: jax.Array, index: jax.Array, inverse: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    return _take_rows(x, index, inverse), inverse
+    return take_rows(x, index, inverse), inverse
 
 
 def _take_rows_backward(inverse: jax.Array, grad: jax.Array) -> tuple[jax.Array, None, None]:
     return jnp.take(grad, inverse, axis=0, mode="fill", fill_value=0), None, None
 
 
-_take_rows.defvjp(_take_rows_forward, _take_rows_backward)
+take_rows.defvjp(_take_rows_forward, _take_rows_backward)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxcap.models.layers import ADDED, KEPT, compute_dense
+from jaxcap.models.positions import Positions, take_rows
 
 # Of the `nn.scan`: what its layers read and what is added to their outputs, position by position.
 VARIABLE_AXES = {KEPT: 0, ADDED: 0}
@@ -21,23 +22,30 @@ _Path = tuple[str, ...]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def run(module: nn.Module, method: str, params: Any, *args: Any) -> Any:
+def run(
+    module: nn.Module, method: str, positions: Positions | None, params: Any, *args: Any
+) -> Any:
     """Calls a method that runs a recurrence.
 
     Args:
       module: unbound, with the `dtype` of its layers.
       method: its name. It is an `nn.scan` with `VARIABLE_AXES`, and draws no random numbers. A
         `Dense` that it calls more than once a position keeps the gradient of the scan.
+      positions: those of [T * R], of rows that layers read at all positions, [T, R, X], at which
+        what they return matters; None: all.
       params: those that it reads.
       args: arrays, or trees of them.
 
     Returns:
       What the method returns.
     """
+    del positions
     return module.apply({"params": params}, *args, method=method)
 
 
-def _forward(module: nn.Module, method: str, params: Any, *args: Any) -> tuple[Any, Any]:
+def _forward(
+    module: nn.Module, method: str, positions: Positions | None, params: Any, *args: Any
+) -> tuple[Any, Any]:
     apply = functools.partial(module.apply, method=method, mutable=[KEPT])
     _, shapes = jax.eval_shape(apply, {"params": params}, *args)
     flat = flatten_dict(params)
@@ -56,18 +64,19 @@ def _forward(module: nn.Module, method: str, params: Any, *args: Any) -> tuple[A
         return outputs, _find_inputs(kept)
 
     outputs, pull, inputs = jax.vjp(compute, others, zeros, *args, has_aux=True)
-    return outputs, (pull, layers, inputs)
+    return outputs, (positions, pull, layers, inputs)
 
 
 def _backward(module: nn.Module, method: str, residuals: Any, grads: Any) -> tuple[Any, ...]:
     del method
-    pull, layers, inputs = residuals
+    positions, pull, layers, inputs = residuals
     of_params, of_outputs, *of_args = pull(grads)
     for layer, params in layers.items():
-        compute = functools.partial(compute_dense, x=_flatten(inputs[layer]), dtype=module.dtype)
+        x = _take(inputs[layer], positions)
+        compute = functools.partial(compute_dense, x=x, dtype=module.dtype)
         _, pull_layer = jax.vjp(compute, params)
-        (of_params[layer],) = pull_layer(_flatten(of_outputs[layer]["output"]))
-    return unflatten_dict(of_params), *of_args
+        (of_params[layer],) = pull_layer(_take(of_outputs[layer]["output"], positions))
+    return None, unflatten_dict(of_params), *of_args
 
 
 run.defvjp(_forward, _backward)
@@ -79,6 +88,7 @@ def _find_inputs(variables: Any) -> dict[_Path, Any]:
     return {path[:-1]: inputs[0] for path, inputs in kept.items() if len(inputs) == 1}
 
 
-def _flatten(x: jax.Array) -> jax.Array:
-    """Returns rows [N, X] of [..., X]."""
-    return x.reshape(-1, x.shape[-1])
+def _take(x: jax.Array, positions: Positions | None) -> jax.Array:
+    """Takes the rows [N, X] of [..., X] that matter."""
+    rows = x.reshape(-1, x.shape[-1])
+    return rows if positions is None else take_rows(rows, *positions)

@@ -21,7 +21,7 @@ class Regions(nn.Module):
         2017); D is then this width. 0: none.
       layers: how many such layers; each after the first adds to its input (He et al. 2015).
       dropout: of the regions' channels, each in all regions at once.
-      dtype: of the matrix products, see `layers.product`.
+      dtype: of the matrix products, see `products.product`.
     """
 
     level_channels: tuple[int, ...] = ()

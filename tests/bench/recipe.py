@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> list[Row]:
         sizes["vocabulary"],
         level_channels=sizes["level_channels"],
         dtype=options.dtype,
-        one_by_one=devices.is_processor(),
+        on_processor=devices.is_processor(),
     )
     batch = draw_batch(**sizes)
     channels = batch["features"].shape[-1]

@@ -105,7 +105,7 @@ def build(config, vocabulary):
         pool="padded",
         normalization="imagenet",
         dtype=dtype,
-        one_by_one=devices.is_processor(),
+        on_processor=devices.is_processor(),
     )
     size = config.images.size
     batch = {

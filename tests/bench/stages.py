@@ -201,7 +201,7 @@ def build_small(words: int):
         pool="padded",
         normalization="imagenet",
         dtype="float32",
-        one_by_one=devices.is_processor(),
+        on_processor=devices.is_processor(),
     )
     batch = {
         "features": jnp.zeros((1, *GRID), jnp.float16),

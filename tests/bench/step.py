@@ -133,7 +133,7 @@ def build_step(sizes, dtype):
         sizes.vocabulary,
         level_channels=(sizes.channels,),
         dtype=dtype,
-        one_by_one=devices.is_processor(),
+        on_processor=devices.is_processor(),
     )
     return build_step_of(decoder, config, sizes.channels)
 

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxcap.models import products
 from jaxcap.models.decoder import build_decoder
-from jaxcap.models.layers import dropout, product
+from jaxcap.models.layers import dropout
 from jaxcap.models.params import draw_variables
 from jaxcap.models.positions import find_positions
 from tests import tiny
@@ -101,8 +102,8 @@ def test_captions_attended_to_at_once_are_the_same(options):
     """In value and gradient: accelerators attend to all captions of a photo in one call."""
     decoder, variables, regions, tokens = make(**options)
     results = []
-    for one_by_one in (True, False):
-        model = decoder.clone(one_by_one=one_by_one)
+    for on_processor in (True, False):
+        model = decoder.clone(on_processor=on_processor)
 
         def total(variables, model=model):
             logits, attention = model.apply(variables, regions, tokens)
@@ -115,10 +116,16 @@ def test_captions_attended_to_at_once_are_the_same(options):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("options", [PLAIN, FULL, GRU, STATELESS], ids=str)
-def test_logits_at_the_first_positions_are_those_at_all(options):
+@pytest.mark.parametrize(
+    ("options", "on_processor"),
+    [(PLAIN, True), (FULL, True), (FULL, False), (GRU, True), (STATELESS, True)],
+    ids=str,
+)
+def test_logits_at_the_first_positions_are_those_at_all(monkeypatch, options, on_processor):
     """In value and gradient, dropout included; a caption may be empty."""
+    monkeypatch.setattr(products, "_LEAST", 1)  # few captions in many sizes
     decoder, variables, regions, tokens = make(**options | DROPOUT)
+    decoder = decoder.clone(on_processor=on_processor)
     lengths = np.random.default_rng(0).integers(0, T + 1, (B, C, 1))
     mask = np.arange(T) < lengths
     keys = jax.random.split(jax.random.key(3), B)
@@ -139,6 +146,37 @@ def test_logits_at_the_first_positions_are_those_at_all(options):
     assert lengths.min() == 0 and lengths.max() > 1
     for ours, theirs in zip(*map(jax.tree.leaves, (some, whole)), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def count_branches(jaxpr):
+    """How often a program takes one of several branches."""
+    count = 0
+    for equation in jaxpr.eqns:
+        count += equation.primitive.name == "cond"
+        for value in jax.tree.leaves(list(equation.params.values())):
+            inner = getattr(value, "jaxpr", value)
+            if hasattr(inner, "eqns"):
+                count += count_branches(inner)
+    return count
+
+
+def test_batches_side_by_side_take_one_branch(monkeypatch):
+    """Branches that differ from batch to batch would all be computed."""
+    monkeypatch.setattr(products, "_LEAST", 1)
+    decoder, variables, regions, tokens = make(**FULL)
+    masks = jnp.arange(T) < jax.random.randint(jax.random.key(1), (4, B, C, 1), 1, T + 1)
+
+    def total(variables, mask):
+        positions = find_positions(mask, mask.size)
+        logits, _ = decoder.apply(variables, regions, tokens, None, positions)
+        return jnp.square(logits).sum()
+
+    alone = jax.make_jaxpr(jax.grad(total))(variables, masks[0])
+    together = jax.make_jaxpr(jax.vmap(jax.grad(total), (None, 0)))(variables, masks)
+    assert count_branches(together.jaxpr) == count_branches(alone.jaxpr) > 0
+    totals = jax.jit(jax.vmap(total, (None, 0)))(variables, masks)
+    for mask, found in zip(masks, totals, strict=True):
+        np.testing.assert_allclose(found, jax.jit(total)(variables, mask), rtol=1e-5)
 
 
 def test_attention_is_a_distribution():
@@ -254,45 +292,6 @@ def test_shared_dropout_takes_a_channel_from_all_regions_or_from_none():
     )
     np.testing.assert_array_equal(dropped, np.broadcast_to(dropped[:, :1], dropped.shape))
     assert len(np.unique(dropped[:, 0], axis=0)) == 4  # each photo loses channels of its own
-
-
-@pytest.mark.parametrize("transposed", [False, True])
-@pytest.mark.parametrize("shape", [(5, 6), (2, 3, 5, 6)])
-def test_a_bfloat16_product_rounds_its_factors_and_nothing_else(shape, transposed):
-    """Value and gradients equal float32 products of rounded factors, bfloat16's 8 bits away from
-    unrounded ones.
-    """
-    keys = jax.random.split(jax.random.key(0), 3)
-    x, kernel, weights = (
-        jax.random.normal(k, s)
-        for k, s in zip(keys, (shape, (6, 4), (*shape[:-1], 4)), strict=True)
-    )
-    kernel = kernel.T if transposed else kernel
-    half = lambda a: a.astype(jnp.bfloat16).astype(jnp.float32)  # noqa: E731
-    value, pull = jax.vjp(
-        lambda x, kernel: product(x, kernel, "bfloat16", transposed=transposed), x, kernel
-    )
-    wanted, wanted_pull = jax.vjp(
-        lambda x, kernel: product(x, kernel, transposed=transposed), half(x), half(kernel)
-    )
-    assert value.dtype == jnp.float32
-    np.testing.assert_allclose(value, wanted, rtol=1e-5, atol=1e-6)
-    for ours, theirs in zip(pull(weights), wanted_pull(half(weights)), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
-    exact = product(x, kernel, transposed=transposed)
-    assert 0 < np.abs(value - exact).max() < 0.03 * np.abs(exact).max()
-
-
-def test_a_bfloat16_product_with_a_transposed_kernel_is_differentiated_when_compiled():
-    """As tied weights have it."""
-    x = jax.random.normal(jax.random.key(0), (4, 3, 5, 40))
-    kernel = jax.random.normal(jax.random.key(1), (70, 40))
-    total = lambda dtype, kernel, x: jnp.square(product(x, kernel, dtype, transposed=True)).sum()  # noqa: E731
-    ours, exact = (
-        jax.jit(jax.grad(functools.partial(total, dtype)))(kernel, x)
-        for dtype in ("bfloat16", "float32")
-    )
-    assert 0 < np.abs(ours - exact).max() < 0.02 * np.abs(exact).max()
 
 
 def test_bfloat16_changes_logits_by_its_rounding_only():

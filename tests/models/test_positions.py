@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcap.models.positions import find_positions, put_positions, take_positions
+from jaxcap.models.positions import find_positions, take_positions
 
 SHAPE = (2, 3, 5)  # B, C, T
 
@@ -32,19 +32,6 @@ def test_values_are_taken_in_order_and_zeros_behind_them(case):
     gradient = draw(*taken.shape)
     expected = np.zeros_like(x)
     expected[mask] = gradient[: mask.sum()]
-    np.testing.assert_array_equal(pull(gradient)[0], expected)
-
-
-def test_values_are_put_where_they_were_taken_with_positions_first(case):
-    mask, positions = case
-    values = draw(len(positions.found), 4)
-    expected = np.zeros((*SHAPE, 4), np.float32)
-    expected[mask] = values[: mask.sum()]
-    put, pull = jax.vjp(lambda x: put_positions(x, positions, SHAPE), jnp.asarray(values))
-    np.testing.assert_array_equal(put, np.moveaxis(expected, 2, 0))
-    gradient = draw(*put.shape)
-    expected = np.zeros_like(values)
-    expected[: mask.sum()] = np.moveaxis(gradient, 0, 2)[mask]
     np.testing.assert_array_equal(pull(gradient)[0], expected)
 
 

@@ -41,7 +41,7 @@ def compute_loss(params, regions, decoder, tokens):
     return jnp.square(logits).sum() + 3 * jnp.square(attention).sum()
 
 
-def run_plainly(module, method, params, *args):
+def run_plainly(module, method, positions, params, *args):
     return module.apply({"params": params}, *args, method=method)
 
 
@@ -67,8 +67,9 @@ def test_the_gradient_is_that_of_the_scan(monkeypatch, name, dtype):
 class TwiceCell(LSTMCell):
     """An LSTM that calls one of its layers twice a position."""
 
-    def __call__(self, carry, projected, context):
-        return super().__call__(super().__call__(carry, projected, context), projected, context)
+    def __call__(self, carry, projected, context, live=None):
+        carry = super().__call__(carry, projected, context, live)
+        return super().__call__(carry, projected, context, live)
 
 
 def test_a_layer_that_is_called_twice_keeps_the_gradient_of_the_scan(monkeypatch):
