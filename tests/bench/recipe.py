@@ -9,7 +9,8 @@ each.
     one by one     jaxcap's step with the gradients of the recurrence's kernels added up position by
                    position, as `nn.scan` does it
     all positions  jaxcap's step as it computes at the positions without a word too
-    products       the matrix products of the step alone, forward and backward, in PyTorch
+    products       the matrix products of the step alone, forward and backward, in PyTorch, at each
+                   position those of captions that have not ended
 """
 
 import argparse
@@ -24,7 +25,15 @@ from jaxcap.experiment import config as configs
 from jaxcap.models.decoder import Decoder, build_decoder
 from jaxcap.training.capacity import choose_words
 from tests.bench.report import Row, compare, time_in_turn
-from tests.bench.step import L, T, build_step_of, draw_captions, products_call, step_call
+from tests.bench.step import (
+    L,
+    T,
+    build_step_of,
+    count_live,
+    draw_captions,
+    products_call,
+    step_call,
+)
 
 RECIPE = Path(__file__).parents[2] / "experiments" / "flickr8k.py"
 CAPTIONS = 5  # a photo
@@ -91,11 +100,11 @@ def make_one_by_one(decoder):
 def products(config, tokens, vocabulary, channels):
     """Returns a call that multiplies what a step must multiply."""
     images = len(tokens)
-    rows = images * CAPTIONS
+    live = count_live(tokens)
+    words = sum(live)
     width = config.regions.embedding
     hidden = config.decoder.hidden
     attention = config.decoder.attention
-    words = int((tokens[..., 1:] > 0).sum())
     embedding = config.embedding.dim
     given = [(images * L, channels, width)]
     once = [
@@ -107,8 +116,8 @@ def products(config, tokens, vocabulary, channels):
         (words, embedding, vocabulary),
     ]
     each = [
-        (rows, hidden, attention),
-        (rows, hidden, width),
-        (rows, hidden + width, 4 * hidden),
+        (hidden, attention),
+        (hidden, width),
+        (hidden + width, 4 * hidden),
     ]
-    return products_call(given, once, each)
+    return products_call(given, once, each, live)

@@ -14,7 +14,8 @@ turn, several rounds in one process; shown are medians, and what jaxcap takes of
     shrinking      the same, and captions that have ended leave the loop
     compiled       "words" by torch.compile, with --compile
     all positions  jaxcap's step as it computes at the positions without a word too
-    products       the matrix products of the step alone, forward and backward, in PyTorch
+    products       the matrix products of the step alone, forward and backward, in PyTorch, at each
+                   position those of captions that have not ended
 """
 
 import argparse
@@ -74,7 +75,7 @@ def run(options: argparse.Namespace) -> list[Row]:
         "hoisted": torch_step(Hoisted(sizes), features, tokens),
         "words": torch_step(Hoisted(sizes), features, tokens, words_alone=True),
         "shrinking": torch_step(Hoisted(sizes), features, tokens, shrinking=True),
-        "products": products_step(sizes, int((tokens[:, 1:] > 0).sum())),
+        "products": products_step(sizes, count_live(tokens)),
     }
     if options.compile:
         model = Hoisted(sizes)
@@ -239,11 +240,10 @@ def torch_step(model, features, tokens, *, words_alone=False, shrinking=False):
     device = "cuda" if jax.devices()[0].platform == "gpu" else "cpu"
     counts = [len(tokens)] * T
     if shrinking:
-        lengths = (tokens[:, 1:] > 0).sum(1)
-        order = np.argsort(-lengths)
+        order = np.argsort(-(tokens[:, 1:] > 0).sum(1))
         features = features[order]
         tokens = tokens[order]
-        counts = (lengths[:, None] > np.arange(T)).sum(0).tolist()
+        counts = count_live(tokens)
     model = model.to(device)
     features = torch.from_numpy(features).to(device)
     tokens = torch.from_numpy(tokens.astype(np.int64)).to(device)
@@ -267,41 +267,49 @@ def torch_step(model, features, tokens, *, words_alone=False, shrinking=False):
     return call
 
 
-def products_step(sizes, words):
+def count_live(tokens):
+    """Counts the captions that have a word at each position of tokens [..., T + 1]."""
+    return (tokens[..., 1:].reshape(-1, T) > 0).sum(0).tolist()
+
+
+def products_step(sizes, live):
     """Returns a call that multiplies what a step must multiply, each product and its gradients."""
-    images = sizes.images
     hidden = sizes.hidden
     channels = sizes.channels
-    regions = [(images * L, channels, hidden)]
+    words = sum(live)
+    regions = [(sizes.images * L, channels, hidden)]
     once = [(words, sizes.words, 4 * hidden), (words, hidden, sizes.vocabulary)]
-    each = [(images, hidden, hidden), (images, hidden + channels, 4 * hidden)]
-    return products_call(regions, once, each)
+    each = [(hidden, hidden), (hidden + channels, 4 * hidden)]
+    return products_call(regions, once, each, live)
 
 
-def products_call(given, once, each):
+def products_call(given, once, each, live):
     """Returns a call that makes products [N, X] x [X, Y] with their gradients, in PyTorch.
 
     Args:
       given: (N, X, Y) of those whose rows need no gradient.
       once: of those of all positions.
-      each: of those of a position; the gradient of their [X, Y] is that of all positions at once.
+      each: (X, Y) of those of a position; the gradient of their [X, Y] is that of all positions at
+        once.
+      live: how many rows those of each position have.
     """
     device = "cuda" if jax.devices()[0].platform == "gpu" else "cpu"
-    shapes = [(shape, 1, False) for shape in given]
-    shapes += [(shape, 1, True) for shape in once] + [(shape, T, True) for shape in each]
+    shapes = [((rows,), inner, columns, False) for rows, inner, columns in given]
+    shapes += [((rows,), inner, columns, True) for rows, inner, columns in once]
+    shapes += [(live, inner, columns, True) for inner, columns in each]
     matrices = []
-    for (rows, inner, columns), times, has_gradient in shapes:
-        x = torch.randn(times * rows, inner, device=device)
+    for counts, inner, columns, has_gradient in shapes:
+        x = torch.randn(sum(counts), inner, device=device)
         w = torch.randn(inner, columns, device=device)
-        y = torch.randn(times * rows, columns, device=device)
-        matrices.append((x, w, y, rows, has_gradient))
+        y = torch.randn(sum(counts), columns, device=device)
+        matrices.append((x, w, y, counts, has_gradient))
 
     def call():
-        for x, w, y, rows, has_gradient in matrices:
-            for first in range(0, len(x), rows):
-                x[first : first + rows] @ w
+        for x, w, y, counts, has_gradient in matrices:
+            for rows, grads in zip(x.split(counts), y.split(counts), strict=True):
+                rows @ w
                 if has_gradient:
-                    y[first : first + rows] @ w.T
+                    grads @ w.T
             x.T @ y
         if device == "cuda":
             torch.cuda.synchronize()
