@@ -184,6 +184,7 @@ def _predict_words(batch: Batch, words: int | None) -> Batch:
 
 
 def _psum_over(axis_name: str | None) -> Callable[[Any], Any]:
-    if axis_name is None:
+    # One device has nothing to add, and would copy all gradients.
+    if axis_name is None or jax.lax.psum(1, axis_name) == 1:
         return lambda tree: tree
     return lambda tree: jax.lax.psum(tree, axis_name)
