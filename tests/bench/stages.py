@@ -2,8 +2,9 @@
 
     python -m tests.bench.stages STAGE SIZE FOLDER
 
-runs one of them in a process of its own and prints, as JSON, the seconds of its work without what
-made the data. Captions are of the lengths and the word frequencies of real ones.
+runs one of them in a process of its own, which keeps freed memory as jaxcap's commands do, and
+prints, as JSON, the seconds of its work without what made the data. Captions are of the lengths and
+the word frequencies of real ones.
 """
 
 import dataclasses
@@ -19,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcap import devices, parallel
+from jaxcap.allocation import keep_freed_memory
 from jaxcap.data.split import Split
 from jaxcap.decoding import Rules, captioning
 from jaxcap.evaluation import scoring
@@ -249,6 +251,7 @@ def read_zeros():
 
 
 def main() -> None:
+    keep_freed_memory()
     stage, size, folder = sys.argv[1:]
     work = STAGES[stage](int(size), Path(folder))
     start = time.perf_counter()
