@@ -1,7 +1,7 @@
 """The order in which a recurrence reads captions: the longest first.
 
-So the captions that still have a word at a position are the first rows there, and products of these
-alone are what is needed of it.
+So at every position the captions that have a word there are the first rows, and the others need not
+be multiplied.
 """
 
 from typing import Any, NamedTuple
@@ -18,9 +18,8 @@ class Order(NamedTuple):
     Attributes:
       captions: [R] int32, which caption comes at each place; None: as they are.
       places: [R] int32, the place of each caption; None with `captions`.
-      live: [T] int32, how many captions have a word at each position or behind it; None with
-        `captions`.
-      positions: those of the words, N of [T * R].
+      live: [T] int32, how many captions have a word at each position; None with `captions`.
+      positions: N of the words, in the scan's [T, R].
     """
 
     captions: jax.Array | None
@@ -39,9 +38,9 @@ class Order(NamedTuple):
         return x.reshape(photos, -1, *x.shape[1:])
 
     def put(self, x: jax.Array) -> jax.Array:
-        """Puts what belongs to the words [N, ...] to where a scan reads it: [T * R, ...].
+        """Puts what belongs to the words, [N, ...], where a scan reads it: [T * R, ...].
 
-        At all other positions there are zeros.
+        All other positions get zeros.
         """
         return take_rows(x, self.positions.inverse, self.positions.found)
 
@@ -60,7 +59,7 @@ def order_captions(positions: Positions, length: int, *, by_length: bool) -> Ord
     Args:
       positions: of [B, C, T], the first ones of each caption.
       length: T.
-      by_length: the longest first; False: as they are, for devices that gain nothing from it.
+      by_length: the longest first; False: as they are, for devices that gain nothing by it.
     """
     found, inverse = positions
     places = jnp.arange(len(inverse) // length, dtype=jnp.int32)
@@ -70,7 +69,7 @@ def order_captions(positions: Positions, length: int, *, by_length: bool) -> Ord
         has_word = rows < len(found)  # [R, T]
         captions = jnp.argsort(-has_word.sum(axis=1)).astype(jnp.int32)
         places = jnp.argsort(captions).astype(jnp.int32)
-        live = _share(has_word.sum(axis=0).astype(jnp.int32))
+        live = _find_most(has_word.sum(axis=0).astype(jnp.int32))
         rows = rows[captions]
     scanned = found % length * len(places) + places[found // length]
     scanned = jnp.where(found < len(inverse), scanned, len(inverse))
@@ -83,14 +82,16 @@ def order_captions(positions: Positions, length: int, *, by_length: bool) -> Ord
 
 
 @jax.custom_batching.custom_vmap
-def _share(live: jax.Array) -> jax.Array:
-    """Returns how many captions are live; of several batches side by side, in any of them.
+def _find_most(live: jax.Array) -> jax.Array:
+    """Returns how many captions are live; of batches side by side, the most at each position.
 
-    A branch that is not the same for all of them would be computed for all branches.
+    Where each batch takes a branch of its own, XLA computes all branches.
     """
     return live
 
 
-@_share.def_vmap
-def _share_most(_: int, is_batched: list[bool], live: jax.Array) -> tuple[jax.Array, bool]:
+@_find_most.def_vmap
+def _find_most_of_batches(
+    _: int, is_batched: list[bool], live: jax.Array
+) -> tuple[jax.Array, bool]:
     return live.max(axis=0) if is_batched[0] else live, False
