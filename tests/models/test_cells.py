@@ -36,8 +36,9 @@ class LeakyCell(nn.Module):
         shape = (len(mean), captions)
         return {"state": jnp.zeros((*shape, self.hidden)), "words": jnp.zeros((*shape, 1))}
 
-    def __call__(self, carry, projected, context):
-        state = 0.9 * carry["state"] + jnp.tanh(projected + self.context(context))
+    def __call__(self, carry, projected, context, live=None):
+        shift = jnp.tanh(projected + self.context(context, live=live))
+        state = 0.9 * carry["state"] + shift
         return {"state": state, "words": carry["words"] + 1}
 
     def output(self, carry):
