@@ -2,7 +2,7 @@
 
 Three to four minutes on two CPU cores. It ends with the share of objects in 750 held-out scenes
 that captions name with the right shape and colour: 98.3 to 99.7 % over three seeds, with attention
-on the object named 7.0 to 8.0 times chance (Intel Xeon and AMD EPYC, jax 0.10.2).
+on the object named 6.8 to 8.0 times chance (Intel Xeon and AMD EPYC, jax 0.10.2).
 
 Command:
 
