@@ -9,8 +9,7 @@ import numpy as np
 
 DTYPES = ("float32", "bfloat16")
 
-# Of `multiply_first`: sizes between nothing and all rows, and rows between two sizes, of which a
-# processor multiplies that many as fast as one.
+# Of `multiply_first`: how many sizes there are up to all rows, and the fewest rows between two.
 _PARTS = 8
 _LEAST = 8
 
@@ -138,13 +137,13 @@ def _apply_to_first(
     rows = len(x)
     part = max(-(-rows // _PARTS), _LEAST)
 
-    def take_branch(size: int) -> Callable[[jax.Array], jax.Array]:
+    def make_branch(size: int) -> Callable[[jax.Array], jax.Array]:
         def apply(x: jax.Array) -> jax.Array:
             return jnp.pad(function(x[:size]), ((0, rows - size), (0, 0)))
 
         return apply
 
-    branches = [take_branch(min(size, rows)) for size in range(part, rows + part, part)]
+    branches = [make_branch(min(size, rows)) for size in range(part, rows + part, part)]
     return jax.lax.switch((count - 1) // part, branches, x)
 
 

@@ -31,8 +31,8 @@ def run(
       module: unbound, with the `dtype` of its layers.
       method: its name. It is an `nn.scan` with `VARIABLE_AXES`, and draws no random numbers. A
         `Dense` that it calls more than once a position keeps the gradient of the scan.
-      positions: those of [T * R], of rows that layers read at all positions, [T, R, X], at which
-        what they return matters; None: all.
+      positions: of the rows [T, R, X] that layers read, those whose outputs matter; the gradient of
+        the others' is zero. None: all.
       params: those that it reads.
       args: arrays, or trees of them.
 
